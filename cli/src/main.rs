@@ -1,0 +1,3 @@
+//! The `isochrone` command.
+
+fn main() {}

@@ -1,0 +1,200 @@
+//! One session's connection to the scheduler: opening it, the two tasks that keep it, its end.
+//!
+//! Must never hold what handles need: that is in [`Shared`], so that the ends of commands reach those
+//! who wait for them without passing through here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isochrone_model::message::{AgentAddress, ClientReply, ClientRequest, RequestName};
+use isochrone_transport::{
+    CloseCode, Connection, ControlReceiver, ControlSender, FlushError, SendError,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::error::OpenError;
+use crate::farm::Dialler;
+use crate::links::{self, Links};
+use crate::session::{Session, SessionOptions};
+use crate::shared::Shared;
+
+/// How long the scheduler's word on the end of a session is waited for; it may have to cancel much.
+const CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens a session on a new connection.
+pub(crate) async fn open(dialler: &Dialler, options: SessionOptions) -> Result<Session, OpenError> {
+    let (connection, sender, mut receiver) = dialler.connect().await?;
+    sender.send(&ClientRequest::Open { policy: options.policy }).map_err(OpenError::Send)?;
+    let timeout = dialler.options.connect_timeout;
+    let (shared, agents) = tokio::time::timeout(timeout, opened(&mut receiver))
+        .await
+        .map_err(|_| OpenError::TimedOut { timeout })??;
+    let mut links = Links::new(
+        Arc::clone(&shared),
+        dialler.endpoint.clone(),
+        connection.clone(),
+        dialler.options.connect_timeout,
+    );
+    for agent in agents {
+        links.join(agent);
+    }
+    let run = Run {
+        // Made before the task so that the session ends even if the runtime never polls the task.
+        end: End(Arc::clone(&shared)),
+        connection,
+        links,
+    };
+    tokio::spawn(run.run(sender, receiver));
+    Ok(Session::new(shared, dialler.options.answer_timeout))
+}
+
+async fn opened(
+    receiver: &mut ControlReceiver,
+) -> Result<(Arc<Shared>, Vec<AgentAddress>), OpenError> {
+    match receiver.receive::<ClientReply>().await {
+        Ok(Some(ClientReply::Opened { session, secret, agents, inline_bytes_max })) => {
+            Ok((Arc::new(Shared::new(session, secret, inline_bytes_max)), agents))
+        }
+        Ok(Some(ClientReply::RequestFailed { request: RequestName::Open, error })) => {
+            Err(OpenError::Refused(error))
+        }
+        Ok(Some(ClientReply::Closed { reason })) => Err(OpenError::Closed { reason }),
+        Ok(Some(reply)) => Err(OpenError::Unexpected { reply: format!("{reply:?}") }),
+        Ok(None) => Err(OpenError::Ended),
+        Err(error) => Err(OpenError::Lost(error)),
+    }
+}
+
+/// Ends the session when its task ends, however it does.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end("the tasks of the session were stopped, as when a runtime shuts down".to_owned());
+    }
+}
+
+struct Run {
+    end: End,
+    connection: Connection,
+    links: Links,
+}
+
+impl Run {
+    async fn run(mut self, sender: ControlSender, mut receiver: ControlReceiver) {
+        let shared = Arc::clone(&self.end.0);
+        let mut tasks = JoinSet::new();
+        let (close_sent, mut close_was_sent) = oneshot::channel();
+        tasks.spawn(send_requests(Arc::clone(&shared), sender, close_sent));
+        tasks.spawn(links::receive_contents(self.connection.clone(), Arc::clone(&shared)));
+        let mut closing_deadline: Option<Instant> = None;
+        let mut replies = Vec::new();
+        let reason = loop {
+            let deadline = closing_deadline.unwrap_or_else(Instant::now);
+            tokio::select! {
+                received = receiver.receive_many::<ClientReply>(&mut replies) => {
+                    // Replies that came before the end of the connection count.
+                    if let Some(reason) = replies.drain(..).find_map(|reply| self.take(reply)) {
+                        break reason;
+                    }
+                    match received {
+                        Ok(1..) => {}
+                        Ok(0) => break "the scheduler ended the connection".to_owned(),
+                        Err(error) => break lost(&error),
+                    }
+                }
+                sent = &mut close_was_sent, if closing_deadline.is_none() => match sent {
+                    Ok(Ok(())) => closing_deadline = Some(Instant::now() + CLOSED_TIMEOUT),
+                    Ok(Err(error)) => break lost(&error),
+                    Err(_) => break "the sending task of the session stopped".to_owned(),
+                },
+                () = tokio::time::sleep_until(deadline), if closing_deadline.is_some() => {
+                    break "it was closed by this client; the scheduler did not confirm".to_owned();
+                }
+            }
+        };
+        shared.end(reason);
+        self.connection.close(CloseCode::Done, "");
+    }
+
+    /// Takes a reply in; gives the reason when it ends the session.
+    fn take(&mut self, reply: ClientReply) -> Option<String> {
+        let shared = &self.end.0;
+        match reply {
+            ClientReply::AgentJoined { agent } => self.links.join(agent),
+            ClientReply::AgentLeft { agent } => self.links.leave(agent),
+            ClientReply::Program { program, outcome } => shared.program(program, outcome),
+            ClientReply::SendPayload { command, task, agent } => {
+                self.links.send_payload(command, task, agent);
+            }
+            ClientReply::Failed { command, error } => shared.failed(command, error),
+            ClientReply::RequestFailed { request, error } => shared.request_failed(request, error),
+            ClientReply::Relayed(message) => links::take_message(shared, message),
+            ClientReply::Answer { question_id, answer } => {
+                shared.questions.answer(question_id, answer);
+            }
+            ClientReply::Closed { reason } => return Some(reason),
+            ClientReply::Opened { .. } => {
+                tracing::warn!("the scheduler opened a session that is already open");
+            }
+        }
+        None
+    }
+}
+
+/// Sends what is enqueued until the session is to be closed. Tells when that has been sent, or why
+/// nothing can be sent.
+async fn send_requests(
+    shared: Arc<Shared>,
+    sender: ControlSender,
+    close_sent: oneshot::Sender<Result<(), SendError>>,
+) {
+    let outcome = loop {
+        let requests = shared.take_requests().await;
+        let is_last = requests.last() == Some(&ClientRequest::Close);
+        if let Err(error) = send_all(&sender, &requests).await {
+            break Err(error);
+        }
+        if is_last {
+            break Ok(());
+        }
+    };
+    // The other side is gone only when the session has ended already.
+    let _ = close_sent.send(outcome);
+    // The sender stays until the session has ended: dropping it would end the stream.
+    shared.wait_ended().await;
+}
+
+async fn send_all(sender: &ControlSender, requests: &[ClientRequest]) -> Result<(), SendError> {
+    for request in requests {
+        loop {
+            match sender.send(request) {
+                Ok(()) => break,
+                Err(SendError::Full { .. }) => {
+                    // A queue that has been written takes any one frame.
+                    if let Err(FlushError::Closed(reason)) = sender.flushed().await {
+                        return Err(SendError::Closed(reason));
+                    }
+                }
+                Err(error @ (SendError::Encode(_) | SendError::Finished | SendError::Closed(_))) => {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The loss of the scheduler's connection with its causes, for people.
+fn lost(error: &dyn std::error::Error) -> String {
+    let mut text = format!("the connection to the scheduler was lost: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

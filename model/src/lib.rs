@@ -1,0 +1,26 @@
+//! The words of Isochrone: ids, units, commands, facts and message payloads.
+//!
+//! Everything here is plain data that can be compared, ordered and serialised. This crate must never
+//! hold behaviour of the farm: no clock, no input or output, no policy, no state machine.
+
+pub mod command;
+pub mod error;
+pub mod facts;
+pub mod ids;
+pub mod kernel;
+pub mod limits;
+pub mod message;
+pub mod order;
+pub mod units;
+
+pub use command::{Access, Argument, BufferArgument, Command, CommandKind, Launch, NdRange, Payload};
+pub use error::CommandError;
+pub use facts::{AgentFacts, DeviceFacts, DeviceKind, LinkFacts};
+pub use ids::{
+    AgentId, Attempt, BufferId, BufferKey, CommandId, DeviceId, DeviceIndex, KernelIndex, ProgramId,
+    ProgramKey, SessionId, SlotId, SlotIndex, TaskId, TenantId, Version,
+};
+pub use kernel::{AddressSpace, ArgumentInfo, KernelSignature};
+pub use limits::Limits;
+pub use order::{BoundArgument, Lane, Order, Region, Report, TaskOrder, TaskOutcome, TaskWait, Work};
+pub use units::{ByteRange, BytesPerSecond, Span, Timestamp};

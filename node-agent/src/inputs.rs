@@ -1,0 +1,299 @@
+//! The tasks that read what the scheduler, peers and clients say and send, and hand it to the loop.
+//!
+//! What a connection has handed over and the loop has not taken yet is bounded, so that a peer which
+//! says too much only waits itself. A peer that breaks the protocol loses its own connection and
+//! nothing else. It must never decide anything about tasks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use isochrone_model::message::{BulkHeader, ClientToAgent, PeerMessage, SchedulerToAgent};
+use isochrone_model::order::SessionSecret;
+use isochrone_model::{AgentId, Region, SessionId, Span, TaskId};
+use isochrone_transport::{
+    BulkReceiver, CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, Role,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::error_text::described;
+
+/// Frames of one peer that the loop has not taken yet; enough that it never waits for the reader.
+const FRAMES_WAITING_MAX: usize = 16;
+
+/// How long a peer or client may take to introduce itself, and a peer to be known here.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Handshakes under way at one time: bounds what strangers can make this process hold.
+const HANDSHAKES_MAX: usize = 256;
+
+/// An accepted connection, for as long as this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// What tasks tell the loop.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The scheduler says something.
+    Scheduler { message: SchedulerToAgent, permit: OwnedSemaphorePermit },
+    /// The scheduler's connection ended.
+    SchedulerLost { reason: String },
+    /// A peer dialled and says who it is; `verified` is sent once the scheduler has said so too.
+    PeerHello {
+        link: LinkId,
+        agent: AgentId,
+        name: String,
+        connection: Connection,
+        verified: oneshot::Sender<()>,
+    },
+    /// A verified peer says something.
+    Peer { message: PeerMessage, permit: OwnedSemaphorePermit },
+    /// The connection of a peer that dialled ended.
+    PeerEnded { link: LinkId },
+    /// A peer was reached.
+    PeerReached { agent: AgentId, dial: u64, connection: Connection, sender: ControlSender },
+    /// The connection to a peer was lost.
+    PeerLost { agent: AgentId, dial: u64, reason: String },
+    /// A client dialled; `admitted` is sent once its session is known and its secret right.
+    ClientHello {
+        link: LinkId,
+        session: SessionId,
+        secret: SessionSecret,
+        connection: Connection,
+        sender: ControlSender,
+        admitted: oneshot::Sender<()>,
+    },
+    /// A client's connection ended.
+    ClientEnded { link: LinkId, session: SessionId },
+    /// A write's stream begins.
+    PayloadBegins { session: SessionId, task: TaskId, size_bytes: u64, admit: oneshot::Sender<()> },
+    /// A write's bytes are whole.
+    PayloadWhole { session: SessionId, task: TaskId, bytes: Bytes },
+    /// A write's stream broke; with `is_final` no other will do better.
+    PayloadBroke { session: SessionId, task: TaskId, reason: String, is_final: bool },
+    /// A replica came on a stream of its own.
+    ReplicaWhole { region: Region, from: AgentId, span: Span, bytes: Bytes },
+    /// A replica did not come whole.
+    ReplicaBroke { region: Region, from: AgentId, reason: String },
+    /// A replica or a read's piece has been sent, or cannot be.
+    Sent { region: Region, to: Option<AgentId>, outcome: Result<(), String> },
+}
+
+/// Where tasks send their inputs. Unbounded, because each connection's share is bounded by its permits
+/// or its streams.
+pub(crate) type Inputs = mpsc::UnboundedSender<Input>;
+
+/// What the reading tasks share.
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    pub(crate) inputs: Inputs,
+    /// A replica or payload larger than this is refused: it could never be held.
+    pub(crate) host_memory_bytes: u64,
+}
+
+impl Readers {
+    /// Reads the scheduler's messages until its connection ends.
+    pub(crate) async fn read_scheduler(self, mut receiver: ControlReceiver) {
+        let permits = Arc::new(Semaphore::new(FRAMES_WAITING_MAX));
+        let reason = loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            match receiver.receive::<SchedulerToAgent>().await {
+                Ok(Some(message)) => self.tell(Input::Scheduler { message, permit }),
+                Ok(None) => break "it finished".to_owned(),
+                Err(error) => break described(&error),
+            }
+        };
+        self.tell(Input::SchedulerLost { reason });
+    }
+
+    /// Takes the streams that the scheduler passes on.
+    pub(crate) async fn accept_relayed(self, connection: Connection) {
+        while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
+            match header {
+                BulkHeader::Payload { session, task, size_bytes } => {
+                    tokio::spawn(self.clone().read_payload(stream, session, task, size_bytes));
+                }
+                BulkHeader::Replica { from, region } if self.is_sane(region) => {
+                    tokio::spawn(self.clone().read_replica(stream, from, region));
+                }
+                BulkHeader::Replica { .. } | BulkHeader::Data { .. } | BulkHeader::Relay { .. } => {
+                    tracing::warn!(?header, "the scheduler passed on what is not for an agent");
+                }
+            }
+        }
+    }
+
+    /// Accepts peers and clients until the endpoint is closed.
+    pub(crate) async fn accept_connections(self, endpoint: Endpoint, first_link: u64) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let mut next = first_link;
+        while let Some(incoming) = endpoint.accept().await {
+            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+            let link = LinkId(next);
+            next += 1;
+            tokio::spawn(self.clone().serve(incoming, link, permit));
+        }
+    }
+
+    async fn serve(self, incoming: Incoming, link: LinkId, handshake: OwnedSemaphorePermit) {
+        let connection = match incoming.establish().await {
+            Ok(connection) => connection,
+            Err(error) => return tracing::debug!("not established: {}", described(&error)),
+        };
+        drop(handshake);
+        let (sender, receiver) = connection.take_control();
+        match connection.peer().role {
+            Role::Agent => self.read_peer(link, connection, receiver).await,
+            Role::Client | Role::Admin => self.read_client(link, connection, sender, receiver).await,
+            Role::Scheduler => connection.close(CloseCode::RoleRefused, "agents dial the scheduler"),
+        }
+    }
+
+    async fn read_peer(self, link: LinkId, connection: Connection, mut receiver: ControlReceiver) {
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, receiver.receive::<PeerMessage>()).await;
+        let Ok(Ok(Some(PeerMessage::Hello { agent }))) = hello else {
+            return connection.close(CloseCode::ProtocolViolation, "the first message is not a hello");
+        };
+        let (verified, is_verified) = oneshot::channel();
+        let name = connection.peer().name.clone();
+        let handle = connection.clone();
+        self.tell(Input::PeerHello { link, agent, name, connection: handle, verified });
+        match tokio::time::timeout(HELLO_TIMEOUT, is_verified).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                self.tell(Input::PeerEnded { link });
+                return connection.close(CloseCode::RoleRefused, "the scheduler names no such agent");
+            }
+        }
+        tokio::spawn(self.clone().accept_replicas(connection.clone(), agent));
+        let permits = Arc::new(Semaphore::new(FRAMES_WAITING_MAX));
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+            let Ok(Some(message)) = receiver.receive::<PeerMessage>().await else { break };
+            if !self.may_say(&message, agent) {
+                connection.close(CloseCode::ProtocolViolation, "no agent says that");
+                break;
+            }
+            self.tell(Input::Peer { message, permit });
+        }
+        self.tell(Input::PeerEnded { link });
+    }
+
+    /// Whether an agent may say this on its own connection.
+    fn may_say(&self, message: &PeerMessage, sender: AgentId) -> bool {
+        match message {
+            PeerMessage::Hello { .. } => false,
+            PeerMessage::Notice { .. } => true,
+            PeerMessage::Replica { from, region, bytes } => {
+                *from == sender && self.is_sane(*region) && region.range.len() == bytes.len() as u64
+            }
+        }
+    }
+
+    /// Whether this is a region that could be held.
+    pub(crate) fn is_sane(&self, region: Region) -> bool {
+        region.range.start <= region.range.end && region.range.len() <= self.host_memory_bytes
+    }
+
+    async fn accept_replicas(self, connection: Connection, sender: AgentId) {
+        while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
+            match header {
+                BulkHeader::Replica { from, region } if from == sender && self.is_sane(region) => {
+                    tokio::spawn(self.clone().read_replica(stream, from, region));
+                }
+                BulkHeader::Replica { .. }
+                | BulkHeader::Payload { .. }
+                | BulkHeader::Data { .. }
+                | BulkHeader::Relay { .. } => {
+                    return connection.close(CloseCode::ProtocolViolation, "no agent sends that");
+                }
+            }
+        }
+    }
+
+    async fn read_replica(self, stream: BulkReceiver, from: AgentId, region: Region) {
+        let begun = Instant::now();
+        match stream.receive_exact(region.range.len()).await {
+            Ok(bytes) => {
+                let span = Span::from(begun.elapsed());
+                self.tell(Input::ReplicaWhole { region, from, span, bytes });
+            }
+            Err(error) => {
+                let reason = described(&error);
+                self.tell(Input::ReplicaBroke { region, from, reason });
+            }
+        }
+    }
+
+    async fn read_client(
+        self,
+        link: LinkId,
+        connection: Connection,
+        sender: ControlSender,
+        mut receiver: ControlReceiver,
+    ) {
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, receiver.receive::<ClientToAgent>()).await;
+        let Ok(Ok(Some(ClientToAgent::Hello { session, secret }))) = hello else {
+            return connection.close(CloseCode::ProtocolViolation, "the first message is not a hello");
+        };
+        let (admitted, is_admitted) = oneshot::channel();
+        let handle = connection.clone();
+        self.tell(Input::ClientHello { link, session, secret, connection: handle, sender, admitted });
+        // The loop bounds the wait, and closes the connection when it refuses.
+        if is_admitted.await.is_err() {
+            return;
+        }
+        tokio::spawn(self.clone().accept_payloads(connection.clone(), session));
+        if let Ok(Some(ClientToAgent::Hello { .. })) = receiver.receive::<ClientToAgent>().await {
+            connection.close(CloseCode::ProtocolViolation, "a second hello");
+        }
+        self.tell(Input::ClientEnded { link, session });
+    }
+
+    async fn accept_payloads(self, connection: Connection, own: SessionId) {
+        while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
+            match header {
+                BulkHeader::Payload { session, task, size_bytes } if session == own => {
+                    tokio::spawn(self.clone().read_payload(stream, session, task, size_bytes));
+                }
+                BulkHeader::Payload { .. }
+                | BulkHeader::Replica { .. }
+                | BulkHeader::Data { .. }
+                | BulkHeader::Relay { .. } => {
+                    return connection.close(CloseCode::ProtocolViolation, "no client sends that");
+                }
+            }
+        }
+    }
+
+    async fn read_payload(
+        self,
+        stream: BulkReceiver,
+        session: SessionId,
+        task: TaskId,
+        size_bytes: u64,
+    ) {
+        let (admit, is_admitted) = oneshot::channel();
+        self.tell(Input::PayloadBegins { session, task, size_bytes, admit });
+        if size_bytes > self.host_memory_bytes {
+            let reason = format!("{size_bytes} bytes do not fit the host memory of the agent");
+            return self.tell(Input::PayloadBroke { session, task, reason, is_final: true });
+        }
+        if is_admitted.await.is_err() {
+            // Not wanted (any more): dropping the stream tells its sender to stop.
+            return;
+        }
+        self.tell(match stream.receive_exact(size_bytes).await {
+            Ok(bytes) => Input::PayloadWhole { session, task, bytes },
+            Err(error) => {
+                let reason = described(&error);
+                Input::PayloadBroke { session, task, reason, is_final: false }
+            }
+        });
+    }
+
+    fn tell(&self, input: Input) {
+        // The loop is gone when this life of the agent has ended: nobody waits for it then.
+        let _ = self.inputs.send(input);
+    }
+}

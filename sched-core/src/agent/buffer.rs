@@ -1,0 +1,149 @@
+//! What an agent knows of one buffer: which version lies where.
+
+use isochrone_model::{ByteRange, DeviceIndex, Region, SlotIndex, TaskId, Version};
+
+use super::event::OperationId;
+use crate::range_map::RangeMap;
+
+/// An in-order lane of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LaneKey {
+    pub device: DeviceIndex,
+    pub slot: SlotIndex,
+}
+
+/// Contents on a device that an operation is still making: only what comes later on the same lane may
+/// count on them before it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub lane: LaneKey,
+    pub operation: OperationId,
+}
+
+/// One version's bytes and where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub version: Version,
+    pub on_host: bool,
+    /// One bit a device.
+    pub on_devices: u64,
+    pub pending: Vec<Pending>,
+    /// The download that is bringing them to the host.
+    pub fetching: Option<OperationId>,
+}
+
+impl Cell {
+    pub fn on_host(version: Version) -> Self {
+        Self { version, on_host: true, on_devices: 0, pending: Vec::new(), fetching: None }
+    }
+
+    pub fn made_by(version: Version, lane: LaneKey, operation: OperationId) -> Self {
+        Self {
+            version,
+            on_host: false,
+            on_devices: bit(lane.device),
+            pending: vec![Pending { lane, operation }],
+            fetching: None,
+        }
+    }
+
+    /// Whether the bytes are on the device, for operations of this lane or (with none) for all lanes.
+    pub fn is_on(&self, device: DeviceIndex, lane: Option<LaneKey>) -> bool {
+        self.on_devices & bit(device) != 0
+            && self.pending.iter().all(|pending| pending.lane.device != device || Some(pending.lane) == lane)
+    }
+
+    /// A device that holds the bytes for every lane.
+    pub fn settled_device(&self) -> Option<DeviceIndex> {
+        (0..64).map(DeviceIndex).find(|device| self.is_on(*device, None))
+    }
+}
+
+pub(super) fn bit(device: DeviceIndex) -> u64 {
+    1 << device.0
+}
+
+/// A device's memory for a buffer.
+#[derive(Clone, Debug)]
+pub(super) struct Allocation {
+    /// The zeroing, until it has ended.
+    pub pending: Option<Pending>,
+    /// Operations in flight that use it.
+    pub pins: u32,
+    /// The machine's use counter when it was last used; the lowest is evicted first.
+    pub last_used: u64,
+    /// Its contents are on their way to the host; then it is freed.
+    pub is_leaving: bool,
+}
+
+/// A region to send to another agent once it is resident and settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WaitingPush {
+    pub region: Region,
+    pub to: isochrone_model::AgentId,
+}
+
+/// All of one buffer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Buffer {
+    /// `None` until the scheduler declares it; contents may come earlier.
+    pub size_bytes: Option<u64>,
+    pub cells: RangeMap<Cell>,
+    /// By device; `None` where there is no memory for it.
+    pub allocations: Vec<Option<Allocation>>,
+    pub pushes: Vec<WaitingPush>,
+    /// Tasks to look at again when contents change, in order of arrival.
+    pub waiters: Vec<TaskId>,
+}
+
+/// How a region stands with a lane, a device or the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Residence {
+    /// There.
+    Ready,
+    /// Resident in the agent, but these bytes must be moved (or their maker must end) first.
+    Elsewhere,
+    /// Not in the agent, or in an older version.
+    Absent,
+    /// Only newer contents are left.
+    Superseded,
+}
+
+impl Buffer {
+    /// How a region stands for the host.
+    pub fn on_host(&self, region: Region) -> Residence {
+        self.stands(region, |cell| cell.on_host)
+    }
+
+    /// How a region stands for a lane.
+    pub fn on_lane(&self, region: Region, lane: LaneKey) -> Residence {
+        self.stands(region, |cell| cell.is_on(lane.device, Some(lane)))
+    }
+
+    fn stands(&self, region: Region, there: impl Fn(&Cell) -> bool) -> Residence {
+        let mut all_there = true;
+        for (_, cell) in self.cells.over(region.range) {
+            let version = cell.map_or(Version(0), |cell| cell.version);
+            match version.cmp(&region.version) {
+                std::cmp::Ordering::Less => return Residence::Absent,
+                std::cmp::Ordering::Greater => return Residence::Superseded,
+                std::cmp::Ordering::Equal => {}
+            }
+            all_there &= cell.is_none_or(&there);
+        }
+        if all_there { Residence::Ready } else { Residence::Elsewhere }
+    }
+
+    pub fn allocation(&self, device: DeviceIndex) -> Option<&Allocation> {
+        self.allocations.get(device.index()).and_then(Option::as_ref)
+    }
+
+    pub fn allocation_mut(&mut self, device: DeviceIndex) -> Option<&mut Allocation> {
+        self.allocations.get_mut(device.index()).and_then(Option::as_mut)
+    }
+
+    /// Takes an operation off the pending lists of a range.
+    pub fn settle(&mut self, range: ByteRange, operation: OperationId) {
+        self.cells.update(range, |_, cell| cell.pending.retain(|pending| pending.operation != operation));
+    }
+}

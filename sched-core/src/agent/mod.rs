@@ -1,0 +1,693 @@
+//! The `Agent` machine: holds launches until their inputs are resident and a lane takes them, moves
+//! bytes between host and devices, and pushes what it makes to whoever needs it.
+//!
+//! It knows regions and versions, never bytes: the driver keeps those. What holds it up is always one of
+//! an unfinished predecessor, absent contents, a full lane or full memory, and each of these wakes the
+//! tasks that wait for it.
+
+mod buffer;
+pub mod event;
+mod memory;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use isochrone_model::message::OrderBatch;
+use isochrone_model::{
+    AgentFacts, AgentId, Attempt, BufferKey, CommandError, DeviceIndex, Lane, Limits, Order, Region, Report,
+    SessionId, SlotIndex, Span, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
+};
+
+use buffer::{Buffer, Cell, LaneKey, Residence, WaitingPush};
+pub use event::{
+    AgentAction, AgentEvent, Operation, OperationDone, OperationError, OperationId, OperationKind,
+};
+
+/// More devices than this in one agent are refused: residence is kept as one bit a device.
+pub const DEVICES_MAX: usize = 64;
+
+/// What an agent is made of.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Who it is and what it has; at most `DEVICES_MAX` devices.
+    pub facts: AgentFacts,
+    /// The bounds it keeps.
+    pub limits: Limits,
+}
+
+/// The machine.
+pub struct Agent {
+    facts: AgentFacts,
+    limits: Limits,
+    now: Timestamp,
+    actions: Vec<AgentAction>,
+    buffers: BTreeMap<BufferKey, Buffer>,
+    tasks: HashMap<TaskId, Held>,
+    /// Tasks here that wait for a task here, by the latter.
+    waiters: HashMap<TaskId, Vec<Waiter>>,
+    /// Tasks that were enqueued behind a predecessor on the same lane and fail with it.
+    enqueued_behind: HashMap<TaskId, Vec<TaskId>>,
+    /// Tasks elsewhere to tell when a task here has ended.
+    notifies: HashMap<TaskId, Vec<(AgentId, Waiter)>>,
+    /// Notices whose waiting task is not known yet: (waiting task, finished task).
+    early_notices: BTreeSet<(TaskId, TaskId)>,
+    /// Contents that came for writes, by task, with their size.
+    payloads: HashMap<TaskId, Result<u64, String>>,
+    /// Failed tasks, with the number of the report that said so, until the scheduler has taken it.
+    failed: BTreeMap<TaskId, u64>,
+    reports_made: u64,
+    devices: Vec<Device>,
+    operations: HashMap<OperationId, Purpose>,
+    operations_made: u64,
+    uses: u64,
+    arrivals: u64,
+    host_used_bytes: u64,
+    /// Tasks to look at, in order of their orders.
+    wake: BTreeSet<(u64, TaskId)>,
+    memory_reported: (u64, Vec<u64>),
+}
+
+/// A task that has been ordered and has not ended.
+struct Held {
+    order: TaskOrder,
+    /// Place in the order of orders; decides among tasks that could start at the same time.
+    arrival: u64,
+    /// Predecessors still to come.
+    waits: BTreeSet<TaskId>,
+    state: HeldState,
+    /// When it could have been enqueued.
+    ready_at: Timestamp,
+    /// What an operation before it on its lane, or a predecessor, failed with.
+    failure: Option<CommandError>,
+}
+
+/// A task that waits for another.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    task: TaskId,
+    /// Whether it fails with the other.
+    carries_failure: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldState {
+    Waiting,
+    Enqueued,
+    /// Cancelled after it was enqueued: let finish and not reported.
+    Abandoned,
+}
+
+struct Device {
+    /// Bytes that allocations may take: nine tenths of what the device says, since drivers keep some.
+    capacity_bytes: u64,
+    used_bytes: u64,
+    /// Launches in flight on each slot.
+    in_flight: Vec<u32>,
+    /// Tasks that found their slot full, in order.
+    backlog: Vec<VecDeque<TaskId>>,
+    /// Tasks that found the memory full.
+    memory_waiters: Vec<TaskId>,
+}
+
+/// Why an operation was made.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Allocate { buffer: BufferKey, device: DeviceIndex, task: TaskId },
+    Free,
+    Upload { region: Region, device: DeviceIndex, task: TaskId },
+    Download { region: Region, device: DeviceIndex },
+    Run { task: TaskId },
+}
+
+impl Agent {
+    /// A machine that holds nothing yet.
+    ///
+    /// # Panics
+    /// When the facts name more than `DEVICES_MAX` devices or a device without slots; the driver checks.
+    #[must_use]
+    pub fn new(config: AgentConfig) -> Self {
+        let facts = config.facts;
+        assert!(facts.devices.len() <= DEVICES_MAX, "an agent has at most {DEVICES_MAX} devices");
+        let devices = facts
+            .devices
+            .iter()
+            .map(|device| {
+                assert!(device.slots > 0, "a device has at least one slot");
+                Device {
+                    capacity_bytes: device.memory_bytes / 10 * 9,
+                    used_bytes: 0,
+                    in_flight: vec![0; usize::from(device.slots)],
+                    backlog: vec![VecDeque::new(); usize::from(device.slots)],
+                    memory_waiters: Vec::new(),
+                }
+            })
+            .collect();
+        Self {
+            facts,
+            limits: config.limits,
+            now: Timestamp::ZERO,
+            actions: Vec::new(),
+            buffers: BTreeMap::new(),
+            tasks: HashMap::new(),
+            waiters: HashMap::new(),
+            enqueued_behind: HashMap::new(),
+            notifies: HashMap::new(),
+            early_notices: BTreeSet::new(),
+            payloads: HashMap::new(),
+            failed: BTreeMap::new(),
+            reports_made: 0,
+            devices,
+            operations: HashMap::new(),
+            operations_made: 0,
+            uses: 0,
+            arrivals: 0,
+            host_used_bytes: 0,
+            wake: BTreeSet::new(),
+            memory_reported: (0, Vec::new()),
+        }
+    }
+
+    /// Takes in one event and says what is to be done, in order.
+    pub fn step(&mut self, now: Timestamp, event: AgentEvent) -> Vec<AgentAction> {
+        self.now = self.now.max(now);
+        match event {
+            AgentEvent::Orders(batch) => self.take_orders(batch),
+            AgentEvent::Notice { task, dependent } => self.take_notice(task, dependent),
+            AgentEvent::Arrived { region, from, span } => self.take_replica(region, from, span),
+            AgentEvent::PayloadArrived { task, size_bytes } => self.take_payload(task, Ok(size_bytes)),
+            AgentEvent::PayloadFailed { task, reason } => self.take_payload(task, Err(reason)),
+            AgentEvent::OperationDone(done) => self.take_operation(done),
+            AgentEvent::Built { program, device, outcome } => {
+                self.report(Report::Built { program, device, outcome });
+            }
+            AgentEvent::PushFailed { region, to, reason } => {
+                self.report(Report::PushFailed { region, to, reason });
+            }
+            AgentEvent::SendDone { region: _ } => {}
+        }
+        self.start_woken();
+        self.report_memory();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Tasks that have been ordered and have not ended.
+    #[must_use]
+    pub fn held_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether nothing is held, pending or on its way: what a quiet farm must come to.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.operations.is_empty() && self.wake.is_empty()
+    }
+
+    /// What each device's buffers take, in bytes.
+    #[must_use]
+    pub fn device_used_bytes(&self) -> Vec<u64> {
+        self.devices.iter().map(|device| device.used_bytes).collect()
+    }
+
+    /// Checks what must hold between any two events.
+    ///
+    /// # Panics
+    /// When it does not: a bug of this crate.
+    pub fn check_invariants(&self) {
+        for (index, device) in self.devices.iter().enumerate() {
+            let used: u64 = self
+                .buffers
+                .values()
+                .filter(|buffer| buffer.allocation(DeviceIndex::from_index(index)).is_some())
+                .map(|buffer| buffer.size_bytes.unwrap_or(0))
+                .sum();
+            assert_eq!(used, device.used_bytes, "device memory is accounted for");
+            assert!(device.used_bytes <= device.capacity_bytes, "device memory is bounded");
+            for in_flight in &device.in_flight {
+                assert!(*in_flight <= self.limits.slot_depth_max, "a slot's depth is bounded");
+            }
+        }
+        for buffer in self.buffers.values() {
+            for (_, cell) in buffer.cells.iter() {
+                assert!(cell.on_host || cell.on_devices != 0, "a cell is somewhere");
+                for pending in &cell.pending {
+                    assert!(self.operations.contains_key(&pending.operation), "pending means in flight");
+                }
+                for device in 0..self.devices.len() {
+                    let device = DeviceIndex::from_index(device);
+                    assert!(
+                        cell.on_devices & buffer::bit(device) == 0 || buffer.allocation(device).is_some(),
+                        "contents on a device have memory there"
+                    );
+                }
+            }
+        }
+        let host: u64 = self
+            .buffers
+            .values()
+            .flat_map(|buffer| buffer.cells.iter())
+            .filter(|(_, cell)| cell.on_host)
+            .map(|(range, _)| range.len())
+            .sum();
+        assert_eq!(host, self.host_used_bytes, "host memory is accounted for");
+    }
+
+    fn take_orders(&mut self, batch: OrderBatch) {
+        self.failed.retain(|_, report| *report > batch.reports_taken);
+        for order in batch.orders {
+            self.take_order(order);
+        }
+    }
+
+    fn take_order(&mut self, order: Order) {
+        match order {
+            Order::Build { program, source, options } => {
+                self.actions.push(AgentAction::Build { program, source, options });
+            }
+            Order::DropProgram { program } => self.actions.push(AgentAction::DropProgram { program }),
+            Order::DeclareBuffer { buffer, size_bytes } => {
+                self.buffers.entry(buffer).or_default().size_bytes = Some(size_bytes);
+            }
+            Order::DropBuffer { buffer } => self.drop_buffer(buffer),
+            Order::Run(order) => self.hold(*order),
+            Order::Push { region, to } => {
+                let buffer = self.buffers.entry(region.buffer).or_default();
+                buffer.pushes.push(WaitingPush { region, to });
+                self.advance_pushes(region.buffer);
+            }
+            Order::Notify { task, dependent, to, carries_failure } => {
+                if self.tasks.contains_key(&task) {
+                    let waiter = Waiter { task: dependent, carries_failure };
+                    self.notifies.entry(task).or_default().push((to, waiter));
+                } else if !carries_failure || !self.failed.contains_key(&task) {
+                    self.actions.push(AgentAction::SendNotice { to, task, dependent });
+                }
+            }
+            Order::Release { task, dependent } => {
+                // One that was cancelled after it had been enqueued ends by itself.
+                if !self.tasks.contains_key(&task) {
+                    self.take_notice(task, dependent);
+                }
+            }
+            Order::Cancel { task } => self.cancel(task),
+            Order::OpenSession { session, secret } => {
+                self.actions.push(AgentAction::AdmitSession { session, secret });
+            }
+            Order::CloseSession { session } => self.close_session(session),
+            Order::PeerJoined { agent, name, address } => {
+                self.actions.push(AgentAction::PeerJoined { agent, name, address });
+            }
+            Order::PeerLeft { agent } => {
+                for buffer in self.buffers.values_mut() {
+                    buffer.pushes.retain(|push| push.to != agent);
+                }
+                for waiting in self.notifies.values_mut() {
+                    waiting.retain(|(to, _)| *to != agent);
+                }
+                self.actions.push(AgentAction::PeerLeft { agent });
+            }
+        }
+    }
+
+    /// Takes a task in and notes what it waits for.
+    fn hold(&mut self, order: TaskOrder) {
+        let task = order.task;
+        let mut waits = BTreeSet::new();
+        for wait in &order.waits {
+            if wait.is_remote {
+                if !self.early_notices.remove(&(task, wait.task)) {
+                    waits.insert(wait.task);
+                }
+            } else if let Some(predecessor) = self.tasks.get(&wait.task) {
+                // A task that is not held has finished, or its failure will cancel this one.
+                if predecessor.state != HeldState::Waiting && share_slot(&predecessor.order, &order) {
+                    if wait.carries_failure {
+                        self.enqueued_behind.entry(wait.task).or_default().push(task);
+                    }
+                } else {
+                    waits.insert(wait.task);
+                    let waiter = Waiter { task, carries_failure: wait.carries_failure };
+                    self.waiters.entry(wait.task).or_default().push(waiter);
+                }
+            }
+        }
+        self.arrivals += 1;
+        let held = Held {
+            order,
+            arrival: self.arrivals,
+            waits,
+            state: HeldState::Waiting,
+            ready_at: self.now,
+            failure: None,
+        };
+        if held.waits.is_empty() {
+            self.wake.insert((held.arrival, task));
+        }
+        self.tasks.insert(task, held);
+    }
+
+    fn take_notice(&mut self, task: TaskId, dependent: TaskId) {
+        if self.tasks.contains_key(&dependent) {
+            self.wait_is_over(dependent, task);
+        } else {
+            self.early_notices.insert((dependent, task));
+        }
+    }
+
+    fn wait_is_over(&mut self, dependent: TaskId, predecessor: TaskId) {
+        if let Some(held) = self.tasks.get_mut(&dependent)
+            && held.waits.remove(&predecessor)
+            && held.waits.is_empty()
+        {
+            self.wake.insert((held.arrival, dependent));
+        }
+    }
+
+    fn take_replica(&mut self, region: Region, from: AgentId, span: Span) {
+        self.report(Report::Arrived { region, from, span });
+        let buffer = self.buffers.entry(region.buffer).or_default();
+        let parts: Vec<(isochrone_model::ByteRange, Option<Cell>)> =
+            buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();
+        for (range, cell) in parts {
+            match cell {
+                Some(cell) if cell.version > region.version => {
+                    // Late bytes of an old version: the store must not keep them in place of nothing.
+                    if !cell.on_host {
+                        self.actions.push(AgentAction::DropHost { buffer: region.buffer, range });
+                    }
+                }
+                Some(cell) if cell.version == region.version => {
+                    if !cell.on_host {
+                        self.host_used_bytes += range.len();
+                        buffer.cells.update(range, |_, cell| cell.on_host = true);
+                    }
+                }
+                Some(_) | None => {
+                    if cell.is_none_or(|cell| !cell.on_host) {
+                        self.host_used_bytes += range.len();
+                    }
+                    buffer.cells.set(range, Cell::on_host(region.version));
+                }
+            }
+        }
+        self.trim_host();
+        self.contents_changed(region.buffer);
+    }
+
+    fn take_payload(&mut self, task: TaskId, outcome: Result<u64, String>) {
+        self.payloads.insert(task, outcome);
+        if let Some(held) = self.tasks.get(&task)
+            && held.waits.is_empty()
+        {
+            self.wake.insert((held.arrival, task));
+        }
+    }
+
+    /// Wakes the tasks that wait for contents of a buffer, and sends what has become sendable.
+    fn contents_changed(&mut self, key: BufferKey) {
+        if let Some(buffer) = self.buffers.get_mut(&key) {
+            for task in std::mem::take(&mut buffer.waiters) {
+                if let Some(held) = self.tasks.get(&task) {
+                    self.wake.insert((held.arrival, task));
+                }
+            }
+        }
+        self.advance_pushes(key);
+    }
+
+    /// Sends every waiting push whose region lies on the host, and fetches those that lie on a device.
+    fn advance_pushes(&mut self, key: BufferKey) {
+        let Some(buffer) = self.buffers.get_mut(&key) else {
+            return;
+        };
+        if buffer.pushes.is_empty() {
+            return;
+        }
+        let mut remaining = Vec::new();
+        for push in std::mem::take(&mut buffer.pushes) {
+            let buffer = &self.buffers[&key];
+            match buffer.on_host(push.region) {
+                Residence::Ready => {
+                    self.actions.push(AgentAction::SendReplica { region: push.region, to: push.to });
+                }
+                Residence::Elsewhere => {
+                    self.fetch(push.region);
+                    remaining.push(push);
+                }
+                Residence::Absent => remaining.push(push),
+                Residence::Superseded => {
+                    let reason = "newer contents have taken its place".to_owned();
+                    self.report(Report::PushFailed { region: push.region, to: push.to, reason });
+                }
+            }
+        }
+        if let Some(buffer) = self.buffers.get_mut(&key) {
+            remaining.append(&mut buffer.pushes);
+            buffer.pushes = remaining;
+        }
+    }
+
+    fn take_operation(&mut self, done: OperationDone) {
+        let Some(purpose) = self.operations.remove(&done.operation) else {
+            return;
+        };
+        match purpose {
+            Purpose::Free => {}
+            Purpose::Allocate { buffer, device, task } => {
+                if let Some(allocation) =
+                    self.buffers.get_mut(&buffer).and_then(|buffer| buffer.allocation_mut(device))
+                {
+                    allocation.pending = None;
+                }
+                self.unpin(buffer, device);
+                self.note_failure(task, device, done.outcome.err());
+                self.contents_changed(buffer);
+            }
+            Purpose::Upload { region, device, task } => {
+                if let Some(buffer) = self.buffers.get_mut(&region.buffer) {
+                    buffer.settle(region.range, done.operation);
+                }
+                self.unpin(region.buffer, device);
+                if done.outcome.is_err() {
+                    self.forget_on_device(region, device);
+                }
+                self.note_failure(task, device, done.outcome.err());
+                self.contents_changed(region.buffer);
+            }
+            Purpose::Download { region, device } => {
+                self.take_download(done.operation, region, device, done.outcome.err());
+            }
+            Purpose::Run { task } => self.take_run(task, done),
+        }
+    }
+
+    /// Notes for a task that an operation before it on its lane failed; the launch behind it would run
+    /// on wrong contents, so its own end counts as this failure.
+    fn note_failure(&mut self, task: TaskId, device: DeviceIndex, error: Option<OperationError>) {
+        let Some(error) = error else { return };
+        let device = self.device_name(device);
+        if let Some(held) = self.tasks.get_mut(&task)
+            && held.failure.is_none()
+        {
+            held.failure = Some(error.into_command_error(device));
+        }
+    }
+
+    fn take_run(&mut self, task: TaskId, done: OperationDone) {
+        let Some(held) = self.tasks.get(&task) else {
+            return;
+        };
+        let Lane::Slot { device, slot } = held.order.lane else {
+            return;
+        };
+        let touched = touched_buffers(&held.order);
+        let outputs = held.order.outputs.clone();
+        for region in &outputs {
+            if let Some(buffer) = self.buffers.get_mut(&region.buffer) {
+                buffer.settle(region.range, done.operation);
+            }
+        }
+        for buffer in &touched {
+            self.unpin(*buffer, device);
+        }
+        let outcome = match (self.tasks[&task].failure.clone(), done.outcome) {
+            (Some(failure), _) => TaskOutcome::Failed(failure),
+            (None, Ok(execution)) => {
+                TaskOutcome::Done { execution, turnaround: self.now.since(self.tasks[&task].ready_at) }
+            }
+            (None, Err(error)) => TaskOutcome::Failed(error.into_command_error(self.device_name(device))),
+        };
+        self.lane_has_room(device, slot);
+        self.finish(task, outcome);
+        for buffer in touched {
+            self.contents_changed(buffer);
+        }
+    }
+
+    /// One launch of a slot ended: the next task of its backlog may go.
+    fn lane_has_room(&mut self, device: DeviceIndex, slot: SlotIndex) {
+        let device = &mut self.devices[device.index()];
+        device.in_flight[slot.index()] = device.in_flight[slot.index()].saturating_sub(1);
+        while let Some(task) = device.backlog[slot.index()].pop_front() {
+            if let Some(held) = self.tasks.get(&task) {
+                self.wake.insert((held.arrival, task));
+                break;
+            }
+        }
+    }
+
+    /// Ends a task and tells whoever waits for it.
+    fn finish(&mut self, task: TaskId, outcome: TaskOutcome) {
+        let Some(held) = self.tasks.remove(&task) else {
+            return;
+        };
+        let order = held.order;
+        let behind = self.enqueued_behind.remove(&task).unwrap_or_default();
+        let notifies = self.notifies.remove(&task).unwrap_or_default();
+        let waiters = self.waiters.remove(&task).unwrap_or_default();
+        match &outcome {
+            TaskOutcome::Done { execution, .. } => {
+                for waiter in waiters {
+                    self.wait_is_over(waiter.task, task);
+                }
+                if held.state == HeldState::Abandoned {
+                    return;
+                }
+                if !matches!(order.work, Work::Read { .. }) {
+                    self.actions.push(AgentAction::SendDone {
+                        session: order.session,
+                        command: order.command,
+                        execution: *execution,
+                    });
+                }
+                for (to, waiter) in notifies {
+                    self.actions.push(AgentAction::SendNotice { to, task, dependent: waiter.task });
+                }
+            }
+            TaskOutcome::Failed(error) => {
+                // Those that fail with it are the scheduler's to cancel, where they have not started; those
+                // already enqueued behind it will end, and must not count.
+                for waiter in waiters.iter().filter(|waiter| !waiter.carries_failure) {
+                    self.wait_is_over(waiter.task, task);
+                }
+                for (to, waiter) in notifies.iter().filter(|(_, waiter)| !waiter.carries_failure) {
+                    self.actions.push(AgentAction::SendNotice { to: *to, task, dependent: waiter.task });
+                }
+                let failure = CommandError::of_dependent(order.command, error);
+                for dependent in behind {
+                    if let Some(held) = self.tasks.get_mut(&dependent)
+                        && held.failure.is_none()
+                    {
+                        held.failure = Some(failure.clone());
+                    }
+                }
+                if held.state == HeldState::Abandoned {
+                    return;
+                }
+                self.failed.insert(task, self.reports_made + 1);
+            }
+        }
+        self.report_end(task, order.attempt, outcome);
+    }
+
+    fn report_end(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome) {
+        self.report(Report::Finished { task, attempt, outcome });
+    }
+
+    fn report(&mut self, report: Report) {
+        self.reports_made += 1;
+        self.actions.push(AgentAction::Report(report));
+    }
+
+    fn cancel(&mut self, task: TaskId) {
+        let Some(held) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if held.state != HeldState::Waiting {
+            held.state = HeldState::Abandoned;
+            return;
+        }
+        let Some(held) = self.tasks.remove(&task) else {
+            return;
+        };
+        self.wake.remove(&(held.arrival, task));
+        for predecessor in &held.waits {
+            if let Some(waiting) = self.waiters.get_mut(predecessor) {
+                waiting.retain(|waiter| waiter.task != task);
+            }
+        }
+        self.waiters.remove(&task);
+        self.notifies.remove(&task);
+        if matches!(held.order.work, Work::Write { bytes: None }) {
+            self.payloads.remove(&task);
+            self.actions.push(AgentAction::DropPayload { task });
+        }
+        let early: Vec<(TaskId, TaskId)> =
+            self.early_notices.range((task, TaskId(0))..=(task, TaskId(u64::MAX))).copied().collect();
+        for notice in early {
+            self.early_notices.remove(&notice);
+        }
+    }
+
+    fn close_session(&mut self, session: SessionId) {
+        let mut tasks: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, held)| held.order.session == session)
+            .map(|(task, _)| *task)
+            .collect();
+        tasks.sort_unstable();
+        for task in tasks {
+            self.cancel(task);
+        }
+        let first = BufferKey { session, buffer: isochrone_model::BufferId(0) };
+        let last = BufferKey { session, buffer: isochrone_model::BufferId(u64::MAX) };
+        let buffers: Vec<BufferKey> = self.buffers.range(first..=last).map(|(key, _)| *key).collect();
+        for buffer in buffers {
+            self.drop_buffer(buffer);
+        }
+        self.actions.push(AgentAction::DismissSession { session });
+    }
+
+    fn operation(&mut self, lane: LaneKey, purpose: Purpose, kind: OperationKind) -> OperationId {
+        self.operations_made += 1;
+        let id = OperationId(self.operations_made);
+        self.operations.insert(id, purpose);
+        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
+        id
+    }
+
+    fn device_name(&self, device: DeviceIndex) -> String {
+        match self.facts.devices.get(device.index()) {
+            Some(facts) => format!("{}/{}", self.facts.name, facts.name),
+            None => format!("{}/{device}", self.facts.name),
+        }
+    }
+
+    /// The lane for moving bytes, beside the slots that run launches.
+    fn transfer_lane(&self, device: DeviceIndex) -> LaneKey {
+        LaneKey { device, slot: SlotIndex(self.facts.devices[device.index()].slots) }
+    }
+}
+
+fn share_slot(first: &TaskOrder, second: &TaskOrder) -> bool {
+    first.lane == second.lane && first.lane != Lane::Host
+}
+
+/// Every buffer that a task's operations use on its device, once each, in order.
+fn touched_buffers(order: &TaskOrder) -> Vec<BufferKey> {
+    let mut buffers: Vec<BufferKey> =
+        order.inputs.iter().chain(&order.outputs).map(|region| region.buffer).collect();
+    match &order.work {
+        Work::Kernel { arguments, .. } => {
+            buffers.extend(arguments.iter().filter_map(|argument| match argument {
+                isochrone_model::BoundArgument::Buffer { buffer, .. } => Some(*buffer),
+                isochrone_model::BoundArgument::Scalar(_) | isochrone_model::BoundArgument::Local(_) => None,
+            }));
+        }
+        Work::Copy { source, .. } => buffers.push(*source),
+        Work::Write { .. } | Work::Read { .. } | Work::Fill { .. } | Work::Nothing => {}
+    }
+    buffers.sort_unstable();
+    buffers.dedup();
+    buffers
+}

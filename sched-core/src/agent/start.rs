@@ -1,0 +1,376 @@
+//! Starting tasks: what holds one up, and what is enqueued for it when nothing does.
+
+use isochrone_model::{BufferKey, CommandError, Lane, Region, Span, TaskId, TaskOutcome, Work};
+
+use super::buffer::{Cell, LaneKey, Pending, Residence};
+use super::event::{AgentAction, OperationKind};
+use super::memory::Room;
+use super::{Agent, HeldState, Purpose, share_slot, touched_buffers};
+
+/// Uploads up to this size go on the launch's own lane, in order before it: waiting for them to end would
+/// cost more than they take. Larger ones go beside the lane, so that they overlap what runs there.
+const LANE_UPLOAD_BYTES_MAX: u64 = 256 << 10;
+
+/// What holds a task up.
+enum Hindrance {
+    /// Contents of this buffer.
+    Contents(BufferKey),
+    /// Memory of its device.
+    Memory,
+    /// The task ended without running.
+    Failed(CommandError),
+}
+
+impl Agent {
+    /// Looks at every woken task, in the order of their orders.
+    pub(super) fn start_woken(&mut self) {
+        while let Some((_, task)) = self.wake.pop_first() {
+            self.try_start(task);
+        }
+    }
+
+    fn try_start(&mut self, task: TaskId) {
+        let Some(held) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if held.state != HeldState::Waiting || !held.waits.is_empty() {
+            return;
+        }
+        if let Some(failure) = held.failure.clone() {
+            self.finish(task, TaskOutcome::Failed(failure));
+            return;
+        }
+        match held.order.lane {
+            Lane::Host => self.try_host(task),
+            Lane::Slot { device, slot } => {
+                let fits = self
+                    .devices
+                    .get(device.index())
+                    .is_some_and(|device| slot.index() < device.in_flight.len());
+                if fits {
+                    self.try_lane(task, LaneKey { device, slot });
+                } else {
+                    let reason = format!("agent {} has no {slot} on {device}", self.facts.name);
+                    self.finish(task, TaskOutcome::Failed(CommandError::NoDevice { reason }));
+                }
+            }
+        }
+    }
+
+    fn try_host(&mut self, task: TaskId) {
+        let order = &self.tasks[&task].order;
+        match &order.work {
+            Work::Nothing => self.finish_now(task),
+            Work::Write { bytes } => {
+                let bytes = bytes.clone();
+                self.try_write(task, bytes);
+            }
+            Work::Read { offset_bytes } => {
+                let offset_bytes = *offset_bytes;
+                self.try_read(task, offset_bytes);
+            }
+            Work::Kernel { .. } | Work::Copy { .. } | Work::Fill { .. } => {
+                let reason = "this work needs a device's slot".to_owned();
+                self.finish(task, TaskOutcome::Failed(CommandError::NoDevice { reason }));
+            }
+        }
+    }
+
+    fn finish_now(&mut self, task: TaskId) {
+        let turnaround = self.now.since(self.tasks[&task].ready_at);
+        self.finish(task, TaskOutcome::Done { execution: Span::ZERO, turnaround });
+    }
+
+    fn try_write(&mut self, task: TaskId, bytes: Option<bytes::Bytes>) {
+        let Some(region) = self.tasks[&task].order.outputs.first().copied() else {
+            self.finish_now(task);
+            return;
+        };
+        let size_bytes = match (&bytes, self.payloads.get(&task)) {
+            (Some(bytes), _) => bytes.len() as u64,
+            (None, Some(Ok(size_bytes))) => *size_bytes,
+            (None, Some(Err(reason))) => {
+                let reason = reason.clone();
+                self.payloads.remove(&task);
+                self.finish(task, TaskOutcome::Failed(CommandError::PayloadLost { reason }));
+                return;
+            }
+            (None, None) => return,
+        };
+        self.payloads.remove(&task);
+        if size_bytes != region.range.len() {
+            let reason = format!("{size_bytes} bytes came where {} are due", region.range.len());
+            self.actions.push(AgentAction::DropPayload { task });
+            self.finish(task, TaskOutcome::Failed(CommandError::PayloadLost { reason }));
+            return;
+        }
+        if self.host_used_bytes + size_bytes > self.facts.host_memory_bytes {
+            self.trim_host_to(size_bytes);
+        }
+        if self.host_used_bytes + size_bytes > self.facts.host_memory_bytes {
+            self.actions.push(AgentAction::DropPayload { task });
+            let error = CommandError::OutOfMemory {
+                place: format!("{}/host", self.facts.name),
+                needed_bytes: size_bytes,
+                limit_bytes: self.facts.host_memory_bytes,
+            };
+            self.finish(task, TaskOutcome::Failed(error));
+            return;
+        }
+        self.host_copy_is_stale(region);
+        self.actions.push(match bytes {
+            Some(bytes) => AgentAction::StoreBytes { region, bytes },
+            None => AgentAction::StorePayload { task, region },
+        });
+        self.host_used_bytes += size_bytes;
+        let buffer = self.buffers.entry(region.buffer).or_default();
+        buffer.cells.set(region.range, Cell::on_host(region.version));
+        self.finish_now(task);
+        self.contents_changed(region.buffer);
+    }
+
+    /// Drops host copies that a device holds too until `size_bytes` more fit, where that is possible.
+    fn trim_host_to(&mut self, size_bytes: u64) {
+        let bound = self.facts.host_memory_bytes;
+        self.facts.host_memory_bytes = bound.saturating_sub(size_bytes);
+        self.trim_host();
+        self.facts.host_memory_bytes = bound;
+    }
+
+    fn try_read(&mut self, task: TaskId, offset_bytes: u64) {
+        let order = &self.tasks[&task].order;
+        let (session, command) = (order.session, order.command);
+        let Some(region) = order.inputs.first().copied() else {
+            self.finish_now(task);
+            return;
+        };
+        let buffer = self.buffers.entry(region.buffer).or_default();
+        match buffer.on_host(region) {
+            Residence::Ready => {
+                self.actions.push(AgentAction::SendData { session, command, offset_bytes, region });
+                self.finish_now(task);
+            }
+            Residence::Elsewhere => {
+                buffer.waiters.push(task);
+                self.fetch(region);
+            }
+            Residence::Absent => buffer.waiters.push(task),
+            Residence::Superseded => self.finish(task, superseded(region)),
+        }
+    }
+
+    /// Enqueues a task on its lane if its contents, the memory and the lane's depth allow.
+    fn try_lane(&mut self, task: TaskId, lane: LaneKey) {
+        let touched = touched_buffers(&self.tasks[&task].order);
+        let inputs = self.tasks[&task].order.inputs.clone();
+        match self.prepare(task, lane, &touched, &inputs) {
+            Ok(()) => {}
+            Err(Hindrance::Contents(key)) => {
+                self.buffers.entry(key).or_default().waiters.push(task);
+                return;
+            }
+            Err(Hindrance::Memory) => {
+                self.devices[lane.device.index()].memory_waiters.push(task);
+                return;
+            }
+            Err(Hindrance::Failed(error)) => {
+                self.finish(task, TaskOutcome::Failed(error));
+                return;
+            }
+        }
+        let device = &mut self.devices[lane.device.index()];
+        if device.in_flight[lane.slot.index()] >= self.limits.slot_depth_max {
+            device.backlog[lane.slot.index()].push_back(task);
+            return;
+        }
+        device.in_flight[lane.slot.index()] += 1;
+        self.enqueue(task, lane, &touched);
+    }
+
+    /// Makes memory and moves inputs toward the lane; `Ok` when all that is left is in order before it.
+    fn prepare(
+        &mut self,
+        task: TaskId,
+        lane: LaneKey,
+        touched: &[BufferKey],
+        inputs: &[Region],
+    ) -> Result<(), Hindrance> {
+        for region in inputs {
+            let buffer = self.buffers.entry(region.buffer).or_default();
+            match buffer.on_lane(*region, lane) {
+                Residence::Ready | Residence::Elsewhere => {}
+                Residence::Absent => return Err(Hindrance::Contents(region.buffer)),
+                Residence::Superseded => return Err(Hindrance::Failed(superseded_error(*region))),
+            }
+        }
+        match self.make_room(touched, lane, task) {
+            Room::Made => {}
+            Room::Awaited => return Err(Hindrance::Memory),
+            Room::Never { needed_bytes, capacity_bytes } => {
+                return Err(Hindrance::Failed(CommandError::OutOfMemory {
+                    place: self.device_name(lane.device),
+                    needed_bytes,
+                    limit_bytes: capacity_bytes,
+                }));
+            }
+        }
+        for key in touched {
+            // Zeroing on another lane must have ended.
+            let pending = self.buffers.get(key).and_then(|buffer| buffer.allocation(lane.device)?.pending);
+            if pending.is_some_and(|pending| pending.lane != lane) {
+                return Err(Hindrance::Contents(*key));
+            }
+        }
+        let mut hindered = None;
+        for region in inputs {
+            if !self.bring_to_lane(task, *region, lane) {
+                hindered = hindered.or(Some(region.buffer));
+            }
+        }
+        hindered.map_or(Ok(()), |key| Err(Hindrance::Contents(key)))
+    }
+
+    /// Starts the uploads and downloads that a region needs; whether it now lies in order on the lane.
+    fn bring_to_lane(&mut self, task: TaskId, region: Region, lane: LaneKey) -> bool {
+        let device = lane.device;
+        let mut is_in_order = true;
+        let mut needs_fetch = false;
+        let mut uploads = Vec::new();
+        let Some(buffer) = self.buffers.get(&region.buffer) else {
+            return false;
+        };
+        for (range, cell) in buffer.cells.over(region.range) {
+            let Some(cell) = cell else { continue };
+            if cell.is_on(device, Some(lane)) {
+                continue;
+            }
+            if cell.on_devices & super::buffer::bit(device) != 0 {
+                is_in_order = false;
+            } else if cell.on_host {
+                uploads.push(Region { range, ..region });
+            } else {
+                needs_fetch = true;
+                is_in_order = false;
+            }
+        }
+        for part in uploads {
+            let is_small = part.range.len() <= LANE_UPLOAD_BYTES_MAX;
+            let zeroed_on = self.buffers[&part.buffer].allocation(device).and_then(|held| held.pending);
+            // Zeroing must come before the upload: on its lane if it is under way there.
+            let upload_lane = match zeroed_on {
+                Some(pending) => pending.lane,
+                None if is_small => lane,
+                None => self.transfer_lane(device),
+            };
+            let operation = self.operation(
+                upload_lane,
+                Purpose::Upload { region: part, device, task },
+                OperationKind::Upload { region: part },
+            );
+            self.pin(part.buffer, device);
+            if let Some(buffer) = self.buffers.get_mut(&part.buffer) {
+                buffer.cells.update(part.range, |_, cell| {
+                    cell.on_devices |= super::buffer::bit(device);
+                    cell.pending.push(Pending { lane: upload_lane, operation });
+                });
+            }
+            is_in_order &= upload_lane == lane;
+        }
+        if needs_fetch {
+            self.fetch(region);
+        }
+        is_in_order
+    }
+
+    fn enqueue(&mut self, task: TaskId, lane: LaneKey, touched: &[BufferKey]) {
+        let (work, outputs) = {
+            let order = &self.tasks[&task].order;
+            (order.work.clone(), order.outputs.clone())
+        };
+        let kind = match work {
+            Work::Kernel { program, kernel, range, arguments } => {
+                OperationKind::Launch { program, kernel, range, arguments }
+            }
+            Work::Copy { source, source_range } => {
+                let Some(target) = outputs.first().copied() else {
+                    self.lane_has_room(lane.device, lane.slot);
+                    self.finish_now(task);
+                    return;
+                };
+                OperationKind::Copy {
+                    source,
+                    source_range,
+                    target: target.buffer,
+                    target_offset_bytes: target.range.start,
+                }
+            }
+            Work::Fill { pattern } => {
+                let Some(target) = outputs.first().copied() else {
+                    self.lane_has_room(lane.device, lane.slot);
+                    self.finish_now(task);
+                    return;
+                };
+                OperationKind::Fill { buffer: target.buffer, range: target.range, pattern }
+            }
+            Work::Write { .. } | Work::Read { .. } | Work::Nothing => {
+                self.lane_has_room(lane.device, lane.slot);
+                self.try_host(task);
+                return;
+            }
+        };
+        let operation = self.operation(lane, Purpose::Run { task }, kind);
+        for key in touched {
+            self.pin(*key, lane.device);
+        }
+        for region in &outputs {
+            self.host_copy_is_stale(*region);
+            let buffer = self.buffers.entry(region.buffer).or_default();
+            buffer.cells.set(region.range, Cell::made_by(region.version, lane, operation));
+        }
+        if let Some(held) = self.tasks.get_mut(&task) {
+            held.state = HeldState::Enqueued;
+        }
+        self.wake_lane_mates(task);
+        for region in &outputs {
+            self.contents_changed(region.buffer);
+        }
+    }
+
+    /// Tasks on the same slot that wait for this one need not wait for its end: the lane keeps order.
+    fn wake_lane_mates(&mut self, task: TaskId) {
+        let Some(waiting) = self.waiters.remove(&task) else {
+            return;
+        };
+        let mut remaining = Vec::new();
+        for waiter in waiting {
+            let is_mate = self
+                .tasks
+                .get(&waiter.task)
+                .is_some_and(|held| share_slot(&held.order, &self.tasks[&task].order));
+            if is_mate {
+                if waiter.carries_failure {
+                    self.enqueued_behind.entry(task).or_default().push(waiter.task);
+                }
+                self.wait_is_over(waiter.task, task);
+            } else {
+                remaining.push(waiter);
+            }
+        }
+        if !remaining.is_empty() {
+            self.waiters.insert(task, remaining);
+        }
+    }
+}
+
+fn superseded(region: Region) -> TaskOutcome {
+    TaskOutcome::Failed(superseded_error(region))
+}
+
+fn superseded_error(region: Region) -> CommandError {
+    CommandError::Malformed {
+        what: format!(
+            "{} of {} in {} is gone: newer contents took its place (a fault of the scheduler)",
+            region.range, region.buffer, region.version
+        ),
+    }
+}

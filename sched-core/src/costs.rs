@@ -1,0 +1,481 @@
+//! The `CostModel`: what kernels and transfers are expected to take, from measurements alone once there
+//! are any, from device facts until then.
+
+use std::collections::BTreeMap;
+
+use isochrone_model::{AgentId, BytesPerSecond, DeviceFacts, DeviceId, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::distribution::{Distribution, DistributionSnapshot};
+
+/// Sizes remembered for one kernel on one device; the one used longest ago gives way.
+const SIZES_MAX: usize = 64;
+/// Transfers below this many bytes tell of latency, not of rate.
+const RATE_SAMPLE_BYTES_MIN: u64 = 64 << 10;
+/// Round trip assumed until one is measured.
+const PRIOR_ROUND_TRIP: Span = Span::from_micros(500);
+/// Rate assumed until one is measured: what one QUIC connection carries on a fast network.
+const PRIOR_RATE: BytesPerSecond = BytesPerSecond(1_000_000_000);
+
+/// A row of the table of kernels, dense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KernelRow(pub u32);
+
+/// A kernel across restarts: the program's digest and the kernel's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KernelName {
+    /// Hexadecimal digest of source and options.
+    pub program_digest: String,
+    /// The kernel's name.
+    pub kernel: String,
+}
+
+/// What a span is expected to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Estimate {
+    /// What to expect.
+    pub expected: Span,
+    /// What nine of ten do not exceed.
+    pub high: Span,
+    /// What it rests on.
+    pub basis: Basis,
+}
+
+/// What an estimate rests on, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Basis {
+    /// This kernel, device and size.
+    Measured,
+    /// This kernel and device at another size.
+    OtherSize,
+    /// This kernel on another device, scaled by the devices' relative speed.
+    OtherDevice,
+    /// Only the device's facts.
+    #[default]
+    Prior,
+}
+
+impl Basis {
+    /// Whether the kernel has been seen on the device, so that the estimate can be relied on.
+    #[must_use]
+    pub fn is_seen(self) -> bool {
+        match self {
+            Self::Measured | Self::OtherSize => true,
+            Self::OtherDevice | Self::Prior => false,
+        }
+    }
+}
+
+/// What is known of a path between two parties, one way.
+#[derive(Clone, Debug, Default)]
+struct Link {
+    round_trip: Distribution,
+    /// The last round trip; changes show here first.
+    round_trip_now: Option<Span>,
+    /// Nanoseconds for 1 MiB, so that quantiles mean slow, not fast.
+    nanos_per_mebibyte: Distribution,
+    /// When what was ordered over it so far should have arrived.
+    busy_until: Timestamp,
+}
+
+/// One (kernel, device): durations by number of work-items.
+#[derive(Clone, Debug, Default)]
+struct KernelOnDevice {
+    sizes: Vec<(u64, u64, Distribution)>,
+}
+
+/// The model.
+#[derive(Clone, Debug, Default)]
+pub struct CostModel {
+    rows: BTreeMap<KernelName, KernelRow>,
+    names: Vec<KernelName>,
+    /// By row, then by device.
+    kernels: Vec<Vec<KernelOnDevice>>,
+    devices: Vec<DeviceCosts>,
+    links: BTreeMap<(AgentId, AgentId), Link>,
+    /// Between the scheduler and an agent.
+    control: BTreeMap<AgentId, Link>,
+    /// What was learnt in earlier lives and whose device or agent has not come back yet.
+    remembered: CostSnapshot,
+    uses: u64,
+}
+
+#[derive(Clone, Debug)]
+struct DeviceCosts {
+    key: String,
+    items_per_us: u64,
+    launch: Span,
+    /// How much faster or slower than its prior it has proved: nanoseconds measured for each 1024
+    /// nanoseconds of prior.
+    prior_correction: Distribution,
+}
+
+/// What a restarted farm keeps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostSnapshot {
+    /// Durations in nanoseconds by (kernel, device as `agent/device name`), then by work-items.
+    pub kernels: Vec<(KernelName, String, Vec<(u64, DistributionSnapshot)>)>,
+    /// Nanoseconds for 1 MiB by (agent name, agent name).
+    pub links: Vec<(String, String, DistributionSnapshot)>,
+}
+
+impl CostModel {
+    /// A model that starts from what an earlier life learnt.
+    #[must_use]
+    pub fn new(remembered: CostSnapshot) -> Self {
+        Self { remembered, ..Self::default() }
+    }
+
+    /// Takes in a device; devices come in the order of their ids, and again when their agent comes back.
+    pub fn add_device(&mut self, device: DeviceId, agent: &str, facts: &DeviceFacts) {
+        let key = format!("{agent}/{}", facts.name);
+        let costs = DeviceCosts {
+            key,
+            items_per_us: facts.prior_items_per_us.max(1),
+            launch: facts.prior_launch,
+            prior_correction: Distribution::default(),
+        };
+        if device.index() < self.devices.len() {
+            if self.devices[device.index()].key != costs.key {
+                for row in &mut self.kernels {
+                    if let Some(cell) = row.get_mut(device.index()) {
+                        *cell = KernelOnDevice::default();
+                    }
+                }
+                self.devices[device.index()] = costs;
+            }
+        } else {
+            self.devices.push(costs);
+        }
+        for row in 0..self.names.len() {
+            self.recall(KernelRow(row as u32), device);
+        }
+    }
+
+    /// The row of a kernel, made when it is new.
+    pub fn row(&mut self, name: &KernelName) -> KernelRow {
+        if let Some(row) = self.rows.get(name) {
+            return *row;
+        }
+        let row = KernelRow(self.names.len() as u32);
+        self.rows.insert(name.clone(), row);
+        self.names.push(name.clone());
+        self.kernels.push(vec![KernelOnDevice::default(); self.devices.len()]);
+        for device in 0..self.devices.len() {
+            self.recall(row, DeviceId::from_index(device));
+        }
+        row
+    }
+
+    /// Fills a cell from what an earlier life learnt, if the cell is empty.
+    fn recall(&mut self, row: KernelRow, device: DeviceId) {
+        let name = &self.names[row.0 as usize];
+        let key = &self.devices[device.index()].key;
+        let found = self.remembered.kernels.iter().find(|(kernel, on, _)| kernel == name && on == key);
+        let sizes = found.map(|(_, _, sizes)| sizes.clone()).unwrap_or_default();
+        let cells = &mut self.kernels[row.0 as usize];
+        if cells.len() <= device.index() {
+            cells.resize(device.index() + 1, KernelOnDevice::default());
+        }
+        let cell = &mut cells[device.index()];
+        if cell.sizes.is_empty() {
+            cell.sizes = sizes
+                .iter()
+                .map(|(items, snapshot)| (*items, 0, Distribution::from_snapshot(snapshot)))
+                .collect();
+        }
+    }
+
+    /// Takes in a measured duration of a kernel.
+    pub fn record_execution(&mut self, row: KernelRow, device: DeviceId, items: u64, execution: Span) {
+        let prior = self.prior(device, items);
+        let corrected = u128::from(execution.0) * 1024 / u128::from(prior.0.max(1));
+        self.devices[device.index()].prior_correction.record(u64::try_from(corrected).unwrap_or(u64::MAX));
+        self.uses += 1;
+        let uses = self.uses;
+        let cells = &mut self.kernels[row.0 as usize];
+        if cells.len() <= device.index() {
+            cells.resize(device.index() + 1, KernelOnDevice::default());
+        }
+        let sizes = &mut cells[device.index()].sizes;
+        if let Some((_, last_used, distribution)) = sizes.iter_mut().find(|(size, _, _)| *size == items) {
+            *last_used = uses;
+            distribution.record(execution.0);
+            return;
+        }
+        if sizes.len() >= SIZES_MAX
+            && let Some(oldest) = sizes
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, (_, last_used, _))| *last_used)
+                .map(|(place, _)| place)
+        {
+            sizes.swap_remove(oldest);
+        }
+        let mut distribution = Distribution::default();
+        distribution.record(execution.0);
+        sizes.push((items, uses, distribution));
+    }
+
+    /// What a kernel over `items` work-items is expected to take on a device: measured at this size, else
+    /// scaled from the nearest measured size, else scaled from this kernel on another device by the
+    /// devices' relative speed, else from the device's facts.
+    #[must_use]
+    pub fn execution(&self, row: KernelRow, device: DeviceId, items: u64) -> Estimate {
+        let cells = &self.kernels[row.0 as usize];
+        if let Some(cell) = cells.get(device.index()) {
+            if let Some((_, _, distribution)) = cell.sizes.iter().find(|(size, _, _)| *size == items) {
+                return measured(distribution, Basis::Measured, |nanos| nanos);
+            }
+            let nearest = cell.sizes.iter().min_by_key(|(size, _, _)| (size.abs_diff(items), *size));
+            if let Some((size, _, distribution)) = nearest {
+                return measured(distribution, Basis::OtherSize, |nanos| scale(nanos, items, *size));
+            }
+        }
+        let here = self.prior(device, items);
+        for (other, cell) in cells.iter().enumerate() {
+            let nearest = cell.sizes.iter().min_by_key(|(size, _, _)| (size.abs_diff(items), *size));
+            if let Some((size, _, distribution)) = nearest {
+                let there = self.prior(DeviceId::from_index(other), *size);
+                return measured(distribution, Basis::OtherDevice, |nanos| scale(nanos, here.0, there.0));
+            }
+        }
+        let corrected = match self.devices[device.index()].prior_correction.typical() {
+            Some(correction) => Span(scale(here.0, correction, 1024)),
+            None => here,
+        };
+        Estimate { expected: corrected, high: corrected.saturating_mul(4), basis: Basis::Prior }
+    }
+
+    /// The device's own prior for an index space.
+    fn prior(&self, device: DeviceId, items: u64) -> Span {
+        let costs = &self.devices[device.index()];
+        costs.launch + Span(items.saturating_mul(1_000) / costs.items_per_us)
+    }
+
+    /// Takes in a round trip between two agents.
+    pub fn record_round_trip(&mut self, from: AgentId, to: AgentId, round_trip: Span) {
+        for pair in [(from, to), (to, from)] {
+            let link = self.links.entry(pair).or_default();
+            link.round_trip.record(round_trip.0);
+            link.round_trip_now = Some(round_trip);
+        }
+    }
+
+    /// Takes in a round trip between the scheduler and an agent.
+    pub fn record_control_round_trip(&mut self, agent: AgentId, round_trip: Span) {
+        let link = self.control.entry(agent).or_default();
+        link.round_trip.record(round_trip.0);
+        link.round_trip_now = Some(round_trip);
+    }
+
+    /// Takes in a transfer between two agents, from its first byte there to its last.
+    pub fn record_transfer(&mut self, from: AgentId, to: AgentId, size_bytes: u64, span: Span) {
+        if size_bytes >= RATE_SAMPLE_BYTES_MIN && span > Span::ZERO {
+            let nanos = u128::from(span.0) * (1 << 20) / u128::from(size_bytes);
+            let link = self.links.entry((from, to)).or_default();
+            link.nanos_per_mebibyte.record(u64::try_from(nanos).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Takes back the rates that an earlier life measured between two agents.
+    pub fn recall_link(&mut self, from: AgentId, from_name: &str, to: AgentId, to_name: &str) {
+        let found = self.remembered.links.iter().find(|(a, b, _)| a == from_name && b == to_name);
+        if let Some((_, _, snapshot)) = found {
+            let rates = Distribution::from_snapshot(snapshot);
+            let link = self.links.entry((from, to)).or_default();
+            if link.nanos_per_mebibyte.count() == 0 {
+                link.nanos_per_mebibyte = rates;
+            }
+        }
+    }
+
+    /// The time from one agent to another for a message, half the round trip.
+    #[must_use]
+    pub fn one_way(&self, from: AgentId, to: AgentId) -> Span {
+        if from == to {
+            return Span::ZERO;
+        }
+        let round_trip = self.links.get(&(from, to)).and_then(|link| link.round_trip_now);
+        Span(round_trip.unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
+    }
+
+    /// The time from the scheduler to an agent, half the round trip.
+    #[must_use]
+    pub fn control_one_way(&self, agent: AgentId) -> Span {
+        let round_trip = self.control.get(&agent).and_then(|link| link.round_trip_now);
+        Span(round_trip.unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
+    }
+
+    /// The last measured round trip between the scheduler and an agent.
+    #[must_use]
+    pub fn control_round_trip(&self, agent: AgentId) -> Option<Span> {
+        self.control.get(&agent)?.round_trip_now
+    }
+
+    /// What a transfer is expected to take once it may start, without what is queued before it.
+    #[must_use]
+    pub fn transfer(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
+        if from == to || size_bytes == 0 {
+            return Span::ZERO;
+        }
+        self.one_way(from, to) + self.carrying(from, to, size_bytes)
+    }
+
+    /// The time that bytes take to pass, without latency.
+    fn carrying(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
+        match self.links.get(&(from, to)).and_then(|link| link.nanos_per_mebibyte.typical()) {
+            Some(nanos) => Span(scale(nanos, size_bytes, 1 << 20)),
+            None => PRIOR_RATE.span_for(size_bytes),
+        }
+    }
+
+    /// When a transfer that may start at `ready` is expected to be there, behind what is queued.
+    #[must_use]
+    pub fn arrival(&self, from: AgentId, to: AgentId, size_bytes: u64, ready: Timestamp) -> Timestamp {
+        if from == to {
+            return ready;
+        }
+        let busy_until = self.links.get(&(from, to)).map_or(Timestamp::ZERO, |link| link.busy_until);
+        ready.max(busy_until) + self.transfer(from, to, size_bytes)
+    }
+
+    /// Notes that a transfer was ordered, so that the next one is expected behind it.
+    pub fn note_transfer(&mut self, from: AgentId, to: AgentId, size_bytes: u64, ready: Timestamp) {
+        let carrying = self.carrying(from, to, size_bytes);
+        let link = self.links.entry((from, to)).or_default();
+        link.busy_until = ready.max(link.busy_until) + carrying;
+    }
+
+    /// What a restarted farm is to keep. `agent_name` names the agents that links speak of.
+    #[must_use]
+    pub fn snapshot(&self, agent_name: impl Fn(AgentId) -> Option<String>) -> CostSnapshot {
+        let mut snapshot = self.remembered.clone();
+        for (row, cells) in self.kernels.iter().enumerate() {
+            for (device, cell) in cells.iter().enumerate() {
+                if cell.sizes.is_empty() {
+                    continue;
+                }
+                let (name, key) = (self.names[row].clone(), self.devices[device].key.clone());
+                let mut sizes: Vec<(u64, DistributionSnapshot)> =
+                    cell.sizes.iter().map(|(items, _, spans)| (*items, spans.snapshot())).collect();
+                sizes.sort_by_key(|(items, _)| *items);
+                snapshot.kernels.retain(|(kernel, on, _)| *kernel != name || *on != key);
+                snapshot.kernels.push((name, key, sizes));
+            }
+        }
+        for ((from, to), link) in &self.links {
+            if let (Some(from), Some(to)) = (agent_name(*from), agent_name(*to))
+                && link.nanos_per_mebibyte.count() > 0
+            {
+                snapshot.links.retain(|(a, b, _)| *a != from || *b != to);
+                snapshot.links.push((from, to, link.nanos_per_mebibyte.snapshot()));
+            }
+        }
+        snapshot.kernels.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        snapshot.links.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        snapshot
+    }
+}
+
+/// The time that bytes take on a path of which nothing is known.
+pub(crate) fn prior_carrying(size_bytes: u64) -> Span {
+    PRIOR_RATE.span_for(size_bytes)
+}
+
+fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u64) -> Estimate {
+    let expected = Span(scaled(distribution.typical().unwrap_or(0)));
+    let high = Span(scaled(distribution.quantile(0.9).unwrap_or(0))).max(expected);
+    Estimate { expected, high, basis }
+}
+
+/// `value * numerator / denominator` without overflow.
+fn scale(value: u64, numerator: u64, denominator: u64) -> u64 {
+    let scaled = u128::from(value) * u128::from(numerator) / u128::from(denominator.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use isochrone_model::DeviceKind;
+
+    use super::*;
+
+    pub(crate) fn facts(name: &str, items_per_us: u64) -> DeviceFacts {
+        DeviceFacts {
+            name: name.to_owned(),
+            platform: "test".to_owned(),
+            driver: "1".to_owned(),
+            kind: DeviceKind::Virtual,
+            compute_units: 1,
+            clock_mhz: 1,
+            memory_bytes: 1 << 30,
+            buffer_bytes_max: 1 << 28,
+            local_memory_bytes: 1 << 15,
+            work_group_size_max: 256,
+            sub_buffer_alignment_bytes: 128,
+            has_fp64: true,
+            slots: 1,
+            prior_items_per_us: items_per_us,
+            prior_launch: Span(1_000),
+            prior_host_rate: BytesPerSecond(1_000_000_000),
+        }
+    }
+
+    fn model() -> (CostModel, KernelRow) {
+        let mut model = CostModel::default();
+        model.add_device(DeviceId(0), "a", &facts("slow", 10));
+        model.add_device(DeviceId(1), "b", &facts("fast", 1_000));
+        let row = model.row(&KernelName { program_digest: "p".to_owned(), kernel: "k".to_owned() });
+        (model, row)
+    }
+
+    #[test]
+    fn an_unmeasured_device_is_judged_by_its_relative_speed() {
+        let (mut model, row) = model();
+        assert_eq!(model.execution(row, DeviceId(0), 1_000_000).expected, Span(100_001_000));
+        for _ in 0..3 {
+            model.record_execution(row, DeviceId(0), 1_000_000, Span(200_002_000));
+        }
+        let there = model.execution(row, DeviceId(1), 1_000_000);
+        assert_eq!(there.basis, Basis::OtherDevice);
+        assert!((1_800_000..2_300_000).contains(&there.expected.0), "{there:?}");
+        let here = model.execution(row, DeviceId(0), 1_000_000);
+        assert_eq!(here.basis, Basis::Measured);
+        let half = model.execution(row, DeviceId(0), 500_000);
+        assert!(half.expected.0.abs_diff(here.expected.0 / 2) < 10, "{half:?}");
+    }
+
+    #[test]
+    fn transfers_queue_behind_each_other_on_one_link() {
+        let mut model = CostModel::default();
+        let (a, b) = (AgentId(0), AgentId(1));
+        model.record_round_trip(a, b, Span::from_millis(20));
+        let first = model.arrival(a, b, 1_000_000, Timestamp(0));
+        assert_eq!(first, Timestamp(11_000_000));
+        model.note_transfer(a, b, 1_000_000, Timestamp(0));
+        assert_eq!(model.arrival(a, b, 1_000_000, Timestamp(0)), Timestamp(12_000_000));
+        assert_eq!(model.arrival(b, a, 1_000_000, Timestamp(0)), Timestamp(11_000_000));
+        assert_eq!(model.arrival(a, a, 1_000_000, Timestamp(5)), Timestamp(5));
+    }
+
+    #[test]
+    fn a_restart_keeps_what_was_learnt() {
+        let (mut model, row) = model();
+        for _ in 0..4 {
+            model.record_execution(row, DeviceId(1), 64, Span(7_000));
+        }
+        model.record_transfer(AgentId(0), AgentId(1), 1 << 20, Span(2_000_000));
+        let snapshot = model.snapshot(|agent| Some(["a", "b"][agent.index()].to_owned()));
+        let mut again = CostModel::new(snapshot.clone());
+        // The other agent comes first this time.
+        again.add_device(DeviceId(0), "b", &facts("fast", 1_000));
+        let row = again.row(&KernelName { program_digest: "p".to_owned(), kernel: "k".to_owned() });
+        let estimate = again.execution(row, DeviceId(0), 64);
+        assert_eq!(estimate.basis, Basis::Measured);
+        assert_eq!(estimate.expected, model.execution(KernelRow(0), DeviceId(1), 64).expected);
+        again.recall_link(AgentId(3), "a", AgentId(4), "b");
+        assert!(again.transfer(AgentId(3), AgentId(4), 1 << 20) > Span::from_millis(1));
+        assert_eq!(again.snapshot(|_| None).kernels, snapshot.kernels);
+    }
+}

@@ -1,0 +1,158 @@
+//! What a policy is: it looks at a `View`, and proposes.
+
+use isochrone_model::{CommandId, DeviceId, SessionId, SlotId, Span, Timestamp};
+
+use crate::dag::TaskIndex;
+use crate::view::View;
+
+/// A policy's name with its parameters, such as `random(seed=7)`; parses back to the same policy.
+pub type PolicyLabel = String;
+
+/// Decides where tasks run. It proposes; the machine validates and acts, so that a wrong policy can waste
+/// time but never corrupt state or lose a task.
+///
+/// A policy sees all sessions that chose its label. It must be deterministic: the same calls in the same
+/// order make the same proposals (draw random numbers from a named generator with a seed of its own).
+pub trait Policy: Send {
+    /// The label that makes this policy.
+    fn label(&self) -> PolicyLabel;
+
+    /// Something changed; for policies that keep state of their own. Called after the change is in the
+    /// view, except for `Change::Removed`, which comes before.
+    fn observe(&mut self, _change: &Change<'_>, _view: &View<'_>) {}
+
+    /// Proposes places for the tasks of `view.placeable()`. Within one plan proposals take effect in
+    /// order, so a task may be proposed right after its last unplaced predecessor. Tasks without a
+    /// proposal stay placeable; `place` is called again when something has changed.
+    fn place(&mut self, view: &View<'_>, plan: &mut Plan);
+}
+
+/// What a policy is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Tasks of this policy's sessions came in, in program order.
+    Submitted {
+        /// All of one batch.
+        tasks: &'a [TaskIndex],
+    },
+    /// A task left the graph; its index may be given to another.
+    Removed {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// A task that had been placed must be placed again, since its agent left.
+    Unplaced {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// Agents or devices came or went.
+    FarmChanged,
+}
+
+/// What a policy proposes.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub(crate) proposals: Vec<Proposal>,
+    pub(crate) hold_until: Option<Timestamp>,
+}
+
+/// One proposal.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposal {
+    pub task: TaskIndex,
+    pub slot: SlotId,
+    pub reason: &'static str,
+    pub candidates: Vec<CandidateEstimate>,
+}
+
+/// What a policy weighed for one slot; spans count from the time of the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CandidateEstimate {
+    /// The slot.
+    pub slot: SlotId,
+    /// Until the slot is free.
+    pub queueing: Span,
+    /// Until the inputs are there.
+    pub transfer: Span,
+    /// On the device.
+    pub execution: Span,
+    /// Until it is finished.
+    pub finish: Span,
+}
+
+impl Plan {
+    /// Proposes to run a task on a slot, for a reason that people will read.
+    pub fn place(&mut self, task: TaskIndex, slot: SlotId, reason: &'static str) {
+        self.proposals.push(Proposal { task, slot, reason, candidates: Vec::new() });
+    }
+
+    /// The same, with what was weighed, kept for `explain`.
+    pub fn place_weighed(
+        &mut self,
+        task: TaskIndex,
+        slot: SlotId,
+        reason: &'static str,
+        candidates: Vec<CandidateEstimate>,
+    ) {
+        self.proposals.push(Proposal { task, slot, reason, candidates });
+    }
+
+    /// Asks to be called again at this time at the latest, for tasks that it holds back.
+    pub fn hold_until(&mut self, time: Timestamp) {
+        self.hold_until = Some(self.hold_until.map_or(time, |held| held.min(time)));
+    }
+}
+
+/// Why a proposal was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejection {
+    /// There is no such task.
+    UnknownTask,
+    /// There is no such slot.
+    UnknownSlot,
+    /// The task's predecessors are not all placed, or it is placed already.
+    NotPlaceable,
+    /// The task belongs to a session of another policy.
+    NotYours,
+    /// The slot's agent is not there.
+    AgentAbsent,
+    /// The program did not build there, or the buffers or the work-group do not fit.
+    IllegalDevice,
+}
+
+impl Rejection {
+    /// For people and counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownTask => "unknown task",
+            Self::UnknownSlot => "unknown slot",
+            Self::NotPlaceable => "not placeable",
+            Self::NotYours => "task of another policy",
+            Self::AgentAbsent => "agent absent",
+            Self::IllegalDevice => "device cannot run it",
+        }
+    }
+}
+
+/// Makes policies from labels. `policies` has the one that knows them all.
+pub trait PolicyRegistry: Send {
+    /// The policy of a label.
+    ///
+    /// # Errors
+    /// When the label does not parse or names none; the text says which labels there are.
+    fn create(&self, label: &str) -> Result<Box<dyn Policy>, String>;
+}
+
+/// A decision as the machine keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct DecisionRecord {
+    pub session: SessionId,
+    pub command: CommandId,
+    pub task: isochrone_model::TaskId,
+    pub policy: usize,
+    pub slot: SlotId,
+    pub device: DeviceId,
+    pub reason: &'static str,
+    pub candidates: Vec<CandidateEstimate>,
+}

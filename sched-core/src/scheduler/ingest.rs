@@ -1,0 +1,958 @@
+//! Taking commands in: checking them, finding their hazards, making tasks.
+
+use std::collections::HashMap;
+
+use isochrone_model::message::{ClientReply, ClientRequest, RequestName};
+use isochrone_model::{
+    Access, AddressSpace, Argument, BoundArgument, BufferId, BufferKey, ByteRange, Command, CommandError,
+    CommandId, CommandKind, KernelIndex, KernelSignature, Launch, Payload, SessionId, TaskId, Version,
+};
+
+use super::Scheduler;
+use super::event::Action;
+use super::state::{
+    BufferIndex, BufferRecord, BuildState, CommandRecord, CommandTasks, InputUse, KernelTask, OutputUse,
+    Replica, ReplicaState, TaskRecord, TaskState, TaskWork, VersionIndex, VersionRecord,
+};
+use crate::dag::{DependencyKind, TaskIndex, find_cycle};
+use crate::policy::Change;
+use crate::range_map::RangeMap;
+
+/// What a command touches and does, checked.
+struct Checked {
+    work: TaskWork,
+    reads: Vec<(BufferIndex, ByteRange)>,
+    writes: Vec<(BufferIndex, ByteRange)>,
+    buffers: Vec<BufferIndex>,
+}
+
+impl Scheduler {
+    pub(super) fn take_request(&mut self, session: SessionId, request: ClientRequest) {
+        let Some(record) = self.state.sessions.get_mut(&session) else {
+            return;
+        };
+        record.ingest.push_back(request);
+        if record.ingest.len() == 1 {
+            self.advance_ingest(session);
+        }
+    }
+
+    /// Takes in what waits, up to the first batch whose programs are still being built.
+    pub(super) fn advance_ingest(&mut self, session: SessionId) {
+        loop {
+            let Some(record) = self.state.sessions.get(&session) else {
+                return;
+            };
+            let Some(request) = record.ingest.front() else {
+                return;
+            };
+            if let ClientRequest::Submit { commands } = request
+                && !self.programs_are_decided(session, commands)
+            {
+                return;
+            }
+            let Some(request) =
+                self.state.sessions.get_mut(&session).and_then(|record| record.ingest.pop_front())
+            else {
+                return;
+            };
+            self.take_in_order(session, request);
+        }
+    }
+
+    fn take_in_order(&mut self, session: SessionId, request: ClientRequest) {
+        match request {
+            ClientRequest::CreateBuffer { buffer, size_bytes } => {
+                let outcome = self.create_buffer(session, buffer, size_bytes);
+                self.reply_if_failed(session, RequestName::CreateBuffer(buffer), outcome);
+            }
+            ClientRequest::ReleaseBuffer { buffer } => {
+                let outcome = self.release_buffer(session, buffer);
+                self.reply_if_failed(session, RequestName::ReleaseBuffer(buffer), outcome);
+            }
+            ClientRequest::CreateProgram { program, source, options } => {
+                let outcome = self.create_program(session, program, source, options);
+                self.reply_if_failed(session, RequestName::CreateProgram(program), outcome);
+            }
+            ClientRequest::ReleaseProgram { program } => {
+                let outcome = self.release_program(session, program);
+                self.reply_if_failed(session, RequestName::ReleaseProgram(program), outcome);
+            }
+            ClientRequest::Submit { commands } => self.submit(session, commands),
+            ClientRequest::Cancel { commands } => {
+                for command in commands {
+                    self.cancel_command(session, command);
+                }
+            }
+            // The driver's own: they change nothing here.
+            ClientRequest::Open { .. } | ClientRequest::Close | ClientRequest::Ask { .. } => {}
+        }
+    }
+
+    fn reply_if_failed(
+        &mut self,
+        session: SessionId,
+        request: RequestName,
+        outcome: Result<(), CommandError>,
+    ) {
+        if let Err(error) = outcome {
+            let reply = ClientReply::RequestFailed { request, error };
+            self.actions.push(Action::Reply { session, reply });
+        }
+    }
+
+    fn create_buffer(
+        &mut self,
+        session: SessionId,
+        buffer: BufferId,
+        size_bytes: u64,
+    ) -> Result<(), CommandError> {
+        let limit = self.state.limits.buffers_per_session_max;
+        let largest_bytes = self.largest_buffer_bytes();
+        let Some(record) = self.state.sessions.get_mut(&session) else {
+            return Ok(());
+        };
+        if buffer <= record.last_buffer {
+            return Err(CommandError::IdReused { what: buffer.to_string() });
+        }
+        record.last_buffer = buffer;
+        if size_bytes == 0 {
+            return Err(CommandError::Malformed {
+                what: format!("{buffer} of 0 bytes; give a size above zero"),
+            });
+        }
+        if record.buffers.len() >= limit as usize {
+            return Err(CommandError::LimitExceeded {
+                what: "the number of live buffers of a session".to_owned(),
+                limit: u64::from(limit),
+            });
+        }
+        if largest_bytes.is_some_and(|largest_bytes| size_bytes > largest_bytes) {
+            return Err(CommandError::BufferTooLarge {
+                buffer,
+                size_bytes,
+                largest_bytes: largest_bytes.unwrap_or(0),
+            });
+        }
+        let key = BufferKey { session, buffer };
+        let index = BufferIndex(self.state.buffers.insert(BufferRecord {
+            key,
+            size_bytes,
+            frontier: RangeMap::default(),
+            last_version: Version(0),
+            declared: Vec::new(),
+            users: 0,
+            is_released: false,
+        }));
+        let everything = ByteRange::new(0, size_bytes);
+        let zeros = VersionIndex(self.state.versions.insert(VersionRecord {
+            buffer: index,
+            version: Version(0),
+            producer: None,
+            readers: Vec::new(),
+            readers_swept_at: 0,
+            replicas: Vec::new(),
+            frontier_bytes: size_bytes,
+            uses: 0,
+            poison: None,
+        }));
+        self.state.buffers[index].frontier.set(everything, zeros);
+        if let Some(record) = self.state.sessions.get_mut(&session) {
+            record.buffers.insert(buffer, index);
+        }
+        Ok(())
+    }
+
+    /// The largest buffer that any device takes; `None` while the farm has no device.
+    fn largest_buffer_bytes(&self) -> Option<u64> {
+        self.state
+            .present_agents()
+            .flat_map(|agent| self.state.agents[agent.index()].devices.iter())
+            .map(|device| self.state.devices[device.index()].facts.buffer_bytes_max)
+            .max()
+    }
+
+    fn release_buffer(&mut self, session: SessionId, buffer: BufferId) -> Result<(), CommandError> {
+        let record = self.state.sessions.get_mut(&session);
+        let index = record.and_then(|record| record.buffers.remove(&buffer));
+        let index = index.ok_or(CommandError::UnknownBuffer { buffer })?;
+        self.state.buffers[index].is_released = true;
+        self.drop_buffer_if_unused(index);
+        Ok(())
+    }
+
+    fn submit(&mut self, session: SessionId, commands: Vec<Command>) {
+        let mut made: HashMap<CommandId, (usize, Vec<TaskIndex>)> = HashMap::new();
+        let mut forward = Vec::new();
+        let mut tasks = Vec::new();
+        let last_of_batch = commands.iter().map(|command| command.id).max().unwrap_or_default();
+        let has_forward =
+            commands.iter().any(|command| command.after.iter().any(|after| *after >= command.id));
+        for (place, command) in commands.into_iter().enumerate() {
+            let id = command.id;
+            let later: Vec<CommandId> = command
+                .after
+                .iter()
+                .copied()
+                .filter(|after| *after >= id && *after <= last_of_batch)
+                .collect();
+            match self.take_command(session, command, last_of_batch) {
+                Ok(new) => {
+                    tasks.extend_from_slice(&new);
+                    forward.extend(later.into_iter().map(|after| (place, after)));
+                    if has_forward {
+                        made.insert(id, (place, new));
+                    }
+                }
+                Err(error) => self.refuse_command(session, id, error),
+            }
+        }
+        if has_forward {
+            self.link_forward(session, &made, &forward);
+        }
+        tasks.retain(|task| self.state.tasks[task.index()].is_some());
+        for task in &tasks {
+            self.count_waiting(*task);
+        }
+        self.observe_submitted(session, &tasks);
+        for task in tasks {
+            if self.state.tasks[task.index()]
+                .as_ref()
+                .is_some_and(|record| record.waiting == 0 && record.state == TaskState::Blocked)
+            {
+                self.predecessors_are_placed(task);
+            }
+        }
+    }
+
+    fn observe_submitted(&mut self, session: SessionId, tasks: &[TaskIndex]) {
+        if let Some(policy) = self.state.sessions.get(&session).map(|record| record.policy) {
+            self.observe(policy, &Change::Submitted { tasks });
+        }
+    }
+
+    /// Adds the dependencies on commands that come later in the batch; a cycle fails its members.
+    fn link_forward(
+        &mut self,
+        session: SessionId,
+        made: &HashMap<CommandId, (usize, Vec<TaskIndex>)>,
+        forward: &[(usize, CommandId)],
+    ) {
+        let mut commands: Vec<(usize, CommandId, &[TaskIndex])> =
+            made.iter().map(|(id, (place, tasks))| (*place, *id, tasks.as_slice())).collect();
+        commands.sort_unstable_by_key(|(place, _, _)| *place);
+        let compact: HashMap<usize, usize> =
+            commands.iter().enumerate().map(|(compact, (place, _, _))| (*place, compact)).collect();
+        let owner: HashMap<TaskIndex, usize> = commands
+            .iter()
+            .enumerate()
+            .flat_map(|(compact, (_, _, tasks))| tasks.iter().map(move |task| (*task, compact)))
+            .collect();
+        let mut dependencies = Vec::new();
+        for (compact, (_, _, tasks)) in commands.iter().enumerate() {
+            for task in *tasks {
+                dependencies.extend(
+                    self.state
+                        .dag
+                        .predecessors(*task)
+                        .filter_map(|(first, _)| owner.get(&first))
+                        .filter(|first| **first != compact)
+                        .map(|first| (*first, compact)),
+                );
+            }
+        }
+        let mut links = Vec::new();
+        for (place, after) in forward {
+            if let (Some(second), Some((first_place, _))) = (compact.get(place), made.get(after))
+                && let Some(first) = compact.get(first_place)
+            {
+                dependencies.push((*first, *second));
+                links.push((*first, *second));
+            }
+        }
+        while let Some(cycle) = find_cycle(commands.len(), &dependencies) {
+            let members: Vec<CommandId> = cycle.iter().map(|member| commands[*member].1).collect();
+            for member in &cycle {
+                let error = CommandError::Cycle { members: members.clone() };
+                for task in commands[*member].2 {
+                    if self.state.tasks[task.index()].is_some() {
+                        self.fail_task(*task, error.clone());
+                    }
+                }
+                self.note_failed_command(session, commands[*member].1, &error);
+            }
+            let gone: Vec<usize> = cycle;
+            dependencies.retain(|(first, second)| !gone.contains(first) && !gone.contains(second));
+            links.retain(|(_, second)| !gone.contains(second));
+        }
+        for (first, second) in links {
+            let first_id = commands[first].1;
+            let failed =
+                self.state.sessions.get(&session).and_then(|record| record.failed.get(&first_id).cloned());
+            for second_task in commands[second].2 {
+                if self.state.tasks[second_task.index()].is_none() {
+                    continue;
+                }
+                if let Some(cause) = &failed {
+                    self.fail_task(*second_task, CommandError::of_dependent(first_id, cause));
+                    continue;
+                }
+                for first_task in commands[first].2 {
+                    self.link(*first_task, *second_task, DependencyKind::After);
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, first: TaskIndex, second: TaskIndex, kind: DependencyKind) {
+        let known = self.state.dag.predecessors(second).any(|(task, known)| task == first && known >= kind);
+        if !known && self.state.tasks[first.index()].is_some() {
+            self.state.dag.add_dependency(first, second, kind);
+        }
+    }
+
+    /// Checks one command and makes its tasks; they are blocked until `count_waiting` says otherwise.
+    fn take_command(
+        &mut self,
+        session: SessionId,
+        command: Command,
+        last_of_batch: CommandId,
+    ) -> Result<Vec<TaskIndex>, CommandError> {
+        let limits = self.state.limits.clone();
+        let record = self.state.sessions.get_mut(&session).ok_or(CommandError::Cancelled)?;
+        if command.id <= record.last_command {
+            return Err(CommandError::IdReused { what: command.id.to_string() });
+        }
+        record.last_command = command.id;
+        if record.commands.len() >= limits.commands_per_session_max as usize {
+            return Err(CommandError::LimitExceeded {
+                what: "the number of unfinished commands of a session".to_owned(),
+                limit: u64::from(limits.commands_per_session_max),
+            });
+        }
+        if command.after.len() > limits.after_max as usize {
+            return Err(CommandError::LimitExceeded {
+                what: "the number of commands in `after`".to_owned(),
+                limit: u64::from(limits.after_max),
+            });
+        }
+        let mut predecessors = Vec::new();
+        self.resolve_after(session, &command, last_of_batch, &mut predecessors)?;
+        match &command.kind {
+            CommandKind::Read { buffer, offset_bytes, size_bytes } => {
+                let (buffer, offset_bytes, size_bytes) = (*buffer, *offset_bytes, *size_bytes);
+                self.take_read(session, command, buffer, offset_bytes, size_bytes, &predecessors)
+            }
+            CommandKind::Barrier => {
+                self.wait_for_all(session, &mut predecessors);
+                let task = self.make_task(session, &command, Checked::nothing(), predecessors)?;
+                self.set_barrier(session, task);
+                Ok(vec![task])
+            }
+            CommandKind::Marker => {
+                if command.after.is_empty() {
+                    self.wait_for_all(session, &mut predecessors);
+                }
+                Ok(vec![self.make_task(session, &command, Checked::nothing(), predecessors)?])
+            }
+            CommandKind::Launch(_)
+            | CommandKind::Write { .. }
+            | CommandKind::Copy { .. }
+            | CommandKind::Fill { .. } => {
+                let checked = self.check(session, &command.kind)?;
+                Ok(vec![self.make_task(session, &command, checked, predecessors)?])
+            }
+        }
+    }
+
+    fn resolve_after(
+        &self,
+        session: SessionId,
+        command: &Command,
+        last_of_batch: CommandId,
+        predecessors: &mut Vec<(TaskIndex, DependencyKind)>,
+    ) -> Result<(), CommandError> {
+        let record = &self.state.sessions[&session];
+        for after in &command.after {
+            if *after == command.id {
+                return Err(CommandError::Cycle { members: vec![*after] });
+            }
+            if *after > command.id {
+                if *after > last_of_batch {
+                    return Err(CommandError::UnknownCommand { command: *after });
+                }
+                continue;
+            }
+            if let Some(cause) = record.failed.get(after) {
+                return Err(CommandError::of_dependent(*after, cause));
+            }
+            // A command that is not known any more has finished.
+            if let Some(first) = record.commands.get(after) {
+                let tasks = first.tasks.as_slice().iter();
+                predecessors.extend(
+                    tasks.filter_map(|task| self.state.live(*task)).map(|task| (task, DependencyKind::After)),
+                );
+            }
+        }
+        if let Some(barrier) = record.last_barrier.and_then(|barrier| self.state.live(barrier)) {
+            predecessors.push((barrier, DependencyKind::Order));
+        }
+        Ok(())
+    }
+
+    fn wait_for_all(&self, session: SessionId, predecessors: &mut Vec<(TaskIndex, DependencyKind)>) {
+        let open = &self.state.sessions[&session].open;
+        predecessors.extend(
+            open.iter().filter_map(|task| self.state.live(*task)).map(|task| (task, DependencyKind::Order)),
+        );
+    }
+
+    fn set_barrier(&mut self, session: SessionId, task: TaskIndex) {
+        let id = self.state.task(task).id;
+        if let Some(record) = self.state.sessions.get_mut(&session) {
+            record.last_barrier = Some(id);
+            record.open.clear();
+            record.open_swept_at = 0;
+        }
+    }
+
+    /// A read becomes one task for each version that it brings.
+    fn take_read(
+        &mut self,
+        session: SessionId,
+        command: Command,
+        buffer: BufferId,
+        offset_bytes: u64,
+        size_bytes: u64,
+        predecessors: &[(TaskIndex, DependencyKind)],
+    ) -> Result<Vec<TaskIndex>, CommandError> {
+        let index = self.buffer(session, buffer)?;
+        let range = self.range_within(index, offset_bytes, size_bytes)?;
+        let parts: Vec<ByteRange> =
+            self.state.buffers[index].frontier.over(range).map(|(part, _)| part).collect();
+        let mut tasks = Vec::new();
+        for part in parts {
+            let checked = Checked {
+                work: TaskWork::Read { offset_bytes: part.start - range.start },
+                reads: vec![(index, part)],
+                writes: Vec::new(),
+                buffers: vec![index],
+            };
+            match self.make_task(session, &command, checked, predecessors.to_vec()) {
+                Ok(task) => tasks.push(task),
+                Err(error) => {
+                    for task in tasks {
+                        self.fail_task(task, error.clone());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let ids: Vec<TaskId> = tasks.iter().map(|task| self.state.task(*task).id).collect();
+        if ids.len() > 1
+            && let Some(record) = self.state.sessions.get_mut(&session)
+        {
+            let open = ids.len() as u32;
+            record.commands.insert(command.id, CommandRecord { tasks: CommandTasks::Several(ids), open });
+        }
+        Ok(tasks)
+    }
+
+    /// Makes a task from a checked command: hazards become dependencies, writes new versions.
+    fn make_task(
+        &mut self,
+        session: SessionId,
+        command: &Command,
+        checked: Checked,
+        mut predecessors: Vec<(TaskIndex, DependencyKind)>,
+    ) -> Result<TaskIndex, CommandError> {
+        for (buffer, range) in &checked.reads {
+            self.poison_of(*buffer, *range)?;
+        }
+        let index = self.state.dag.add_task();
+        if self.state.tasks.len() <= index.index() {
+            self.state.tasks.resize_with(index.index() + 1, || None);
+            self.state.generations.resize(index.index() + 1, 0);
+        }
+        let id = TaskId::new(index.0, self.state.generations[index.index()]);
+        let mut inputs = Vec::new();
+        for (buffer, range) in &checked.reads {
+            self.read_hazards(*buffer, *range, id, &mut inputs, &mut predecessors);
+        }
+        let mut outputs = Vec::new();
+        for (buffer, range) in &checked.writes {
+            self.write_hazards(*buffer, *range, id, &mut outputs, &mut predecessors);
+        }
+        predecessors.sort_unstable();
+        predecessors.retain(|(task, _)| *task != index);
+        // Sorted by task, then by kind: of each task keep the last, which is the strongest.
+        let mut last = None;
+        for (task, kind) in predecessors.into_iter().rev() {
+            if last != Some(task) {
+                self.state.dag.add_dependency(task, index, kind);
+                last = Some(task);
+            }
+        }
+        for buffer in &checked.buffers {
+            self.state.buffers[*buffer].users += 1;
+        }
+        self.state.sequence += 1;
+        let policy = self.state.sessions[&session].policy;
+        self.state.tasks[index.index()] = Some(TaskRecord {
+            id,
+            sequence: self.state.sequence,
+            session,
+            command: command.id,
+            policy,
+            work: checked.work,
+            state: TaskState::Blocked,
+            waiting: 0,
+            attempt: isochrone_model::Attempt(1),
+            inputs,
+            outputs,
+            buffers: checked.buffers,
+            expected: isochrone_model::Span::ZERO,
+            expected_finish: self.state.now,
+            label: command.label.clone(),
+        });
+        let state = &mut self.state;
+        if let Some(record) = state.sessions.get_mut(&session) {
+            record.commands.insert(command.id, CommandRecord { tasks: CommandTasks::One(id), open: 1 });
+            record.open.push(id);
+            if record.open.len() > 2 * record.open_swept_at + 64 {
+                let tasks = &state.tasks;
+                record.open.retain(|task| {
+                    tasks.get(task.index()).and_then(Option::as_ref).is_some_and(|record| record.id == *task)
+                });
+                record.open_swept_at = record.open.len();
+            }
+        }
+        Ok(index)
+    }
+
+    fn poison_of(&self, buffer: BufferIndex, range: ByteRange) -> Result<(), CommandError> {
+        for (_, version) in self.state.buffers[buffer].frontier.over(range) {
+            if let Some(poison) = version.and_then(|version| self.state.versions[*version].poison.as_ref()) {
+                return Err((**poison).clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_hazards(
+        &mut self,
+        buffer: BufferIndex,
+        range: ByteRange,
+        reader: TaskId,
+        inputs: &mut Vec<InputUse>,
+        predecessors: &mut Vec<(TaskIndex, DependencyKind)>,
+    ) {
+        let parts: Vec<(ByteRange, VersionIndex)> = self.state.buffers[buffer]
+            .frontier
+            .over(range)
+            .filter_map(|(part, version)| Some((part, *version?)))
+            .collect();
+        for (part, version) in parts {
+            if let Some(producer) =
+                self.state.versions[version].producer.and_then(|producer| self.state.live(producer))
+            {
+                predecessors.push((producer, DependencyKind::Data));
+            }
+            let state = &mut self.state;
+            let record = &mut state.versions[version];
+            record.uses += 1;
+            record.readers.push(reader);
+            if record.readers.len() > 2 * record.readers_swept_at + 16 {
+                let tasks = &state.tasks;
+                record.readers.retain(|task| {
+                    *task == reader
+                        || tasks
+                            .get(task.index())
+                            .and_then(Option::as_ref)
+                            .is_some_and(|record| record.id == *task)
+                });
+                record.readers_swept_at = record.readers.len();
+            }
+            inputs.push(InputUse { version, range: part });
+        }
+    }
+
+    fn write_hazards(
+        &mut self,
+        buffer: BufferIndex,
+        range: ByteRange,
+        writer: TaskId,
+        outputs: &mut Vec<OutputUse>,
+        predecessors: &mut Vec<(TaskIndex, DependencyKind)>,
+    ) {
+        if range.is_empty() {
+            return;
+        }
+        let parts: Vec<(ByteRange, VersionIndex)> = self.state.buffers[buffer]
+            .frontier
+            .over(range)
+            .filter_map(|(part, version)| Some((part, *version?)))
+            .collect();
+        for (part, version) in parts {
+            let record = &self.state.versions[version];
+            predecessors.extend(
+                record
+                    .producer
+                    .iter()
+                    .chain(&record.readers)
+                    .filter_map(|task| self.state.live(*task))
+                    .map(|task| (task, DependencyKind::Order)),
+            );
+            self.state.versions[version].frontier_bytes -= part.len();
+            self.drop_version_if_unused(version);
+        }
+        let version = self.state.buffers[buffer].last_version.next();
+        self.state.buffers[buffer].last_version = version;
+        let index = VersionIndex(self.state.versions.insert(VersionRecord {
+            buffer,
+            version,
+            producer: Some(writer),
+            readers: Vec::new(),
+            readers_swept_at: 0,
+            replicas: Vec::<Replica>::new(),
+            frontier_bytes: range.len(),
+            uses: 1,
+            poison: None,
+        }));
+        self.state.buffers[buffer].frontier.set(range, index);
+        outputs.push(OutputUse { version: index, range });
+    }
+
+    fn buffer(&self, session: SessionId, buffer: BufferId) -> Result<BufferIndex, CommandError> {
+        self.state.sessions[&session]
+            .buffers
+            .get(&buffer)
+            .copied()
+            .ok_or(CommandError::UnknownBuffer { buffer })
+    }
+
+    fn range_within(
+        &self,
+        buffer: BufferIndex,
+        offset_bytes: u64,
+        size_bytes: u64,
+    ) -> Result<ByteRange, CommandError> {
+        let record = &self.state.buffers[buffer];
+        let range = ByteRange { start: offset_bytes, end: offset_bytes.saturating_add(size_bytes) };
+        if range.end > record.size_bytes {
+            return Err(CommandError::OutOfRange {
+                buffer: record.key.buffer,
+                range,
+                size_bytes: record.size_bytes,
+            });
+        }
+        Ok(range)
+    }
+
+    fn check(&self, session: SessionId, kind: &CommandKind) -> Result<Checked, CommandError> {
+        match kind {
+            CommandKind::Launch(launch) => self.check_launch(session, launch),
+            CommandKind::Write { buffer, offset_bytes, payload } => {
+                let index = self.buffer(session, *buffer)?;
+                let range = self.range_within(index, *offset_bytes, payload.size_bytes())?;
+                if let Payload::Inline(bytes) = payload
+                    && bytes.len() as u64 > self.state.limits.inline_bytes_max
+                {
+                    return Err(CommandError::LimitExceeded {
+                        what: "contents inside a command".to_owned(),
+                        limit: self.state.limits.inline_bytes_max,
+                    });
+                }
+                let work = TaskWork::Write { payload: payload.clone() };
+                Ok(Checked { work, reads: Vec::new(), writes: vec![(index, range)], buffers: vec![index] })
+            }
+            CommandKind::Copy { source, source_offset_bytes, target, target_offset_bytes, size_bytes } => {
+                let (from, to) = (self.buffer(session, *source)?, self.buffer(session, *target)?);
+                let source_range = self.range_within(from, *source_offset_bytes, *size_bytes)?;
+                let target_range = self.range_within(to, *target_offset_bytes, *size_bytes)?;
+                if from == to && source_range.overlaps(target_range) {
+                    return Err(CommandError::CopyOverlap { buffer: *source });
+                }
+                let mut buffers = vec![from, to];
+                buffers.dedup();
+                Ok(Checked {
+                    work: TaskWork::Copy { source: from, source_range },
+                    reads: vec![(from, source_range)],
+                    writes: vec![(to, target_range)],
+                    buffers,
+                })
+            }
+            CommandKind::Fill { buffer, offset_bytes, size_bytes, pattern } => {
+                let index = self.buffer(session, *buffer)?;
+                let range = self.range_within(index, *offset_bytes, *size_bytes)?;
+                let length = pattern.len() as u64;
+                if !length.is_power_of_two() || length > 128 {
+                    let what = format!(
+                        "a pattern of {length} bytes; OpenCL fills with 1, 2, 4, 8, 16, 32, 64 or 128"
+                    );
+                    return Err(CommandError::Malformed { what });
+                }
+                if !offset_bytes.is_multiple_of(length) || !size_bytes.is_multiple_of(length) {
+                    let what = format!(
+                        "offset and size of a fill must be multiples of the pattern's {length} bytes"
+                    );
+                    return Err(CommandError::Malformed { what });
+                }
+                let work = TaskWork::Fill { pattern: pattern.clone() };
+                Ok(Checked { work, reads: Vec::new(), writes: vec![(index, range)], buffers: vec![index] })
+            }
+            CommandKind::Read { .. } | CommandKind::Barrier | CommandKind::Marker => Ok(Checked::nothing()),
+        }
+    }
+
+    fn check_launch(&self, session: SessionId, launch: &Launch) -> Result<Checked, CommandError> {
+        let program = launch.program;
+        let key = *self.state.sessions[&session]
+            .programs
+            .get(&program)
+            .ok_or(CommandError::UnknownProgram { program })?;
+        let record = &self.state.programs[key.index()];
+        self.program_error(key).map_or(Ok(()), Err)?;
+        let kernel =
+            record.kernels.iter().position(|signature| signature.name == launch.kernel).ok_or_else(|| {
+                CommandError::UnknownKernel {
+                    kernel: launch.kernel.clone(),
+                    known: record.kernels.iter().map(|signature| signature.name.clone()).collect(),
+                }
+            })?;
+        let range = launch.range;
+        if range.dimensions == 0 || range.dimensions > 3 || range.global.contains(&0) {
+            let what = "an index space has 1 to 3 dimensions and no size of zero".to_owned();
+            return Err(CommandError::Malformed { what });
+        }
+        if range.has_local() && range.local.contains(&0) {
+            let what = "a work-group size is given for all dimensions or for none".to_owned();
+            return Err(CommandError::Malformed { what });
+        }
+        let signature = &record.kernels[kernel];
+        let mut checked = self.check_arguments(session, signature, &launch.arguments)?;
+        let sizes = checked.buffers.iter().map(|buffer| self.state.buffers[*buffer].size_bytes);
+        let (largest_buffer_bytes, all_buffer_bytes) =
+            sizes.fold((0, 0_u64), |(largest, all), size| (size.max(largest), all.saturating_add(size)));
+        checked.work = TaskWork::Kernel(Box::new(KernelTask {
+            program: key,
+            kernel: KernelIndex::from_index(kernel),
+            row: record.rows[kernel],
+            range,
+            arguments: self.bind(session, &launch.arguments),
+            largest_buffer_bytes,
+            all_buffer_bytes,
+        }));
+        self.check_devices(key, kernel, &checked)?;
+        Ok(checked)
+    }
+
+    fn bind(&self, session: SessionId, arguments: &[Argument]) -> Vec<BoundArgument> {
+        arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Buffer(given) => BoundArgument::Buffer {
+                    buffer: BufferKey { session, buffer: given.buffer },
+                    part: given.part,
+                },
+                Argument::Scalar(bytes) => BoundArgument::Scalar(bytes.clone()),
+                Argument::Local(size_bytes) => BoundArgument::Local(*size_bytes),
+            })
+            .collect()
+    }
+
+    fn check_arguments(
+        &self,
+        session: SessionId,
+        signature: &KernelSignature,
+        arguments: &[Argument],
+    ) -> Result<Checked, CommandError> {
+        let kernel = || signature.name.clone();
+        if arguments.len() != signature.arguments.len() {
+            return Err(CommandError::ArgumentCount {
+                kernel: kernel(),
+                expected: signature.arguments.len() as u32,
+                given: arguments.len() as u32,
+            });
+        }
+        let mut checked = Checked::nothing();
+        for (index, (argument, info)) in arguments.iter().zip(&signature.arguments).enumerate() {
+            let index = index as u32;
+            let wrong_kind = |expected: &str, given: &str| CommandError::ArgumentKind {
+                kernel: kernel(),
+                index,
+                name: info.name.clone(),
+                expected: expected.to_owned(),
+                given: given.to_owned(),
+            };
+            let expected = match info.address_space {
+                AddressSpace::Global | AddressSpace::Constant => "a buffer",
+                AddressSpace::Local => "a size of local memory",
+                AddressSpace::Private => "a value",
+            };
+            match (argument, info.address_space) {
+                (Argument::Buffer(given), AddressSpace::Global | AddressSpace::Constant) => {
+                    let only_read = info.is_const || info.address_space == AddressSpace::Constant;
+                    let access = match given.access {
+                        Some(access) if only_read && access.writes() => {
+                            return Err(CommandError::AccessContradiction {
+                                kernel: kernel(),
+                                index,
+                                name: info.name.clone(),
+                            });
+                        }
+                        Some(access) => access,
+                        None if only_read => Access::Read,
+                        None => Access::ReadWrite,
+                    };
+                    self.check_buffer_argument(session, given, access, &mut checked)?;
+                }
+                (Argument::Scalar(bytes), AddressSpace::Private) => {
+                    if let Some(expected_bytes) = info.value_bytes
+                        && u64::from(expected_bytes) != bytes.len() as u64
+                    {
+                        return Err(CommandError::ArgumentSize {
+                            kernel: kernel(),
+                            index,
+                            name: info.name.clone(),
+                            type_name: info.type_name.clone(),
+                            expected_bytes: u64::from(expected_bytes),
+                            given_bytes: bytes.len() as u64,
+                        });
+                    }
+                }
+                (Argument::Local(0), AddressSpace::Local) => {
+                    return Err(wrong_kind(expected, "a size of zero"));
+                }
+                (Argument::Local(_), AddressSpace::Local) => {}
+                (Argument::Buffer(_), _) => return Err(wrong_kind(expected, "a buffer")),
+                (Argument::Scalar(_), _) => return Err(wrong_kind(expected, "a value")),
+                (Argument::Local(_), _) => {
+                    return Err(wrong_kind(expected, "a size of local memory"));
+                }
+            }
+        }
+        checked.buffers.sort_unstable();
+        checked.buffers.dedup();
+        checked.reads = joined(std::mem::take(&mut checked.reads));
+        checked.writes = joined(std::mem::take(&mut checked.writes));
+        Ok(checked)
+    }
+
+    fn check_buffer_argument(
+        &self,
+        session: SessionId,
+        given: &isochrone_model::BufferArgument,
+        access: Access,
+        checked: &mut Checked,
+    ) -> Result<(), CommandError> {
+        let index = self.buffer(session, given.buffer)?;
+        let size_bytes = self.state.buffers[index].size_bytes;
+        let whole = ByteRange::new(0, size_bytes);
+        let bound = given.part.unwrap_or(whole);
+        for range in [Some(bound), given.touches].into_iter().flatten() {
+            if range.start > range.end || !whole.contains(range) || range.is_empty() {
+                return Err(CommandError::OutOfRange { buffer: given.buffer, range, size_bytes });
+            }
+        }
+        let touched = given.touches.unwrap_or(bound);
+        if !bound.contains(touched) {
+            return Err(CommandError::OutOfRange {
+                buffer: given.buffer,
+                range: touched,
+                size_bytes: bound.len(),
+            });
+        }
+        if access.reads() {
+            checked.reads.push((index, touched));
+        }
+        if access.writes() {
+            checked.writes.push((index, touched));
+        }
+        checked.buffers.push(index);
+        Ok(())
+    }
+
+    /// Refuses a launch that no device of the farm could ever run, with each device's reason.
+    fn check_devices(
+        &self,
+        key: isochrone_model::ProgramKey,
+        kernel: usize,
+        checked: &Checked,
+    ) -> Result<(), CommandError> {
+        let TaskWork::Kernel(work) = &checked.work else {
+            return Ok(());
+        };
+        let mut reasons = Vec::new();
+        let mut refused = None;
+        for agent in self.state.present_agents() {
+            for device in &self.state.agents[agent.index()].devices {
+                let facts = &self.state.devices[device.index()].facts;
+                let name = self.state.device_name(*device);
+                if work.largest_buffer_bytes > facts.buffer_bytes_max {
+                    reasons.push(format!("{name} takes buffers of {} bytes at most", facts.buffer_bytes_max));
+                    continue;
+                }
+                if work.all_buffer_bytes > facts.memory_bytes / 10 * 9 {
+                    reasons.push(format!("{name} has {} bytes of memory", facts.memory_bytes));
+                    continue;
+                }
+                match self.state.programs[key.index()].builds.get(device.index()) {
+                    Some(BuildState::Built { work_group_size_max }) => {
+                        let most = work_group_size_max.get(kernel).copied().unwrap_or(0);
+                        match work.range.group_items() {
+                            Some(items) if items > most => {
+                                let reason = format!("work-group of {items} work-items, {most} at most");
+                                reasons.push(format!("{name}: {reason}"));
+                                refused = Some((name, reason));
+                            }
+                            Some(_) | None => return Ok(()),
+                        }
+                    }
+                    Some(BuildState::Failed { .. }) => {
+                        reasons.push(format!("{name} did not build the program"))
+                    }
+                    Some(BuildState::Absent | BuildState::Building) | None => {
+                        reasons.push(format!("{name} has not built the program yet"));
+                    }
+                }
+            }
+        }
+        match refused {
+            Some((device, reason)) => Err(CommandError::NdRangeRefused { device, reason }),
+            None if reasons.is_empty() => {
+                Err(CommandError::NoDevice { reason: "the farm has no agent now".to_owned() })
+            }
+            None => Err(CommandError::NoDevice { reason: reasons.join("; ") }),
+        }
+    }
+}
+
+impl Checked {
+    fn nothing() -> Self {
+        Self { work: TaskWork::Nothing, reads: Vec::new(), writes: Vec::new(), buffers: Vec::new() }
+    }
+}
+
+/// Ranges of the same buffer that overlap or touch become one.
+fn joined(mut ranges: Vec<(BufferIndex, ByteRange)>) -> Vec<(BufferIndex, ByteRange)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(BufferIndex, ByteRange)> = Vec::with_capacity(ranges.len());
+    for (buffer, range) in ranges {
+        match joined.last_mut() {
+            Some((last, reach)) if *last == buffer && range.start <= reach.end => {
+                reach.end = reach.end.max(range.end);
+            }
+            _ => joined.push((buffer, range)),
+        }
+    }
+    joined
+}
+
+impl Scheduler {
+    /// Notes that a replica of a version is being made by its producer.
+    pub(super) fn note_making(&mut self, output: OutputUse, agent: isochrone_model::AgentId) {
+        self.state.versions[output.version].replicas =
+            vec![Replica { agent, range: output.range, state: ReplicaState::Making }];
+    }
+}

@@ -1,0 +1,455 @@
+//! The `Scheduler` machine: takes in commands, keeps the graph, lets policies propose, validates, and
+//! orders launches and transfers.
+//!
+//! `ingest` makes tasks from commands, `place` orders them, `ends` takes them out again, `programs` knows
+//! what builds where, `status` tells of it all. This machine never reads a clock and never sees a byte of
+//! a buffer beyond what travels inside a command.
+
+mod ends;
+pub mod event;
+mod ingest;
+mod place;
+mod programs;
+pub(crate) mod state;
+mod status;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use isochrone_model::message::{AgentAddress, ClientReply, RequestName};
+use isochrone_model::order::SessionSecret;
+use isochrone_model::{
+    AgentFacts, AgentId, BufferId, CommandError, CommandId, DeviceId, DeviceIndex, Limits, Order, ProgramId,
+    ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, TenantId, Timestamp,
+};
+
+pub use event::{Action, Event, Timer};
+use state::{
+    AgentRecord, BuildState, Counters, DeviceRecord, SessionRecord, SlotRecord, State, Table, TaskState,
+};
+
+use crate::costs::{CostModel, CostSnapshot};
+use crate::dag::{Dag, TaskIndex};
+use crate::policy::{Change, Policy, PolicyRegistry};
+use crate::view::View;
+
+/// What a scheduler is made of.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulerConfig {
+    /// The bounds it keeps.
+    pub limits: Limits,
+    /// The label of the farm's policy.
+    pub policy: String,
+    /// What an earlier life learnt.
+    pub costs: Option<CostSnapshot>,
+}
+
+/// A label that makes no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policy `{label}`: {reason}")]
+pub struct PolicyError {
+    /// The label.
+    pub label: String,
+    /// Why, with the labels there are.
+    pub reason: String,
+}
+
+/// The machine.
+pub struct Scheduler {
+    state: State,
+    policies: Vec<PolicyEntry>,
+    registry: Box<dyn PolicyRegistry>,
+    default_policy: String,
+    actions: Vec<Action>,
+    is_placing_due: bool,
+    is_ingesting: bool,
+    /// Sources of contents whose first reader is not placed.
+    floating: Vec<TaskId>,
+    /// Reads, barriers and markers whose predecessors are placed.
+    automatic: Vec<TaskId>,
+    /// Of those, the ones for which there was no agent.
+    stranded: Vec<TaskId>,
+    /// The task being dispatched, if it floated before: its successors have counted it already.
+    was_floating: Option<TaskIndex>,
+    /// The task whose failure an agent reported: that agent frees those that only come after it.
+    reported_failure: Option<TaskIndex>,
+    /// How often transfers of a version to an agent have failed.
+    push_failures: BTreeMap<(AgentId, u32), u32>,
+}
+
+struct PolicyEntry {
+    label: String,
+    policy: Box<dyn Policy>,
+    placeable: Vec<TaskIndex>,
+    hold_until: Option<Timestamp>,
+    /// Sessions that use it.
+    users: u32,
+}
+
+impl Scheduler {
+    /// A machine with no agents and no sessions.
+    ///
+    /// # Errors
+    /// When the policy's label makes none.
+    pub fn new(config: SchedulerConfig, registry: Box<dyn PolicyRegistry>) -> Result<Self, PolicyError> {
+        let mut machine = Self {
+            state: State {
+                limits: config.limits,
+                now: Timestamp::ZERO,
+                agents: Vec::new(),
+                devices: Vec::new(),
+                slots: Vec::new(),
+                sessions: BTreeMap::new(),
+                programs: Vec::new(),
+                program_keys: BTreeMap::new(),
+                buffers: Table::default(),
+                versions: Table::default(),
+                dag: Dag::default(),
+                tasks: Vec::new(),
+                generations: Vec::new(),
+                sequence: 0,
+                costs: CostModel::new(config.costs.unwrap_or_default()),
+                decisions: VecDeque::new(),
+                counters: Counters::default(),
+            },
+            policies: Vec::new(),
+            registry,
+            default_policy: String::new(),
+            actions: Vec::new(),
+            is_placing_due: false,
+            is_ingesting: false,
+            floating: Vec::new(),
+            automatic: Vec::new(),
+            stranded: Vec::new(),
+            was_floating: None,
+            reported_failure: None,
+            push_failures: BTreeMap::new(),
+        };
+        let entry = machine.policy_entry(&config.policy)?;
+        machine.default_policy = machine.policies[entry].label.clone();
+        Ok(machine)
+    }
+
+    /// Takes in one event and says what is to be done, in order.
+    pub fn step(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        self.state.now = self.state.now.max(now);
+        match event {
+            Event::AgentJoined { agent, facts } => self.add_agent(agent, facts),
+            Event::AgentLeft { agent, reason: _ } => self.lose_agent(agent),
+            Event::Reports { agent, reports } => {
+                if self.state.agents.get(agent.index()).is_some_and(|record| record.is_present) {
+                    for report in reports {
+                        self.take_report(agent, report);
+                    }
+                }
+            }
+            Event::SessionOpened { session, tenant, tenant_name, policy, secret } => {
+                self.open_session(session, tenant, tenant_name, &policy, secret);
+            }
+            Event::Request { session, request } => self.take_request(session, request),
+            Event::SessionLeft { session, reason } => self.end_session(session, &reason),
+            Event::LinkMeasured { agent, round_trip } => {
+                if agent.index() < self.state.agents.len() {
+                    self.state.costs.record_control_round_trip(agent, round_trip);
+                }
+            }
+            Event::SessionLinkMeasured { session, round_trip } => {
+                if let Some(record) = self.state.sessions.get_mut(&session) {
+                    record.round_trip = Some(round_trip);
+                }
+            }
+            Event::Timer(Timer::Place | Timer::Hold) => self.place_all(),
+            Event::Timer(Timer::Build) => {
+                self.programs_may_be_decided();
+            }
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the driver is to step a `Timer` event, and which. Never earlier than the last step.
+    #[must_use]
+    pub fn deadline(&self) -> Option<(Timestamp, Timer)> {
+        if self.is_placing_due {
+            return Some((self.state.now, Timer::Place));
+        }
+        let hold = self.held_until().map(|time| (time, Timer::Hold));
+        let build = self.next_grace_end().map(|time| (time, Timer::Build));
+        hold.into_iter().chain(build).min().map(|(time, timer)| (time.max(self.state.now), timer))
+    }
+
+    /// The time of the last step.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.state.now
+    }
+
+    /// Tasks that have not ended.
+    #[must_use]
+    pub fn unfinished_tasks(&self) -> usize {
+        self.state.dag.len()
+    }
+
+    fn policy_entry(&mut self, label: &str) -> Result<usize, PolicyError> {
+        let policy =
+            self.registry.create(label).map_err(|reason| PolicyError { label: label.to_owned(), reason })?;
+        // The label as the policy itself writes it, so that spellings of one policy share its state.
+        let label = policy.label();
+        if let Some(entry) = self.policies.iter().position(|entry| entry.label == label) {
+            return Ok(entry);
+        }
+        self.policies.push(PolicyEntry { label, policy, placeable: Vec::new(), hold_until: None, users: 0 });
+        Ok(self.policies.len() - 1)
+    }
+
+    fn observe(&mut self, policy: usize, change: &Change<'_>) {
+        let entry = &mut self.policies[policy];
+        let placeable = std::mem::take(&mut entry.placeable);
+        let view = View { state: &self.state, policy, placeable: &placeable };
+        entry.policy.observe(change, &view);
+        entry.placeable = placeable;
+    }
+
+    fn observe_all(&mut self, change: &Change<'_>) {
+        for policy in 0..self.policies.len() {
+            self.observe(policy, change);
+        }
+    }
+
+    fn add_agent(&mut self, agent: AgentId, facts: AgentFacts) {
+        let is_known = agent.index() < self.state.agents.len();
+        if is_known {
+            // A connection that replaces one whose end was not seen.
+            self.lose_agent(agent);
+        } else if agent.index() > self.state.agents.len() {
+            return;
+        }
+        let same_devices = is_known && self.state.agents[agent.index()].facts.devices == facts.devices;
+        let devices = if same_devices {
+            self.state.agents[agent.index()].devices.clone()
+        } else {
+            self.add_devices(agent, &facts)
+        };
+        let record = AgentRecord {
+            facts,
+            is_present: true,
+            devices,
+            dispatched: 0,
+            host_used_bytes: 0,
+            reports_taken: 0,
+        };
+        if is_known {
+            self.state.agents[agent.index()] = record;
+        } else {
+            self.state.agents.push(record);
+        }
+        self.introduce(agent);
+        for index in 0..self.state.programs.len() {
+            if self.state.programs[index].is_live {
+                self.order_build(ProgramKey::from_index(index), agent);
+            }
+        }
+        self.observe_all(&Change::FarmChanged);
+        let stranded = std::mem::take(&mut self.stranded);
+        self.automatic.extend(stranded);
+        self.is_placing_due = true;
+    }
+
+    fn add_devices(&mut self, agent: AgentId, facts: &AgentFacts) -> Vec<DeviceId> {
+        let mut devices = Vec::new();
+        for (index, device) in facts.devices.iter().enumerate() {
+            let id = DeviceId::from_index(self.state.devices.len());
+            let mut slots = Vec::new();
+            for slot in 0..device.slots.max(1) {
+                slots.push(SlotId::from_index(self.state.slots.len()));
+                self.state.slots.push(SlotRecord {
+                    device: id,
+                    index: SlotIndex(slot),
+                    dispatched: 0,
+                    queued: Span::ZERO,
+                    free_at: Timestamp::ZERO,
+                    drift: 0,
+                });
+            }
+            self.state.devices.push(DeviceRecord {
+                agent,
+                index: DeviceIndex::from_index(index),
+                facts: device.clone(),
+                slots,
+                finished: 0,
+                busy: Span::ZERO,
+                memory_used_bytes: 0,
+            });
+            self.state.costs.add_device(id, &facts.name, device);
+            for program in &mut self.state.programs {
+                program.builds.resize(id.index() + 1, BuildState::Absent);
+            }
+            devices.push(id);
+        }
+        devices
+    }
+
+    /// Makes an agent, its peers and all clients known to each other.
+    fn introduce(&mut self, agent: AgentId) {
+        let address = self.agent_address(agent);
+        for other in self.state.present_agents().collect::<Vec<_>>() {
+            if other == agent {
+                continue;
+            }
+            let peer = self.agent_address(other);
+            for (from, from_name, to, to_name) in
+                [(agent, &address.name, other, &peer.name), (other, &peer.name, agent, &address.name)]
+            {
+                self.state.costs.recall_link(from, from_name, to, to_name);
+            }
+            let (name, listens) = (address.name.clone(), address.address.clone());
+            self.order(other, Order::PeerJoined { agent, name, address: listens });
+            self.order(agent, Order::PeerJoined { agent: other, name: peer.name, address: peer.address });
+        }
+        let sessions: Vec<(SessionId, SessionSecret)> =
+            self.state.sessions.iter().map(|(session, record)| (*session, record.secret)).collect();
+        for (session, secret) in sessions {
+            self.order(agent, Order::OpenSession { session, secret });
+            let reply = ClientReply::AgentJoined { agent: address.clone() };
+            self.actions.push(Action::Reply { session, reply });
+        }
+    }
+
+    fn agent_address(&self, agent: AgentId) -> AgentAddress {
+        let facts = &self.state.agents[agent.index()].facts;
+        AgentAddress { agent, name: facts.name.clone(), address: facts.address.clone() }
+    }
+
+    fn open_session(
+        &mut self,
+        session: SessionId,
+        tenant: TenantId,
+        tenant_name: String,
+        policy: &str,
+        secret: SessionSecret,
+    ) {
+        let refusal = if self.state.sessions.contains_key(&session) {
+            Some(CommandError::IdReused { what: session.to_string() })
+        } else if self.state.sessions.len() >= self.state.limits.sessions_max as usize {
+            Some(CommandError::LimitExceeded {
+                what: "the number of open sessions".to_owned(),
+                limit: u64::from(self.state.limits.sessions_max),
+            })
+        } else {
+            None
+        };
+        let label = if policy.is_empty() { self.default_policy.clone() } else { policy.to_owned() };
+        let entry = refusal.map_or_else(
+            || self.policy_entry(&label).map_err(|error| CommandError::Policy { reason: error.to_string() }),
+            Err,
+        );
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let reply = ClientReply::RequestFailed { request: RequestName::Open, error };
+                self.actions.push(Action::Reply { session, reply });
+                self.actions.push(Action::SessionEnded { session });
+                return;
+            }
+        };
+        self.policies[entry].users += 1;
+        self.state.sessions.insert(
+            session,
+            SessionRecord {
+                tenant,
+                tenant_name,
+                policy: entry,
+                secret,
+                commands: HashMap::new(),
+                last_command: CommandId(0),
+                last_buffer: BufferId(0),
+                last_program: ProgramId(0),
+                ingest: VecDeque::new(),
+                failed: BTreeMap::new(),
+                buffers: BTreeMap::new(),
+                programs: BTreeMap::new(),
+                last_barrier: None,
+                open: Vec::new(),
+                open_swept_at: 0,
+                commands_finished: 0,
+                round_trip: None,
+                home: None,
+            },
+        );
+        let present: Vec<AgentId> = self.state.present_agents().collect();
+        for agent in &present {
+            self.order(*agent, Order::OpenSession { session, secret });
+        }
+        let agents = present.into_iter().map(|agent| self.agent_address(agent)).collect();
+        let inline_bytes_max = self.state.limits.inline_bytes_max;
+        let reply = ClientReply::Opened { session, secret, agents, inline_bytes_max };
+        self.actions.push(Action::Reply { session, reply });
+    }
+
+    /// Checks what must hold between any two events.
+    ///
+    /// # Panics
+    /// When it does not: a bug of this crate.
+    pub fn check_invariants(&self) {
+        let state = &self.state;
+        let mut dispatched = vec![0_u32; state.agents.len()];
+        let mut on_slot = vec![0_u32; state.slots.len()];
+        let mut live = 0;
+        for (index, record) in state.tasks.iter().enumerate() {
+            let Some(record) = record else { continue };
+            live += 1;
+            let task = TaskIndex(index as u32);
+            assert_eq!(record.id.index(), index, "a task lies at its own place");
+            let unplaced = state
+                .dag
+                .predecessors(task)
+                .filter(|(first, _)| !state.task(*first).state.is_settled())
+                .count();
+            match record.state {
+                TaskState::Blocked => {
+                    assert_eq!(record.waiting as usize, unplaced, "{} counts its waits", record.id)
+                }
+                TaskState::Floating | TaskState::Placeable => {
+                    assert_eq!(unplaced, 0, "{} is ready only when its predecessors are placed", record.id);
+                }
+                TaskState::Dispatched { agent, slot } => {
+                    assert_eq!(unplaced, 0, "{} is dispatched only after its predecessors", record.id);
+                    assert!(
+                        state.agents[agent.index()].is_present,
+                        "{} is on an agent that is there",
+                        record.id
+                    );
+                    dispatched[agent.index()] += 1;
+                    if let Some(slot) = slot {
+                        on_slot[slot.index()] += 1;
+                    }
+                    for (first, _) in state.dag.predecessors(task) {
+                        assert_ne!(
+                            state.task(first).state,
+                            TaskState::Floating,
+                            "no order on floating contents"
+                        );
+                    }
+                }
+            }
+            for input in &record.inputs {
+                assert!(state.versions[input.version].uses > 0, "a version in use is counted");
+            }
+            assert!(state.sessions.contains_key(&record.session), "a task belongs to a session");
+        }
+        assert_eq!(live, state.dag.len(), "tasks and vertices are the same");
+        for (index, agent) in state.agents.iter().enumerate() {
+            assert_eq!(agent.dispatched, dispatched[index], "an agent's tasks are counted");
+        }
+        for (index, slot) in state.slots.iter().enumerate() {
+            assert_eq!(slot.dispatched, on_slot[index], "a slot's tasks are counted");
+        }
+        for (_, buffer) in state.buffers.iter() {
+            let covered: u64 = buffer.frontier.iter().map(|(range, _)| range.len()).sum();
+            assert_eq!(covered, buffer.size_bytes, "every byte of a buffer has a version");
+        }
+        for (_, version) in state.versions.iter() {
+            assert!(version.uses > 0 || version.frontier_bytes > 0, "a version is needed by someone");
+        }
+        let versions_in_use = state.buffers.len();
+        assert!(state.versions.len() >= versions_in_use, "a buffer has at least one version");
+    }
+}

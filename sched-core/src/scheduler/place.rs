@@ -1,0 +1,538 @@
+//! Placing: asking policies, validating what they propose, ordering launches and transfers at once.
+
+use isochrone_model::message::{AgentToClient, ClientReply};
+use isochrone_model::{
+    AgentId, ByteRange, DeviceId, Lane, Order, Payload, Region, SlotId, Span, TaskOrder, TaskWait, Timestamp,
+    Work,
+};
+
+use super::Scheduler;
+use super::event::Action;
+use super::state::{Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
+use crate::dag::{DependencyKind, TaskIndex};
+use crate::policy::{DecisionRecord, Plan, Proposal, Rejection};
+use crate::view::View;
+
+impl Scheduler {
+    /// Counts the predecessors that are not placed.
+    pub(super) fn count_waiting(&mut self, task: TaskIndex) {
+        let waiting = self
+            .state
+            .dag
+            .predecessors(task)
+            .filter(|(predecessor, _)| !self.state.task(*predecessor).state.is_settled())
+            .count();
+        self.state.task_mut(task).waiting = waiting as u32;
+    }
+
+    /// A task's predecessors are all placed: it floats, waits for its policy, or is placed at once.
+    pub(super) fn predecessors_are_placed(&mut self, task: TaskIndex) {
+        let mut open = vec![task];
+        while let Some(task) = open.pop() {
+            let record = self.state.task_mut(task);
+            match record.work {
+                TaskWork::Kernel(_) | TaskWork::Copy { .. } => {
+                    record.state = TaskState::Placeable;
+                    let policy = record.policy;
+                    self.policies[policy].placeable.push(task);
+                    self.is_placing_due = true;
+                }
+                TaskWork::Write { .. } | TaskWork::Fill { .. } => {
+                    record.state = TaskState::Floating;
+                    let id = record.id;
+                    self.floating.push(id);
+                    self.is_placing_due = true;
+                    self.successors_gain(task, &mut open);
+                }
+                TaskWork::Read { .. } | TaskWork::Nothing => {
+                    let id = record.id;
+                    self.automatic.push(id);
+                    self.is_placing_due = true;
+                }
+            }
+        }
+    }
+
+    /// One predecessor more of each successor is settled; those that were waiting for it alone are added.
+    fn successors_gain(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
+        let successors: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
+        for next in successors {
+            let record = self.state.task_mut(next);
+            if record.state == TaskState::Blocked && record.waiting > 0 {
+                record.waiting -= 1;
+                if record.waiting == 0 {
+                    open.push(next);
+                }
+            }
+        }
+    }
+
+    /// Lets the machine place what is its own to place, then the policies, until nothing moves.
+    pub(super) fn place_all(&mut self) {
+        self.is_placing_due = false;
+        loop {
+            let mut has_moved = self.place_automatic();
+            for policy in 0..self.policies.len() {
+                has_moved |= self.ask_policy(policy);
+            }
+            if !has_moved && self.automatic.is_empty() {
+                break;
+            }
+        }
+        self.place_floating();
+        if !self.automatic.is_empty() {
+            self.place_all_again();
+        }
+    }
+
+    /// Floating tasks were placed and that let others go.
+    fn place_all_again(&mut self) {
+        loop {
+            let mut has_moved = self.place_automatic();
+            for policy in 0..self.policies.len() {
+                has_moved |= self.ask_policy(policy);
+            }
+            if !has_moved {
+                break;
+            }
+        }
+    }
+
+    fn ask_policy(&mut self, policy: usize) -> bool {
+        let entry = &mut self.policies[policy];
+        let tasks = &self.state.tasks;
+        entry.placeable.retain(|task| {
+            tasks[task.index()]
+                .as_ref()
+                .is_some_and(|record| record.state == TaskState::Placeable && record.policy == policy)
+        });
+        if entry.placeable.is_empty() || self.state.present_agents().next().is_none() {
+            return false;
+        }
+        let mut plan = Plan::default();
+        let placeable = std::mem::take(&mut entry.placeable);
+        let view = View { state: &self.state, policy, placeable: &placeable };
+        entry.policy.place(&view, &mut plan);
+        entry.placeable = placeable;
+        entry.hold_until = plan.hold_until;
+        let mut has_moved = false;
+        for proposal in plan.proposals {
+            match self.validate(policy, &proposal) {
+                Ok((agent, device)) => {
+                    self.record_decision(policy, device, &proposal);
+                    self.dispatch(proposal.task, agent, Some(proposal.slot));
+                    has_moved = true;
+                }
+                Err(rejection) => {
+                    *self.state.counters.rejections.entry(rejection).or_default() += 1;
+                }
+            }
+        }
+        has_moved
+    }
+
+    fn validate(&self, policy: usize, proposal: &Proposal) -> Result<(AgentId, DeviceId), Rejection> {
+        let record = self
+            .state
+            .tasks
+            .get(proposal.task.index())
+            .and_then(Option::as_ref)
+            .ok_or(Rejection::UnknownTask)?;
+        if record.policy != policy {
+            return Err(Rejection::NotYours);
+        }
+        if record.state != TaskState::Placeable {
+            return Err(Rejection::NotPlaceable);
+        }
+        let slot = self.state.slots.get(proposal.slot.index()).ok_or(Rejection::UnknownSlot)?;
+        let device = slot.device;
+        let agent = self.state.devices[device.index()].agent;
+        if !self.state.agents[agent.index()].is_present {
+            return Err(Rejection::AgentAbsent);
+        }
+        if !self.state.is_legal(record, device) {
+            return Err(Rejection::IllegalDevice);
+        }
+        Ok((agent, device))
+    }
+
+    fn record_decision(&mut self, policy: usize, device: DeviceId, proposal: &Proposal) {
+        let record = self.state.task(proposal.task);
+        let decision = DecisionRecord {
+            session: record.session,
+            command: record.command,
+            task: record.id,
+            policy,
+            slot: proposal.slot,
+            device,
+            reason: proposal.reason,
+            candidates: proposal.candidates.clone(),
+        };
+        if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize {
+            self.state.decisions.pop_front();
+        }
+        self.state.decisions.push_back(decision);
+    }
+
+    /// Places reads where their contents are, and barriers and markers where a predecessor is.
+    fn place_automatic(&mut self) -> bool {
+        let mut has_moved = false;
+        for id in std::mem::take(&mut self.automatic) {
+            let Some(task) = self.state.live(id) else {
+                continue;
+            };
+            if self.state.task(task).state != TaskState::Blocked || self.state.task(task).waiting > 0 {
+                continue;
+            }
+            if matches!(self.state.task(task).work, TaskWork::Nothing) && self.ends_without_agent(task) {
+                has_moved = true;
+                continue;
+            }
+            match self.home_of(task) {
+                Some(agent) => {
+                    self.dispatch(task, agent, None);
+                    has_moved = true;
+                }
+                None => self.stranded.push(id),
+            }
+        }
+        has_moved
+    }
+
+    /// A barrier or marker with nothing left to wait for ends here and now.
+    fn ends_without_agent(&mut self, task: TaskIndex) -> bool {
+        if self.state.dag.predecessors(task).next().is_some() {
+            return false;
+        }
+        let (session, command) = (self.state.task(task).session, self.state.task(task).command);
+        let done = AgentToClient::Done { command, execution: Span::ZERO };
+        self.actions.push(Action::Reply { session, reply: ClientReply::Relayed(done) });
+        self.finish_task(task);
+        true
+    }
+
+    /// Floating contents that nobody in the graph reads go ahead to where they will most likely be read.
+    fn place_floating(&mut self) {
+        let mut kept = Vec::new();
+        for id in std::mem::take(&mut self.floating) {
+            let Some(task) = self.state.live(id) else {
+                continue;
+            };
+            let record = self.state.task(task);
+            if record.state != TaskState::Floating {
+                continue;
+            }
+            let more_to_come =
+                self.state.sessions.get(&record.session).is_some_and(|session| !session.ingest.is_empty());
+            let has_reader = self
+                .state
+                .dag
+                .successors(task)
+                .any(|(next, _)| self.state.task(next).state.agent().is_none());
+            if more_to_come || has_reader {
+                kept.push(id);
+                continue;
+            }
+            match self.home_of(task) {
+                Some(agent) => self.dispatch(task, agent, None),
+                None => kept.push(id),
+            }
+        }
+        kept.append(&mut self.floating);
+        self.floating = kept;
+    }
+
+    /// The agent for a task that no policy places: where its contents or its predecessors are, else where
+    /// its session's tasks run, else the one with the least to do.
+    fn home_of(&self, task: TaskIndex) -> Option<AgentId> {
+        let record = self.state.task(task);
+        let present = |agent: &AgentId| self.state.agents[agent.index()].is_present;
+        for input in &record.inputs {
+            let replicas = &self.state.versions[input.version].replicas;
+            let best = replicas
+                .iter()
+                .filter(|replica| present(&replica.agent) && replica.range.contains(input.range))
+                .map(|replica| {
+                    let ready = self.state.replica_ready_at(input.version, replica);
+                    (ready + self.state.costs.control_one_way(replica.agent), replica.agent)
+                })
+                .min();
+            if let Some((_, agent)) = best {
+                return Some(agent);
+            }
+        }
+        let latest = self
+            .state
+            .dag
+            .predecessors(task)
+            .filter_map(|(first, _)| {
+                Some((self.state.expected_finish(first), self.state.task(first).state.agent()?))
+            })
+            .filter(|(_, agent)| present(agent))
+            .max();
+        if let Some((_, agent)) = latest {
+            return Some(agent);
+        }
+        let neighbours = record.buffers.iter().flat_map(|buffer| {
+            self.state.buffers[*buffer].frontier.iter().flat_map(|(range, version)| {
+                self.state.versions[*version].replicas.iter().map(move |replica| (replica.agent, range.len()))
+            })
+        });
+        let mut held: std::collections::BTreeMap<AgentId, u64> = std::collections::BTreeMap::new();
+        for (agent, size_bytes) in neighbours.filter(|(agent, _)| present(agent)) {
+            *held.entry(agent).or_default() += size_bytes;
+        }
+        if let Some((agent, _)) =
+            held.into_iter().max_by_key(|(agent, size)| (*size, std::cmp::Reverse(*agent)))
+        {
+            return Some(agent);
+        }
+        let home = self.state.sessions.get(&record.session).and_then(|session| session.home);
+        home.filter(present).or_else(|| {
+            self.state.present_agents().min_by_key(|agent| {
+                (
+                    self.state.agents[agent.index()].dispatched,
+                    self.state.agents[agent.index()].host_used_bytes,
+                    *agent,
+                )
+            })
+        })
+    }
+
+    /// Orders a task to an agent, after the floating tasks that it reads from.
+    pub(super) fn dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>) {
+        let mut order = vec![task];
+        let mut next = 0;
+        while next < order.len() {
+            let here = order[next];
+            next += 1;
+            let floating = self.state.dag.predecessors(here).map(|(first, _)| first);
+            let floating: Vec<TaskIndex> =
+                floating.filter(|first| self.state.task(*first).state == TaskState::Floating).collect();
+            for first in floating {
+                // A task that is reached again must come before all that wait for it: move it to the end.
+                if let Some(place) = order.iter().position(|known| *known == first) {
+                    if place < next {
+                        next -= 1;
+                    }
+                    order.remove(place);
+                }
+                order.push(first);
+            }
+        }
+        for task in order.into_iter().rev() {
+            let slot = match self.state.task(task).work {
+                TaskWork::Kernel(_) | TaskWork::Copy { .. } => slot,
+                TaskWork::Fill { .. } => slot.or_else(|| self.first_slot(agent)),
+                TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing => None,
+            };
+            self.dispatch_one(task, agent, slot);
+        }
+    }
+
+    fn first_slot(&self, agent: AgentId) -> Option<SlotId> {
+        let device = self.state.agents[agent.index()].devices.first()?;
+        self.state.devices[device.index()].slots.first().copied()
+    }
+
+    fn dispatch_one(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>) {
+        self.declare_buffers(task, agent);
+        let waits = self.order_waits(task, agent);
+        self.order_transfers(task, agent);
+        let expected = slot.map_or(Span::ZERO, |slot| self.expected_execution(task, slot));
+        self.account_dispatch(task, agent, slot, expected);
+        let order = self.task_order(task, slot, waits);
+        let outputs = self.state.task(task).outputs.clone();
+        for output in outputs {
+            self.note_making(output, agent);
+        }
+        self.send_payload_order(task, agent);
+        self.order(agent, Order::Run(Box::new(order)));
+        let mut open = Vec::new();
+        self.successors_gain_from(task, &mut open);
+        for next in open {
+            self.predecessors_are_placed(next);
+        }
+    }
+
+    /// Successors that had not counted this task as settled do so now.
+    fn successors_gain_from(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
+        let was_settled = self.was_floating.take().is_some();
+        if !was_settled {
+            self.successors_gain(task, open);
+        }
+    }
+
+    fn expected_execution(&self, task: TaskIndex, slot: SlotId) -> Span {
+        let policy = self.state.task(task).policy;
+        let view = View { state: &self.state, policy, placeable: &[] };
+        view.execution(task, self.state.slots[slot.index()].device).expected
+    }
+
+    /// Notes where the task is and when it is expected to end.
+    fn account_dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>, expected: Span) {
+        let inputs_ready = self.state.inputs_ready_at(task, agent);
+        let ready = inputs_ready.max(self.state.now + self.state.costs.control_one_way(agent));
+        let start = slot.map_or(ready, |slot| ready.max(self.state.slot_free_at(slot)));
+        let finish = start + expected;
+        let mut raw_finish = finish;
+        if let Some(slot) = slot {
+            let record = &mut self.state.slots[slot.index()];
+            if record.dispatched == 0 {
+                record.drift = 0;
+                record.queued = Span::ZERO;
+            }
+            raw_finish = shifted(finish, record.drift.saturating_neg());
+            record.free_at = if record.dispatched == 0 { raw_finish } else { record.free_at.max(raw_finish) };
+            record.dispatched += 1;
+            record.queued += expected;
+        }
+        self.state.agents[agent.index()].dispatched += 1;
+        self.state.counters.dispatched += 1;
+        let session = self.state.task(task).session;
+        if slot.is_some()
+            && let Some(session) = self.state.sessions.get_mut(&session)
+        {
+            session.home = Some(agent);
+        }
+        let record = self.state.task_mut(task);
+        self.was_floating = (record.state == TaskState::Floating).then_some(task);
+        record.state = TaskState::Dispatched { agent, slot };
+        record.expected = expected;
+        record.expected_finish = raw_finish;
+    }
+
+    fn declare_buffers(&mut self, task: TaskIndex, agent: AgentId) {
+        let buffers = self.state.task(task).buffers.clone();
+        for buffer in buffers {
+            let record = &mut self.state.buffers[buffer];
+            if !record.declared.contains(&agent) {
+                record.declared.push(agent);
+                let order = Order::DeclareBuffer { buffer: record.key, size_bytes: record.size_bytes };
+                self.order(agent, order);
+            }
+        }
+    }
+
+    /// What the task waits for beside its contents; agents that hold a predecessor are told to say when.
+    fn order_waits(&mut self, task: TaskIndex, agent: AgentId) -> Vec<TaskWait> {
+        let dependent = self.state.task(task).id;
+        let mut waits = Vec::new();
+        let mut notifies = Vec::new();
+        for (predecessor, kind) in self.state.dag.predecessors(task) {
+            let record = self.state.task(predecessor);
+            let Some(at) = record.state.agent() else {
+                continue;
+            };
+            let carries_failure = kind.carries_failure();
+            if at == agent {
+                waits.push(TaskWait { task: record.id, is_remote: false, carries_failure });
+            } else if kind != DependencyKind::Data {
+                waits.push(TaskWait { task: record.id, is_remote: true, carries_failure });
+                let notify = Order::Notify { task: record.id, dependent, to: agent, carries_failure };
+                notifies.push((at, notify));
+            }
+        }
+        waits.sort_unstable();
+        for (at, order) in notifies {
+            self.order(at, order);
+        }
+        waits
+    }
+
+    /// Orders every part of the task's inputs that its agent lacks to be sent there.
+    fn order_transfers(&mut self, task: TaskIndex, agent: AgentId) {
+        let inputs = self.state.task(task).inputs.clone();
+        for input in inputs {
+            for part in self.state.missing(input.version, input.range, agent) {
+                self.order_transfer(input.version, part, agent);
+            }
+        }
+    }
+
+    /// Orders a part of a version to be sent to an agent; `false` when nobody has it.
+    pub(super) fn order_transfer(&mut self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
+        let mut position = part;
+        while !position.is_empty() {
+            let Some((from, ready, reach)) = self.state.best_source(version, position, to) else {
+                return false;
+            };
+            let expected = self.state.costs.arrival(from, to, reach.len(), ready);
+            self.state.costs.note_transfer(from, to, reach.len(), ready);
+            let record = &mut self.state.versions[version];
+            record.replicas.push(Replica {
+                agent: to,
+                range: reach,
+                state: ReplicaState::Coming { from, expected },
+            });
+            let buffer = self.state.buffers[record.buffer].key;
+            let region = Region { buffer, range: reach, version: record.version };
+            self.order(from, Order::Push { region, to });
+            position = ByteRange::new(reach.end, position.end);
+        }
+        true
+    }
+
+    fn send_payload_order(&mut self, task: TaskIndex, agent: AgentId) {
+        let record = self.state.task(task);
+        if let TaskWork::Write { payload: Payload::Stream { .. } } = &record.work {
+            let reply = ClientReply::SendPayload { command: record.command, task: record.id, agent };
+            self.actions.push(Action::Reply { session: record.session, reply });
+        }
+    }
+
+    fn task_order(&self, task: TaskIndex, slot: Option<SlotId>, waits: Vec<TaskWait>) -> TaskOrder {
+        let record = self.state.task(task);
+        let region = |version: VersionIndex, range: ByteRange| {
+            let held = &self.state.versions[version];
+            Region { buffer: self.state.buffers[held.buffer].key, range, version: held.version }
+        };
+        let work = match &record.work {
+            TaskWork::Kernel(kernel) => Work::Kernel {
+                program: kernel.program,
+                kernel: kernel.kernel,
+                range: kernel.range,
+                arguments: kernel.arguments.clone(),
+            },
+            TaskWork::Copy { source, source_range } => {
+                Work::Copy { source: self.state.buffers[*source].key, source_range: *source_range }
+            }
+            TaskWork::Fill { pattern } => Work::Fill { pattern: pattern.clone() },
+            TaskWork::Write { payload: Payload::Inline(bytes) } => Work::Write { bytes: Some(bytes.clone()) },
+            TaskWork::Write { payload: Payload::Stream { .. } } => Work::Write { bytes: None },
+            TaskWork::Read { offset_bytes } => Work::Read { offset_bytes: *offset_bytes },
+            TaskWork::Nothing => Work::Nothing,
+        };
+        let lane = match slot {
+            Some(slot) => {
+                let held = &self.state.slots[slot.index()];
+                Lane::Slot { device: self.state.devices[held.device.index()].index, slot: held.index }
+            }
+            None => Lane::Host,
+        };
+        TaskOrder {
+            task: record.id,
+            attempt: record.attempt,
+            session: record.session,
+            command: record.command,
+            lane,
+            work,
+            waits,
+            inputs: record.inputs.iter().map(|input| region(input.version, input.range)).collect(),
+            outputs: record.outputs.iter().map(|output| region(output.version, output.range)).collect(),
+        }
+    }
+
+    pub(super) fn order(&mut self, agent: AgentId, order: Order) {
+        self.actions.push(Action::Order { agent, order });
+    }
+
+    /// When a policy wants to be asked again.
+    pub(super) fn held_until(&self) -> Option<Timestamp> {
+        self.policies
+            .iter()
+            .filter(|entry| !entry.placeable.is_empty())
+            .filter_map(|entry| entry.hold_until)
+            .min()
+    }
+}

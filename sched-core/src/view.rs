@@ -1,0 +1,399 @@
+//! What a policy may know: the graph so far, replicas, queues, links, and estimates. Never the truth of a
+//! simulation.
+
+use isochrone_model::{
+    AgentId, ByteRange, DeviceFacts, DeviceId, SessionId, SlotId, Span, TaskId, Timestamp,
+};
+
+use crate::costs::{Basis, Estimate};
+use crate::dag::{DependencyKind, TaskIndex};
+use crate::policy::CandidateEstimate;
+use crate::scheduler::state::{ReplicaState, State, TaskState, TaskWork, VersionIndex};
+
+/// The machine as a policy sees it.
+pub struct View<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) policy: usize,
+    pub(crate) placeable: &'a [TaskIndex],
+}
+
+/// What a task does, as far as placement cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskShape {
+    /// Runs a kernel of this many work-items.
+    Kernel {
+        /// Work-items.
+        items: u64,
+    },
+    /// Copies this many bytes on a device.
+    Copy {
+        /// Bytes.
+        size_bytes: u64,
+    },
+    /// Puts contents into a buffer; the machine places it with its first reader.
+    Source,
+    /// Brings contents to the client; the machine places it where they are.
+    Read,
+    /// Only waits; the machine places it.
+    Nothing,
+}
+
+impl View<'_> {
+    /// The time of this turn.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.state.now
+    }
+
+    /// Tasks that this policy may place now, in the order in which they became placeable.
+    #[must_use]
+    pub fn placeable(&self) -> &[TaskIndex] {
+        self.placeable
+    }
+
+    /// Whether a task is of a session that uses this policy.
+    #[must_use]
+    pub fn is_mine(&self, task: TaskIndex) -> bool {
+        self.get(task).is_some_and(|record| record.policy == self.policy)
+    }
+
+    /// One more than the largest task index in use: the length for vectors kept alongside.
+    #[must_use]
+    pub fn task_index_end(&self) -> usize {
+        self.state.tasks.len()
+    }
+
+    /// Whether this task is still in the graph.
+    #[must_use]
+    pub fn is_live(&self, task: TaskIndex) -> bool {
+        self.get(task).is_some()
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn task_id(&self, task: TaskIndex) -> Option<TaskId> {
+        self.get(task).map(|record| record.id)
+    }
+
+    /// Place in program order over all sessions; what decides ties.
+    #[must_use]
+    pub fn sequence(&self, task: TaskIndex) -> u64 {
+        self.get(task).map_or(u64::MAX, |record| record.sequence)
+    }
+
+    /// The session that a task belongs to.
+    #[must_use]
+    pub fn session(&self, task: TaskIndex) -> Option<SessionId> {
+        self.get(task).map(|record| record.session)
+    }
+
+    /// What a task does.
+    #[must_use]
+    pub fn shape(&self, task: TaskIndex) -> TaskShape {
+        match self.get(task).map(|record| &record.work) {
+            Some(TaskWork::Kernel(kernel)) => TaskShape::Kernel { items: kernel.range.items() },
+            Some(TaskWork::Copy { source_range, .. }) => TaskShape::Copy { size_bytes: source_range.len() },
+            Some(TaskWork::Fill { .. } | TaskWork::Write { .. }) => TaskShape::Source,
+            Some(TaskWork::Read { .. }) => TaskShape::Read,
+            Some(TaskWork::Nothing) | None => TaskShape::Nothing,
+        }
+    }
+
+    /// Whether a policy places this task (kernels and copies), rather than the machine.
+    #[must_use]
+    pub fn is_for_policy(&self, task: TaskIndex) -> bool {
+        match self.shape(task) {
+            TaskShape::Kernel { .. } | TaskShape::Copy { .. } => true,
+            TaskShape::Source | TaskShape::Read | TaskShape::Nothing => false,
+        }
+    }
+
+    /// Whether a task is ordered already, and where.
+    #[must_use]
+    pub fn placed_on(&self, task: TaskIndex) -> Option<AgentId> {
+        self.get(task)?.state.agent()
+    }
+
+    /// What a task waits for that has not ended.
+    pub fn predecessors(&self, task: TaskIndex) -> impl Iterator<Item = (TaskIndex, DependencyKind)> + '_ {
+        self.state.dag.predecessors(task)
+    }
+
+    /// What waits for a task.
+    pub fn successors(&self, task: TaskIndex) -> impl Iterator<Item = (TaskIndex, DependencyKind)> + '_ {
+        self.state.dag.successors(task)
+    }
+
+    /// Slots of all devices that are there, in order of id.
+    pub fn slots(&self) -> impl Iterator<Item = SlotId> + '_ {
+        self.devices().flat_map(|device| self.state.devices[device.index()].slots.iter().copied())
+    }
+
+    /// Devices that are there, in order of id.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceId> + '_ {
+        (0..self.state.devices.len()).map(DeviceId::from_index).filter(|device| {
+            let agent = &self.state.agents[self.state.devices[device.index()].agent.index()];
+            agent.is_present && agent.devices.contains(device)
+        })
+    }
+
+    /// Slots on which a task may run, in order of id.
+    pub fn legal_slots(&self, task: TaskIndex) -> impl Iterator<Item = SlotId> + '_ {
+        self.legal_devices(task).flat_map(|device| self.state.devices[device.index()].slots.iter().copied())
+    }
+
+    /// Devices on which a task may run, in order of id.
+    pub fn legal_devices(&self, task: TaskIndex) -> impl Iterator<Item = DeviceId> + '_ {
+        let record = self.get(task);
+        (0..self.state.devices.len())
+            .map(DeviceId::from_index)
+            .filter(move |device| record.is_some_and(|record| self.state.is_legal(record, *device)))
+    }
+
+    /// A slot's device.
+    #[must_use]
+    pub fn device_of(&self, slot: SlotId) -> DeviceId {
+        self.state.slots[slot.index()].device
+    }
+
+    /// A device's slots.
+    #[must_use]
+    pub fn slots_of(&self, device: DeviceId) -> &[SlotId] {
+        &self.state.devices[device.index()].slots
+    }
+
+    /// A device's agent.
+    #[must_use]
+    pub fn agent_of(&self, device: DeviceId) -> AgentId {
+        self.state.devices[device.index()].agent
+    }
+
+    /// A device's facts.
+    #[must_use]
+    pub fn facts(&self, device: DeviceId) -> &DeviceFacts {
+        &self.state.devices[device.index()].facts
+    }
+
+    /// Tasks ordered to a slot that have not ended.
+    #[must_use]
+    pub fn slot_queue(&self, slot: SlotId) -> u32 {
+        self.state.slots[slot.index()].dispatched
+    }
+
+    /// When a slot is expected to be free of what is ordered to it.
+    #[must_use]
+    pub fn slot_free_at(&self, slot: SlotId) -> Timestamp {
+        self.state.slot_free_at(slot)
+    }
+
+    /// What a task is expected to take on a device, without waiting and moving.
+    #[must_use]
+    pub fn execution(&self, task: TaskIndex, device: DeviceId) -> Estimate {
+        match self.get(task).map(|record| &record.work) {
+            Some(TaskWork::Kernel(kernel)) => {
+                self.state.costs.execution(kernel.row, device, kernel.range.items())
+            }
+            Some(TaskWork::Copy { source_range, .. }) => {
+                let facts = self.facts(device);
+                let span = facts.prior_launch + facts.prior_host_rate.span_for(source_range.len());
+                Estimate { expected: span, high: span.saturating_mul(2), basis: Basis::OtherSize }
+            }
+            Some(
+                TaskWork::Fill { .. } | TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing,
+            )
+            | None => Estimate::default(),
+        }
+    }
+
+    /// What moving bytes between two agents is expected to take, without what is queued before.
+    #[must_use]
+    pub fn transfer(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
+        self.state.costs.transfer(from, to, size_bytes)
+    }
+
+    /// The time from the scheduler to an agent.
+    #[must_use]
+    pub fn control_one_way(&self, agent: AgentId) -> Span {
+        self.state.costs.control_one_way(agent)
+    }
+
+    /// Bytes that a task makes for one that reads them; 0 when it reads none.
+    #[must_use]
+    pub fn edge_bytes(&self, first: TaskIndex, second: TaskIndex) -> u64 {
+        let (Some(first), Some(second)) = (self.get(first), self.get(second)) else {
+            return 0;
+        };
+        second
+            .inputs
+            .iter()
+            .filter(|input| first.outputs.iter().any(|output| output.version == input.version))
+            .map(|input| input.range.len())
+            .sum()
+    }
+
+    /// Bytes of a task's inputs that are neither on an agent nor on their way there.
+    #[must_use]
+    pub fn missing_bytes(&self, task: TaskIndex, agent: AgentId) -> u64 {
+        let Some(record) = self.get(task) else {
+            return 0;
+        };
+        record
+            .inputs
+            .iter()
+            .map(|input| {
+                self.state
+                    .missing(input.version, input.range, agent)
+                    .iter()
+                    .map(|part| part.len())
+                    .sum::<u64>()
+            })
+            .sum()
+    }
+
+    /// When all that a task waits for, contents and predecessors, is expected to be at an agent.
+    #[must_use]
+    pub fn inputs_ready_at(&self, task: TaskIndex, agent: AgentId) -> Timestamp {
+        self.state.inputs_ready_at(task, agent)
+    }
+
+    /// Weighs a slot for a task: earliest finish from queueing, transfer and execution. `free_at` is when
+    /// the slot is free, which a policy that places several tasks in one plan knows better than the view.
+    #[must_use]
+    pub fn weigh(&self, task: TaskIndex, slot: SlotId, free_at: Timestamp) -> CandidateEstimate {
+        let device = self.device_of(slot);
+        let agent = self.agent_of(device);
+        let now = self.now();
+        let ready = self.inputs_ready_at(task, agent).max(now + self.control_one_way(agent));
+        let execution = self.execution(task, device).expected;
+        let finish = ready.max(free_at) + execution;
+        CandidateEstimate {
+            slot,
+            queueing: free_at.since(now),
+            transfer: ready.since(now),
+            execution,
+            finish: finish.since(now),
+        }
+    }
+
+    fn get(&self, task: TaskIndex) -> Option<&crate::scheduler::state::TaskRecord> {
+        self.state.tasks.get(task.index())?.as_ref()
+    }
+}
+
+impl State {
+    /// The parts of a range of a version that an agent neither has nor awaits.
+    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Vec<ByteRange> {
+        let record = &self.versions[version];
+        if record.is_zero() || range.is_empty() {
+            return Vec::new();
+        }
+        let mut missing = vec![range];
+        for replica in record.replicas.iter().filter(|replica| replica.agent == agent) {
+            let mut rest = Vec::new();
+            for part in missing {
+                match part.intersection(replica.range) {
+                    None => rest.push(part),
+                    Some(common) => {
+                        let (before, after) =
+                            (ByteRange::new(part.start, common.start), ByteRange::new(common.end, part.end));
+                        rest.extend([before, after].into_iter().filter(|part| !part.is_empty()));
+                    }
+                }
+            }
+            missing = rest;
+            if missing.is_empty() {
+                break;
+            }
+        }
+        missing
+    }
+
+    /// When a replica will hold its bytes.
+    pub(crate) fn replica_ready_at(
+        &self,
+        version: VersionIndex,
+        replica: &crate::scheduler::state::Replica,
+    ) -> Timestamp {
+        match replica.state {
+            ReplicaState::Resident => self.now,
+            ReplicaState::Coming { expected, .. } => expected.max(self.now),
+            ReplicaState::Making => self.versions[version]
+                .producer
+                .and_then(|producer| self.live(producer))
+                .map_or(self.now, |producer| self.expected_finish(producer)),
+        }
+    }
+
+    /// The agent from which the bytes at `position` of a version come soonest to another agent, and how
+    /// far its replica reaches.
+    pub(crate) fn best_source(
+        &self,
+        version: VersionIndex,
+        part: ByteRange,
+        to: AgentId,
+    ) -> Option<(AgentId, Timestamp, ByteRange)> {
+        self.versions[version]
+            .replicas
+            .iter()
+            .filter(|replica| {
+                replica.agent != to && replica.range.start <= part.start && replica.range.end > part.start
+            })
+            .filter(|replica| self.agents[replica.agent.index()].is_present)
+            .map(|replica| {
+                let reach = ByteRange::new(part.start, part.end.min(replica.range.end));
+                let ready = self.replica_ready_at(version, replica);
+                let arrival = self.costs.arrival(replica.agent, to, reach.len(), ready);
+                (std::cmp::Reverse(reach.len()), arrival, replica.agent, ready, reach)
+            })
+            .min()
+            .map(|(_, _, agent, ready, reach)| (agent, ready, reach))
+    }
+
+    pub(crate) fn inputs_ready_at(&self, task: TaskIndex, agent: AgentId) -> Timestamp {
+        let Some(record) = self.tasks.get(task.index()).and_then(Option::as_ref) else {
+            return self.now;
+        };
+        let mut ready = self.now;
+        for input in &record.inputs {
+            ready = ready.max(self.input_ready_at(input.version, input.range, agent));
+        }
+        for (predecessor, kind) in self.dag.predecessors(task) {
+            if kind != DependencyKind::Data
+                && let TaskState::Dispatched { agent: from, .. } = self.task(predecessor).state
+            {
+                ready = ready.max(self.expected_finish(predecessor) + self.costs.one_way(from, agent));
+            }
+        }
+        ready
+    }
+
+    fn input_ready_at(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Timestamp {
+        let record = &self.versions[version];
+        if record.is_zero() {
+            return self.now;
+        }
+        let mut ready = self.now;
+        for replica in &record.replicas {
+            if replica.agent == agent && replica.range.overlaps(range) {
+                ready = ready.max(self.replica_ready_at(version, replica));
+            }
+        }
+        for part in self.missing(version, range, agent) {
+            let mut position = part;
+            while !position.is_empty() {
+                match self.best_source(version, position, agent) {
+                    Some((from, source_ready, reach)) => {
+                        ready = ready.max(self.costs.arrival(from, agent, reach.len(), source_ready));
+                        position = ByteRange::new(reach.end, position.end);
+                    }
+                    None => {
+                        // Still with the client: there and back with the scheduler's word, then the bytes.
+                        let way = self.costs.control_one_way(agent).saturating_mul(3);
+                        return ready.max(self.now + way + crate::costs::prior_carrying(position.len()));
+                    }
+                }
+            }
+        }
+        ready
+    }
+}

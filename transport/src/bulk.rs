@@ -1,0 +1,482 @@
+//! Bulk streams: one way, one transfer each, a header and then contents as they are.
+//!
+//! Must never hold what a header means, nor copy contents more than a receiver asks for.
+
+use std::collections::TryReserveError;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use isochrone_protocol::{
+    DecodeError, EncodeError, FrameDecoder, Limits, decode_payload, encode_bulk_header,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::close::{CloseCode, CloseReason};
+use crate::connection::Shared;
+use crate::link::Link;
+use crate::options::TransportOptions;
+
+/// Most bytes of contents that are read at a time while looking for a header.
+const HEADER_READ_BYTES_MAX: usize = 16 << 10;
+
+/// Most pieces that are read from a stream at a time.
+const READ_CHUNKS_MAX: usize = 32;
+
+/// Which bulk streams of a connection go first; all go after the control stream. Streams of one
+/// priority share the connection evenly; a lower one gets what higher ones leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BulkPriority(i8);
+
+impl BulkPriority {
+    /// For what tasks wait for.
+    pub const URGENT: Self = Self(32);
+    /// For most transfers.
+    pub const NORMAL: Self = Self(0);
+    /// For what nobody waits for yet: prefetches and spare replicas.
+    pub const BACKGROUND: Self = Self(-32);
+
+    /// Any priority; larger goes first.
+    #[must_use]
+    pub const fn new(priority: i8) -> Self {
+        Self(priority)
+    }
+
+    /// The number given to [`BulkPriority::new`].
+    #[must_use]
+    pub const fn get(self) -> i8 {
+        self.0
+    }
+}
+
+impl Default for BulkPriority {
+    fn default() -> Self {
+        Self::NORMAL
+    }
+}
+
+/// A bulk stream whose header has arrived.
+pub(crate) struct ArrivedBulk {
+    header: Bytes,
+    contents: Bytes,
+    stream: quinn::RecvStream,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl ArrivedBulk {
+    pub(crate) fn into_receiver<H: DeserializeOwned>(
+        self,
+        connection: Arc<Shared>,
+    ) -> Result<(H, BulkReceiver), AcceptBulkError> {
+        let header =
+            decode_payload(&self.header, &connection.options.limits).map_err(|source| {
+                connection.link.close(
+                    CloseCode::ProtocolViolation,
+                    "header of a bulk stream is malformed",
+                );
+                AcceptBulkError::Header(source)
+            })?;
+        let receiver = BulkReceiver {
+            stream: self.stream,
+            contents: self.contents,
+            connection,
+        };
+        Ok((header, receiver))
+    }
+}
+
+/// Accepts the streams that a peer opens until the connection ends. Each header is read in a task
+/// of its own, so that one that does not come keeps no other waiting.
+pub(crate) async fn accept_streams(
+    link: Arc<Link>,
+    options: Arc<TransportOptions>,
+    arrivals: mpsc::Sender<ArrivedBulk>,
+) {
+    // Headers being read, and streams that nobody has accepted yet.
+    let slots = Arc::new(Semaphore::new(options.bulk_streams_max.max(1) as usize));
+    loop {
+        let next = async {
+            let slot = slots.clone().acquire_owned().await.ok()?;
+            let stream = link.quinn.accept_uni().await.ok()?;
+            Some((slot, stream))
+        };
+        tokio::select! {
+            extra = link.quinn.accept_bi() => {
+                if extra.is_ok() {
+                    link.close(
+                        CloseCode::ProtocolViolation,
+                        "a connection has one bidirectional stream",
+                    );
+                }
+                return;
+            }
+            next = next => {
+                let Some((slot, stream)) = next else { return };
+                tokio::spawn(arrive(
+                    stream,
+                    slot,
+                    link.clone(),
+                    options.clone(),
+                    arrivals.clone(),
+                ));
+            }
+        }
+    }
+}
+
+/// Reads the header of one stream and hands the stream on.
+async fn arrive(
+    mut stream: quinn::RecvStream,
+    slot: OwnedSemaphorePermit,
+    link: Arc<Link>,
+    options: Arc<TransportOptions>,
+    arrivals: mpsc::Sender<ArrivedBulk>,
+) {
+    let header = read_header(&mut stream, options.limits);
+    match tokio::time::timeout(options.bulk_header_timeout, header).await {
+        Ok(Ok(Some((header, contents)))) => {
+            let arrived = ArrivedBulk {
+                header,
+                contents,
+                stream,
+                _slot: slot,
+            };
+            // Fails only when the connection is no longer in use.
+            let _ = arrivals.send(arrived).await;
+        }
+        // The peer gave the stream up, or the connection has ended.
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => link.close(CloseCode::LimitExceeded, &error.to_string()),
+        Err(_) => {
+            tracing::warn!(
+                peer = %link.quinn.remote_address(),
+                "bulk stream stopped: its header did not come in time"
+            );
+            // Fails only on a stream that has ended already.
+            let _ = stream.stop(CloseCode::LimitExceeded.to_wire().into());
+        }
+    }
+}
+
+/// The header's payload and what was read beyond it; `None` if the stream ends before.
+async fn read_header(
+    stream: &mut quinn::RecvStream,
+    limits: Limits,
+) -> Result<Option<(Bytes, Bytes)>, DecodeError> {
+    let mut decoder = FrameDecoder::for_bulk_header(limits);
+    loop {
+        let Ok(Some(chunk)) = stream.read_chunk(HEADER_READ_BYTES_MAX, true).await else {
+            return Ok(None);
+        };
+        decoder.extend(&chunk.bytes);
+        if let Some(header) = decoder.next_payload()? {
+            return Ok(Some((header, decoder.into_rest())));
+        }
+    }
+}
+
+/// The sending end of a bulk stream. Dropped before [`BulkSender::finish`], it breaks the
+/// transfer off, and the receiver gets an error instead of an end.
+pub struct BulkSender {
+    stream: quinn::SendStream,
+    state: SenderState,
+    connection: Arc<Shared>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SenderState {
+    /// Between two pieces.
+    Whole,
+    /// A piece was not written to its end: what follows would not be what the sender meant.
+    Interrupted,
+    /// Finished; the stream looks after itself.
+    Finished,
+}
+
+impl BulkSender {
+    pub(crate) async fn open<H: Serialize + ?Sized>(
+        connection: Arc<Shared>,
+        header: &H,
+        priority: BulkPriority,
+    ) -> Result<Self, OpenBulkError> {
+        let mut bytes = BytesMut::new();
+        encode_bulk_header(header, &mut bytes, &connection.options.limits)?;
+        let link = connection.link.clone();
+        let stream = link
+            .quinn
+            .open_uni()
+            .await
+            .map_err(|error| OpenBulkError::Closed(link.reason(error)))?;
+        let mut sender = Self {
+            stream,
+            state: SenderState::Interrupted,
+            connection,
+        };
+        sender.set_priority(priority);
+        match sender.stream.write_chunk(bytes.freeze()).await {
+            Ok(()) => {
+                sender.state = SenderState::Whole;
+                Ok(sender)
+            }
+            Err(quinn::WriteError::ConnectionLost(error)) => {
+                Err(OpenBulkError::Closed(link.reason(error)))
+            }
+            Err(
+                quinn::WriteError::Stopped(_)
+                | quinn::WriteError::ClosedStream
+                | quinn::WriteError::ZeroRttRejected,
+            ) => Err(OpenBulkError::Stopped),
+        }
+    }
+
+    /// Sends the next piece of contents without copying it; waits until QUIC has taken all of it.
+    /// Pieces of 64 KiB to 1 MiB are best. If this is cancelled, the transfer can only be broken
+    /// off.
+    ///
+    /// # Errors
+    /// See [`SendBulkError`].
+    pub async fn send(&mut self, contents: Bytes) -> Result<(), SendBulkError> {
+        if self.state != SenderState::Whole {
+            return Err(SendBulkError::Interrupted);
+        }
+        if contents.is_empty() {
+            return Ok(());
+        }
+        self.state = SenderState::Interrupted;
+        self.stream
+            .write_chunk(contents)
+            .await
+            .map_err(|error| match error {
+                quinn::WriteError::ConnectionLost(error) => {
+                    SendBulkError::Closed(self.connection.link.reason(error))
+                }
+                quinn::WriteError::Stopped(_)
+                | quinn::WriteError::ClosedStream
+                | quinn::WriteError::ZeroRttRejected => SendBulkError::Stopped,
+            })?;
+        self.state = SenderState::Whole;
+        Ok(())
+    }
+
+    /// Ends the stream and waits until the peer's QUIC has acknowledged all of it (a round trip;
+    /// not until it was read). Once called, it need not be awaited for the transfer to complete,
+    /// as long as the connection stays in use.
+    ///
+    /// # Errors
+    /// See [`SendBulkError`].
+    pub async fn finish(mut self) -> Result<(), SendBulkError> {
+        if self.state != SenderState::Whole {
+            return Err(SendBulkError::Interrupted);
+        }
+        self.state = SenderState::Finished;
+        // Fails only on a stream that is closed already, which `stopped` finds.
+        let _ = self.stream.finish();
+        match self.stream.stopped().await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(SendBulkError::Stopped),
+            Err(_) => Err(SendBulkError::Closed(self.connection.link.closed().await)),
+        }
+    }
+
+    /// Changes the priority of what is not yet sent.
+    pub fn set_priority(&mut self, priority: BulkPriority) {
+        // Fails only on a stream that is closed already.
+        let _ = self.stream.set_priority(priority.0.into());
+    }
+}
+
+impl Drop for BulkSender {
+    fn drop(&mut self) {
+        match self.state {
+            SenderState::Whole | SenderState::Interrupted => {
+                // Fails only on a stream that is closed already.
+                let _ = self.stream.reset(CloseCode::Internal.to_wire().into());
+            }
+            SenderState::Finished => {}
+        }
+    }
+}
+
+impl fmt::Debug for BulkSender {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BulkSender")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The receiving end of a bulk stream. Dropped before the end, it tells the sender to stop.
+pub struct BulkReceiver {
+    stream: quinn::RecvStream,
+    /// Contents that came together with the header.
+    contents: Bytes,
+    connection: Arc<Shared>,
+}
+
+impl BulkReceiver {
+    /// The next piece of contents, as it arrived, or `None` after the last. Cancel safe.
+    ///
+    /// # Errors
+    /// If the sender broke the transfer off, or the connection ended.
+    pub async fn receive(&mut self) -> Result<Option<Bytes>, ReceiveBulkError> {
+        if !self.contents.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.contents)));
+        }
+        match self.stream.read_chunk(usize::MAX, true).await {
+            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Receives exactly `total_bytes` into one buffer, which is made before anything is read.
+    ///
+    /// # Errors
+    /// If `total_bytes` is beyond
+    /// [`bulk_transfer_bytes_max`](TransportOptions::bulk_transfer_bytes_max) or there is no
+    /// memory for it, if the sender sends less or more or breaks off, or the connection ends.
+    pub async fn receive_exact(mut self, total_bytes: u64) -> Result<Bytes, ReceiveBulkError> {
+        let bytes_max = self.connection.options.bulk_transfer_bytes_max;
+        let length = usize::try_from(total_bytes)
+            .ok()
+            .filter(|_| total_bytes <= bytes_max)
+            .ok_or(ReceiveBulkError::TooLarge {
+                total_bytes,
+                bytes_max,
+            })?;
+        let mut buffer = Vec::new();
+        buffer
+            .try_reserve_exact(length)
+            .map_err(|source| ReceiveBulkError::OutOfMemory {
+                total_bytes,
+                source,
+            })?;
+        let mut append = |piece: &[u8]| {
+            if piece.len() > length - buffer.len() {
+                return Err(ReceiveBulkError::Surplus { total_bytes });
+            }
+            buffer.extend_from_slice(piece);
+            Ok(())
+        };
+        append(&self.contents)?;
+        let mut chunks: [Bytes; READ_CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
+        loop {
+            let read = self.stream.read_chunks(&mut chunks).await;
+            let Some(count) = read.map_err(|error| self.error(error))? else {
+                break;
+            };
+            for chunk in &mut chunks[..count] {
+                append(&std::mem::take(chunk))?;
+            }
+        }
+        if buffer.len() < length {
+            return Err(ReceiveBulkError::Truncated {
+                total_bytes,
+                received_bytes: buffer.len() as u64,
+            });
+        }
+        Ok(buffer.into())
+    }
+
+    fn error(&self, error: quinn::ReadError) -> ReceiveBulkError {
+        match error {
+            quinn::ReadError::ConnectionLost(error) => {
+                ReceiveBulkError::Closed(self.connection.link.reason(error))
+            }
+            quinn::ReadError::Reset(_)
+            | quinn::ReadError::ClosedStream
+            | quinn::ReadError::IllegalOrderedRead
+            | quinn::ReadError::ZeroRttRejected => ReceiveBulkError::BrokenOff,
+        }
+    }
+}
+
+impl fmt::Debug for BulkReceiver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BulkReceiver")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a bulk stream was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenBulkError {
+    /// The header is too large or does not serialise.
+    #[error("header of a bulk stream cannot be sent")]
+    Header(#[from] EncodeError),
+    /// The peer stopped the stream at once.
+    #[error("the peer does not take the transfer")]
+    Stopped,
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed(#[source] CloseReason),
+}
+
+/// Why there is no next bulk stream.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptBulkError {
+    /// The header is not the expected one.
+    #[error("the peer opened a bulk stream with a malformed header")]
+    Header(#[source] DecodeError),
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed(#[source] CloseReason),
+}
+
+/// Why contents were not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendBulkError {
+    /// The receiver wants no more of it.
+    #[error("the peer stopped the transfer")]
+    Stopped,
+    /// An earlier piece was cancelled or failed.
+    #[error("an earlier piece of the transfer was not sent to its end")]
+    Interrupted,
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed(#[source] CloseReason),
+}
+
+/// Why contents were not received.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveBulkError {
+    /// The sender gave the transfer up.
+    #[error("the peer broke the transfer off")]
+    BrokenOff,
+    /// More was announced than this process takes.
+    #[error("transfer of {total_bytes} bytes announced, at most {bytes_max} are allowed")]
+    TooLarge {
+        /// What was announced, in bytes.
+        total_bytes: u64,
+        /// The limit in force, in bytes.
+        bytes_max: u64,
+    },
+    /// There is no memory for the buffer.
+    #[error("no memory for a transfer of {total_bytes} bytes")]
+    OutOfMemory {
+        /// What was announced, in bytes.
+        total_bytes: u64,
+        /// What the allocation said.
+        source: TryReserveError,
+    },
+    /// Less came than was announced.
+    #[error("transfer ended after {received_bytes} of {total_bytes} bytes")]
+    Truncated {
+        /// What was announced, in bytes.
+        total_bytes: u64,
+        /// What came, in bytes.
+        received_bytes: u64,
+    },
+    /// More came than was announced.
+    #[error("transfer goes on beyond its {total_bytes} bytes")]
+    Surplus {
+        /// What was announced, in bytes.
+        total_bytes: u64,
+    },
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed(#[source] CloseReason),
+}

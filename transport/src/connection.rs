@@ -1,0 +1,259 @@
+//! An established connection.
+//!
+//! Must never hold how it was established, nor what its streams carry.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use isochrone_protocol::Version;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::bulk::{
+    self, AcceptBulkError, ArrivedBulk, BulkPriority, BulkReceiver, BulkSender, OpenBulkError,
+};
+use crate::close::{CloseCode, CloseReason};
+use crate::control::{self, ControlQueue, ControlReceiver, ControlSender};
+use crate::link::{Closing, Link};
+use crate::options::TransportOptions;
+use crate::peer_identity::PeerIdentity;
+
+/// A connection to an identified peer. Cheap to clone; it closes with [`CloseCode::Done`] when
+/// the last clone, control half and bulk stream of it is dropped.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// What all handles of a connection keep alive; tasks must not hold it.
+pub(crate) struct Shared {
+    pub(crate) link: Arc<Link>,
+    pub(crate) options: Arc<TransportOptions>,
+    peer: PeerIdentity,
+    version: Version,
+    control: Mutex<Option<(Arc<ControlQueue>, quinn::RecvStream)>>,
+    /// The control stream of a receiver that was dropped: dropping the stream itself would tell
+    /// the peer to stop sending, which is no way to end a connection.
+    pub(crate) parked_control: Mutex<Option<quinn::RecvStream>>,
+    arrived_bulk: tokio::sync::Mutex<mpsc::Receiver<ArrivedBulk>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.link.close(CloseCode::Done, "");
+    }
+}
+
+/// What a connection is made of once the preambles are exchanged.
+pub(crate) struct Parts {
+    pub(crate) quinn: quinn::Connection,
+    pub(crate) peer: PeerIdentity,
+    pub(crate) version: Version,
+    pub(crate) send: quinn::SendStream,
+    pub(crate) receive: quinn::RecvStream,
+    pub(crate) options: Arc<TransportOptions>,
+    pub(crate) endpoint_closing: Arc<Closing>,
+}
+
+/// Starts what runs on a connection.
+pub(crate) fn start(parts: Parts) -> Connection {
+    let Parts {
+        quinn,
+        peer,
+        version,
+        send,
+        receive,
+        options,
+        endpoint_closing,
+    } = parts;
+    let link = Arc::new(Link::new(quinn, endpoint_closing));
+    let queue = Arc::new(ControlQueue::new(
+        options.control_queue_bytes(),
+        options.limits,
+    ));
+    tokio::spawn(control::write_queue(queue.clone(), send, link.clone()));
+    let streams_max = options.bulk_streams_max.max(1) as usize;
+    let (arrivals, arrived_bulk) = mpsc::channel(streams_max);
+    tokio::spawn(bulk::accept_streams(
+        link.clone(),
+        options.clone(),
+        arrivals,
+    ));
+    Connection {
+        shared: Arc::new(Shared {
+            link,
+            options,
+            peer,
+            version,
+            control: Mutex::new(Some((queue, receive))),
+            parked_control: Mutex::new(None),
+            arrived_bulk: tokio::sync::Mutex::new(arrived_bulk),
+        }),
+    }
+}
+
+impl Connection {
+    /// Who the peer is, as its verified certificate states it.
+    #[must_use]
+    pub fn peer(&self) -> &PeerIdentity {
+        &self.shared.peer
+    }
+
+    /// The version of the protocol that the peer speaks; its major number is ours.
+    #[must_use]
+    pub fn peer_version(&self) -> Version {
+        self.shared.version
+    }
+
+    /// Where the peer is now; changes when the peer moves to another network.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.shared.link.quinn.remote_address()
+    }
+
+    /// A number that tells connections of one endpoint apart while they live.
+    #[must_use]
+    pub fn stable_id(&self) -> usize {
+        self.shared.link.quinn.stable_id()
+    }
+
+    /// The smoothed round-trip time of the path. Includes what the peer takes to acknowledge (up
+    /// to 25 ms when little is sent); about 333 ms before anything was measured.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.shared.link.quinn.rtt()
+    }
+
+    /// What QUIC has measured about the path so far.
+    #[must_use]
+    pub fn statistics(&self) -> LinkStatistics {
+        let statistics = self.shared.link.quinn.stats();
+        LinkStatistics {
+            round_trip: statistics.path.rtt,
+            round_trip_min: statistics.path.min_rtt,
+            congestion_window_bytes: statistics.path.cwnd,
+            sent_packets: statistics.path.sent_packets,
+            lost_packets: statistics.path.lost_packets,
+            sent_bytes: statistics.udp_tx.bytes,
+            received_bytes: statistics.udp_rx.bytes,
+            datagram_bytes: statistics.path.current_mtu,
+        }
+    }
+
+    /// The two halves of the control stream.
+    ///
+    /// # Panics
+    /// If they were taken before, from this or another clone: a bug of the caller, which no peer
+    /// can bring about.
+    #[must_use]
+    pub fn take_control(&self) -> (ControlSender, ControlReceiver) {
+        let taken = self
+            .shared
+            .control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let (queue, stream) = taken.expect("the control stream of a connection is taken once");
+        (
+            ControlSender::new(queue, self.shared.clone()),
+            ControlReceiver::new(stream, self.shared.clone()),
+        )
+    }
+
+    /// Opens a bulk stream of normal priority that starts with `header`.
+    ///
+    /// # Errors
+    /// See [`OpenBulkError`].
+    pub async fn open_bulk<H: Serialize + ?Sized>(
+        &self,
+        header: &H,
+    ) -> Result<BulkSender, OpenBulkError> {
+        self.open_bulk_with(header, BulkPriority::NORMAL).await
+    }
+
+    /// Opens a bulk stream that starts with `header`. Waits while the peer has as many open as it
+    /// allows. Cancel safe: the peer hears nothing of a stream whose opening was cancelled.
+    ///
+    /// # Errors
+    /// If the header is too large, or the connection has ended.
+    pub async fn open_bulk_with<H: Serialize + ?Sized>(
+        &self,
+        header: &H,
+        priority: BulkPriority,
+    ) -> Result<BulkSender, OpenBulkError> {
+        BulkSender::open(self.shared.clone(), header, priority).await
+    }
+
+    /// The next bulk stream whose header is there, or `None` once either side has closed the
+    /// connection with [`CloseCode::Done`]. Cancel safe.
+    ///
+    /// # Errors
+    /// If the connection has ended otherwise, or the header is not an `H` (the connection is
+    /// closed then).
+    pub async fn accept_bulk<H: DeserializeOwned>(
+        &self,
+    ) -> Result<Option<(H, BulkReceiver)>, AcceptBulkError> {
+        let arrived = self.shared.arrived_bulk.lock().await.recv().await;
+        match arrived {
+            Some(arrived) => arrived.into_receiver(self.shared.clone()).map(Some),
+            None => {
+                let reason = self.shared.link.closed().await;
+                if reason.is_done() {
+                    Ok(None)
+                } else {
+                    Err(AcceptBulkError::Closed(reason))
+                }
+            }
+        }
+    }
+
+    /// Waits until the connection has ended, and says how.
+    pub async fn closed(&self) -> CloseReason {
+        self.shared.link.closed().await
+    }
+
+    /// How the connection has ended, if it has.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.shared.link.close_reason()
+    }
+
+    /// Closes the connection at once; what was not delivered is lost. Later calls do nothing.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.shared.link.close(code, reason);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Connection")
+            .field("peer", &self.shared.peer)
+            .field("remote_address", &self.remote_address())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What QUIC has measured about a connection's path. All counts are since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkStatistics {
+    /// Smoothed round-trip time, see [`Connection::round_trip`].
+    pub round_trip: Duration,
+    /// Smallest round-trip time seen, without the peer's delay of acknowledgements.
+    pub round_trip_min: Duration,
+    /// What may be on its way unacknowledged, in bytes.
+    pub congestion_window_bytes: u64,
+    /// Packets sent.
+    pub sent_packets: u64,
+    /// Packets of these that were lost (probes of larger datagrams not counted).
+    pub lost_packets: u64,
+    /// Bytes sent in datagrams, with QUIC's overhead and repetitions.
+    pub sent_bytes: u64,
+    /// Bytes received in datagrams, with QUIC's overhead and repetitions.
+    pub received_bytes: u64,
+    /// Largest datagram that the path is known to carry, in bytes of UDP payload.
+    pub datagram_bytes: u16,
+}

@@ -1,0 +1,425 @@
+//! The endpoint: one UDP socket that accepts and dials connections.
+//!
+//! Must never hold what runs on an established connection.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version};
+use rustls::pki_types::CertificateDer;
+
+use crate::connection::{self, Connection};
+use crate::endpoint_error::{AcceptError, BindError, ConnectError, DialContext};
+use crate::identity::Identity;
+use crate::link::Closing;
+use crate::options::TransportOptions;
+use crate::peer_identity::{IdentityParseError, PeerIdentity, Role};
+use crate::{CloseCode, tls};
+
+/// Accepting sides allow the control stream and one more, so that a second one can be answered
+/// with [`CloseCode::ProtocolViolation`].
+const ACCEPTED_CONTROL_STREAMS_MAX: u32 = 2;
+
+/// Dialling sides open the control stream themselves; one from the peer is a violation.
+const DIALLED_CONTROL_STREAMS_MAX: u32 = 1;
+
+/// One UDP socket that accepts connections (of the allowed roles) and dials others. Cheap to
+/// clone; connections outlive it, but only while it is not closed.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    quinn: quinn::Endpoint,
+    our_role: Role,
+    options: Arc<TransportOptions>,
+    dialling: tls::Dialling,
+    dialled_transport: Arc<quinn::TransportConfig>,
+    closing: Arc<Closing>,
+}
+
+impl Endpoint {
+    /// Binds a UDP socket. Port 0 lets the operating system choose; an endpoint that only dials
+    /// uses `0.0.0.0:0` or `[::]:0`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// If the address cannot be had, or there is no runtime.
+    pub fn bind(
+        address: SocketAddr,
+        identity: &Identity,
+        options: TransportOptions,
+    ) -> Result<Self, BindError> {
+        let runtime = quinn::default_runtime().ok_or(BindError::NoRuntime)?;
+        let tls_error = |error: tls::SetupError| BindError::Tls(Box::new(error));
+        let address_error = |source| BindError::Address { address, source };
+        let server = if options.allowed_roles.is_empty() {
+            None
+        } else {
+            let tls = tls::server(identity).map_err(tls_error)?;
+            let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+            server
+                .transport_config(Arc::new(options.quinn(ACCEPTED_CONTROL_STREAMS_MAX)))
+                .migration(true);
+            Some(server)
+        };
+        let mut endpoint = quinn::EndpointConfig::default();
+        endpoint
+            .max_udp_payload_size(options.datagram_bytes_max)
+            .map_err(|error| address_error(io::Error::other(error)))?;
+        let socket = socket(address, options.socket_buffer_bytes).map_err(address_error)?;
+        let quinn =
+            quinn::Endpoint::new(endpoint, server, socket, runtime).map_err(address_error)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                quinn,
+                our_role: identity.peer_identity().role,
+                dialling: tls::Dialling::new(identity).map_err(tls_error)?,
+                dialled_transport: Arc::new(options.quinn(DIALLED_CONTROL_STREAMS_MAX)),
+                options: Arc::new(options),
+                closing: Arc::new(Closing::new()),
+            }),
+        })
+    }
+
+    /// The address of the socket, with the port that the operating system chose.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.shared.quinn.local_addr()
+    }
+
+    /// The next connection that someone dials, or `None` once the endpoint is closed. Cancel
+    /// safe. Establish each in a task of its own: a handshake takes round trips.
+    pub async fn accept(&self) -> Option<Incoming> {
+        let incoming = self.shared.quinn.accept().await?;
+        Some(Incoming {
+            incoming,
+            options: self.shared.options.clone(),
+            closing: self.shared.closing.clone(),
+        })
+    }
+
+    /// Dials `address`, where a process of role `expected_role` (and name `expected_name`, if
+    /// given) of the same farm must answer. Comes back when the other side has accepted this
+    /// process's certificate, role and version; after the handshake timeout at the latest.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        expected_role: Role,
+        expected_name: Option<&str>,
+    ) -> Result<Connection, ConnectError> {
+        let shared = &self.shared;
+        probe_route(address).map_err(|source| ConnectError::Unreachable { address, source })?;
+        let (tls, check) = shared
+            .dialling
+            .client()
+            .map_err(|error| ConnectError::Tls {
+                address,
+                source: Box::new(error),
+            })?;
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        config.transport_config(shared.dialled_transport.clone());
+        let context = DialContext {
+            address,
+            our_role: shared.our_role,
+            expected_role,
+            timeout: shared.options.handshake_timeout,
+            check: &check,
+            closing: &shared.closing,
+        };
+        let dial = self.dial(config, &context, expected_name);
+        match tokio::time::timeout(shared.options.handshake_timeout, dial).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::TimedOut {
+                address,
+                after: shared.options.handshake_timeout,
+            }),
+        }
+    }
+
+    async fn dial(
+        &self,
+        config: quinn::ClientConfig,
+        context: &DialContext<'_>,
+        expected_name: Option<&str>,
+    ) -> Result<Connection, ConnectError> {
+        let shared = &self.shared;
+        let address = context.address;
+        let lost = |error| ConnectError::new(context, error);
+        let quinn = shared
+            .quinn
+            .connect_with(config, address, context.expected_role.server_name())
+            .map_err(|source| ConnectError::Dial { address, source })?
+            .await
+            .map_err(lost)?;
+        let peer = peer_identity(&quinn).map_err(|source| {
+            close(
+                &quinn,
+                CloseCode::ProtocolViolation,
+                "certificate states no identity",
+            );
+            ConnectError::TheirIdentity { address, source }
+        })?;
+        if peer.role != context.expected_role {
+            close(&quinn, CloseCode::Done, "another role was expected");
+            return Err(ConnectError::WrongRole {
+                address,
+                expected: context.expected_role,
+                found: peer,
+            });
+        }
+        if let Some(expected) = expected_name
+            && peer.name != expected
+        {
+            close(&quinn, CloseCode::Done, "another name was expected");
+            return Err(ConnectError::WrongName {
+                address,
+                expected: expected.to_owned(),
+                found: peer,
+            });
+        }
+        let (mut send, mut receive) = quinn.open_bi().await.map_err(lost)?;
+        let exchanged = exchange_preambles(&mut send, &mut receive).await;
+        let version = exchanged.map_err(|error| match error {
+            PreambleExchangeError::Refused(error) => {
+                refuse_preamble(&quinn, error);
+                ConnectError::preamble(address, error)
+            }
+            PreambleExchangeError::Lost(error) => lost(error),
+            PreambleExchangeError::Truncated => {
+                close(&quinn, CloseCode::ProtocolViolation, "no whole preamble");
+                ConnectError::NotIsochrone { address }
+            }
+        })?;
+        Ok(connection::start(connection::Parts {
+            quinn,
+            peer,
+            version,
+            send,
+            receive,
+            options: shared.options.clone(),
+            endpoint_closing: shared.closing.clone(),
+        }))
+    }
+
+    /// Moves to a new socket at `address` (a change of network, say) without losing a connection;
+    /// gives the new local address. Peers follow when the next datagram reaches them.
+    ///
+    /// # Errors
+    /// If the address cannot be had; the old socket stays in use then.
+    pub fn rebind(&self, address: SocketAddr) -> Result<SocketAddr, BindError> {
+        let address_error = |source| BindError::Address { address, source };
+        let socket =
+            socket(address, self.shared.options.socket_buffer_bytes).map_err(address_error)?;
+        self.shared.quinn.rebind(socket).map_err(address_error)?;
+        self.local_address().map_err(address_error)
+    }
+
+    /// Closes every connection and takes no more; what was not delivered is lost. Await
+    /// [`Endpoint::drained`] before the process ends, so that the peers hear of it.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        // The first call decides.
+        let _ = self.shared.closing.set((code, reason.to_owned()));
+        self.shared
+            .quinn
+            .close(code.to_wire().into(), reason.as_bytes());
+    }
+
+    /// Refuses new connections from now on and keeps those that are there.
+    pub fn stop_accepting(&self) {
+        self.shared.quinn.set_server_config(None);
+    }
+
+    /// Waits until every connection has ended and the peers were told.
+    pub async fn drained(&self) {
+        self.shared.quinn.wait_idle().await;
+    }
+}
+
+/// A connection that someone dials, not yet established. Dropping it refuses it.
+#[derive(Debug)]
+pub struct Incoming {
+    incoming: quinn::Incoming,
+    options: Arc<TransportOptions>,
+    closing: Arc<Closing>,
+}
+
+impl Incoming {
+    /// Where it comes from. Not verified: anyone can write any address on a datagram.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
+    /// Refuses it; the dialling side is told at once.
+    pub fn refuse(self) {
+        self.incoming.refuse();
+    }
+
+    /// Completes the handshake: checks the certificate, its identity and role, and the version.
+    /// Takes no longer than the handshake timeout.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]. The dialling side was told.
+    pub async fn establish(self) -> Result<Connection, AcceptError> {
+        let address = self.remote_address();
+        let after = self.options.handshake_timeout;
+        match tokio::time::timeout(after, self.establish_untimed(address)).await {
+            Ok(result) => result,
+            Err(_) => Err(AcceptError::TimedOut { address, after }),
+        }
+    }
+
+    async fn establish_untimed(self, address: SocketAddr) -> Result<Connection, AcceptError> {
+        let lost = |error| AcceptError::new(address, error, &self.closing);
+        let quinn = self.incoming.accept().map_err(lost)?.await.map_err(lost)?;
+        let peer = peer_identity(&quinn).map_err(|source| {
+            close(
+                &quinn,
+                CloseCode::ProtocolViolation,
+                "certificate states no identity",
+            );
+            AcceptError::TheirIdentity { address, source }
+        })?;
+        if !self.options.allowed_roles.contains(&peer.role) {
+            let served: Vec<_> = self
+                .options
+                .allowed_roles
+                .iter()
+                .map(|role| role.as_str())
+                .collect();
+            let reason = format!("served here: {}", served.join(", "));
+            close(&quinn, CloseCode::RoleRefused, &reason);
+            return Err(AcceptError::RoleRefused {
+                address,
+                identity: peer,
+            });
+        }
+        let (mut send, mut receive) = quinn.accept_bi().await.map_err(lost)?;
+        let exchanged = exchange_preambles(&mut send, &mut receive).await;
+        let version = exchanged.map_err(|error| match error {
+            PreambleExchangeError::Refused(source) => {
+                refuse_preamble(&quinn, source);
+                AcceptError::Preamble { address, source }
+            }
+            PreambleExchangeError::Lost(error) => lost(error),
+            PreambleExchangeError::Truncated => {
+                close(&quinn, CloseCode::ProtocolViolation, "no whole preamble");
+                AcceptError::Truncated { address }
+            }
+        })?;
+        Ok(connection::start(connection::Parts {
+            quinn,
+            peer,
+            version,
+            send,
+            receive,
+            options: self.options.clone(),
+            endpoint_closing: self.closing.clone(),
+        }))
+    }
+}
+
+/// Why no preambles were exchanged.
+enum PreambleExchangeError {
+    Refused(PreambleError),
+    Lost(quinn::ConnectionError),
+    Truncated,
+}
+
+/// Sends our preamble on the control stream and gives the peer's version.
+async fn exchange_preambles(
+    send: &mut quinn::SendStream,
+    receive: &mut quinn::RecvStream,
+) -> Result<Version, PreambleExchangeError> {
+    match send.write_all(&Preamble::encode()).await {
+        Ok(()) => {}
+        Err(quinn::WriteError::ConnectionLost(error)) => {
+            return Err(PreambleExchangeError::Lost(error));
+        }
+        Err(
+            quinn::WriteError::Stopped(_)
+            | quinn::WriteError::ClosedStream
+            | quinn::WriteError::ZeroRttRejected,
+        ) => return Err(PreambleExchangeError::Truncated),
+    }
+    let mut theirs = [0; Preamble::BYTES];
+    match receive.read_exact(&mut theirs).await {
+        Ok(()) => Preamble::check(&theirs).map_err(PreambleExchangeError::Refused),
+        Err(quinn::ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error))) => {
+            Err(PreambleExchangeError::Lost(error))
+        }
+        Err(quinn::ReadExactError::ReadError(_) | quinn::ReadExactError::FinishedEarly(_)) => {
+            Err(PreambleExchangeError::Truncated)
+        }
+    }
+}
+
+/// Closes a connection whose preamble is refused. The reason is our version, so that the other
+/// side can name both.
+fn refuse_preamble(quinn: &quinn::Connection, error: PreambleError) {
+    match error {
+        PreambleError::OtherMajor { .. } => close(
+            quinn,
+            CloseCode::VersionMismatch,
+            &PROTOCOL_VERSION.to_string(),
+        ),
+        PreambleError::NotIsochrone { .. } => {
+            close(quinn, CloseCode::ProtocolViolation, "not a preamble");
+        }
+    }
+}
+
+fn close(quinn: &quinn::Connection, code: CloseCode, reason: &str) {
+    quinn.close(code.to_wire().into(), reason.as_bytes());
+}
+
+/// The identity in the certificate that TLS has verified.
+fn peer_identity(quinn: &quinn::Connection) -> Result<PeerIdentity, IdentityParseError> {
+    let certificates = quinn
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or(IdentityParseError::Missing)?;
+    let certificate = certificates.first().ok_or(IdentityParseError::Missing)?;
+    PeerIdentity::from_certificate(certificate)
+}
+
+/// A bound UDP socket with buffers of about `buffer_bytes`.
+fn socket(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    if address.is_ipv6()
+        && let Err(error) = socket.set_only_v6(false)
+    {
+        tracing::debug!(%error, "socket cannot reach IPv4 peers");
+    }
+    // Less than asked for is no failure: packets that do not fit are lost and sent again.
+    if let Err(error) = socket.set_recv_buffer_size(buffer_bytes) {
+        tracing::debug!(%error, buffer_bytes, "receive buffer of the socket stays as it is");
+    }
+    if let Err(error) = socket.set_send_buffer_size(buffer_bytes) {
+        tracing::debug!(%error, buffer_bytes, "send buffer of the socket stays as it is");
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Asks the operating system whether there is a way to `address`: QUIC itself would only find
+/// that nobody answers. Sends nothing.
+fn probe_route(address: SocketAddr) -> io::Result<()> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    UdpSocket::bind(any)?.connect(address)
+}

@@ -1,0 +1,47 @@
+//! QUIC between the processes of a farm.
+//!
+//! This crate holds the farm's certificates and the identities in them, the endpoint that accepts
+//! and dials, and what runs on a connection: one control stream with messages in both directions,
+//! and a one-way bulk stream for each transfer of contents. It is the only crate that names quinn.
+//!
+//! It must never hold message types (it moves any `T: Serialize`), nor decide anything about
+//! sessions, graphs or placement; it has no timers on the path of a message.
+//!
+//! # Who may talk to whom
+//! A farm is one certificate authority. Every process has a certificate of it that states its
+//! role and name (and tenant), and both sides check the other's during the handshake. The dialling
+//! side states the role, and optionally the name, that it expects; the accepting side states the
+//! roles that it serves. A client's or admin's certificate can only dial.
+//!
+//! # What closes a connection
+//! Dropping the last of a [`Connection`]'s clones *and* of the halves and streams taken from it
+//! closes it at once; what was not yet delivered is lost then. To lose nothing, await
+//! [`ControlSender::finish`] and [`BulkSender::finish`] first.
+
+pub mod authority;
+
+mod bulk;
+mod close;
+mod connection;
+mod control;
+mod endpoint;
+mod endpoint_error;
+mod identity;
+mod link;
+mod options;
+mod peer_identity;
+mod tls;
+
+pub use authority::{Authority, AuthorityError, IssuedIdentity};
+pub use bulk::{
+    AcceptBulkError, BulkPriority, BulkReceiver, BulkSender, OpenBulkError, ReceiveBulkError,
+    SendBulkError,
+};
+pub use close::{CloseCode, CloseReason};
+pub use connection::{Connection, LinkStatistics};
+pub use control::{ControlReceiver, ControlSender, FlushError, ReceiveError, SendError};
+pub use endpoint::{Endpoint, Incoming};
+pub use endpoint_error::{AcceptError, BindError, CertificateFault, ConnectError};
+pub use identity::{Identity, IdentityError};
+pub use options::TransportOptions;
+pub use peer_identity::{IdentityParseError, NameError, PeerIdentity, Role, RoleParseError};

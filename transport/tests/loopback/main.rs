@@ -1,0 +1,8 @@
+//! Endpoints against endpoints, and against peers that break the rules, on loopback.
+
+mod bulk;
+mod certificates;
+mod control;
+mod farm;
+mod lifetime;
+mod violations;
