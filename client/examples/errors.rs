@@ -42,8 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let values = session.buffer_of::<f32>(16);
     let too_few = session.launch(&scale, "scale").range([16]).buffer(&values).enqueue();
     println!("too few arguments: {}", failure(too_few.await));
-    let wide =
-        session.launch(&scale, "scale").range([16]).buffer(&values).scalar(2.0_f64).enqueue();
+    let wide = session.launch(&scale, "scale").range([16]).buffer(&values).scalar(2.0_f64).enqueue();
     println!("wrong size: {}", failure(wide.await));
     let unknown = session.launch(&scale, "scael").range([16]).buffer(&values).scalar(2_f32).enqueue();
     println!("wrong name: {}", failure(unknown.await));

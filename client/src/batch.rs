@@ -39,8 +39,15 @@ impl Weight {
         head.plus(match kind {
             CommandKind::Launch(launch) => {
                 let head = Self {
-                    bytes: 1 + 9 + 5 + launch.kernel.len() as u64 + 4 + numbers(&launch.range.global)
-                        + numbers(&launch.range.local) + numbers(&launch.range.offset) + 5,
+                    bytes: 1
+                        + 9
+                        + 5
+                        + launch.kernel.len() as u64
+                        + 4
+                        + numbers(&launch.range.global)
+                        + numbers(&launch.range.local)
+                        + numbers(&launch.range.offset)
+                        + 5,
                     values: 18,
                 };
                 launch.arguments.iter().map(of_argument).fold(head, Self::plus)
@@ -51,9 +58,7 @@ impl Weight {
             },
             CommandKind::Read { .. } => Self { bytes: 28, values: 4 },
             CommandKind::Copy { .. } => Self { bytes: 46, values: 6 },
-            CommandKind::Fill { pattern, .. } => {
-                Self { bytes: 33 + pattern.len() as u64, values: 5 }
-            }
+            CommandKind::Fill { pattern, .. } => Self { bytes: 33 + pattern.len() as u64, values: 5 },
             CommandKind::Barrier | CommandKind::Marker => Self::default(),
         })
     }
@@ -66,7 +71,10 @@ impl Weight {
 fn of_argument(argument: &Argument) -> Weight {
     match argument {
         Argument::Buffer(buffer) => Weight {
-            bytes: 9 + 1 + number(buffer.buffer.0) + 12
+            bytes: 9
+                + 1
+                + number(buffer.buffer.0)
+                + 12
                 + [buffer.part, buffer.touches]
                     .iter()
                     .map(|range| range.map_or(1, |range| 1 + number(range.start) + number(range.end)))
@@ -148,12 +156,7 @@ mod tests {
         let launch = Launch {
             program: ProgramId(u64::MAX),
             kernel: "k".repeat(300),
-            range: NdRange {
-                dimensions: 3,
-                global: [u64::MAX; 3],
-                local: [1; 3],
-                offset: [1 << 20; 3],
-            },
+            range: NdRange { dimensions: 3, global: [u64::MAX; 3], local: [1; 3], offset: [1 << 20; 3] },
             arguments: vec![
                 Argument::Buffer(BufferArgument {
                     buffer: BufferId(u64::MAX),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use isochrone_model::{
-    Access, Argument, BufferArgument, BufferId, ByteRange, CommandError, CommandKind, Launch,
-    NdRange, Payload, ProgramId,
+    Access, Argument, BufferArgument, BufferId, ByteRange, CommandError, CommandKind, Launch, NdRange,
+    Payload, ProgramId,
 };
 
 use crate::assembly::Assembly;
@@ -134,10 +134,7 @@ macro_rules! common {
         }
 
         /// Runs the command after all of these have finished.
-        pub fn after_all<H: AsRef<CommandHandle>>(
-            mut self,
-            handles: impl IntoIterator<Item = H>,
-        ) -> Self {
+        pub fn after_all<H: AsRef<CommandHandle>>(mut self, handles: impl IntoIterator<Item = H>) -> Self {
             for handle in handles {
                 self.base.after(handle.as_ref());
             }
@@ -159,11 +156,11 @@ mod sealed {
 /// Sizes or indices in one to three dimensions: an array of `u64`, `u32`, `i32` or `usize`.
 ///
 /// Sealed. A negative size counts as zero, which the farm refuses.
-pub trait Dimensions: sealed::Sealed {
+pub trait Dimensions: sealed::Sealed + Sized {
     /// How many dimensions: 1 to 3.
-    fn dimensions(&self) -> u8;
+    const DIMENSIONS: u8;
     /// The sizes, with `rest` in the dimensions beyond.
-    fn sizes(&self, rest: u64) -> [u64; 3];
+    fn sizes(self, rest: u64) -> [u64; 3];
 }
 
 macro_rules! dimensions {
@@ -174,14 +171,12 @@ macro_rules! dimensions {
         impl sealed::Sealed for [$number; $count] {}
 
         impl Dimensions for [$number; $count] {
-            fn dimensions(&self) -> u8 {
-                $count
-            }
+            const DIMENSIONS: u8 = $count;
 
-            fn sizes(&self, rest: u64) -> [u64; 3] {
+            fn sizes(self, rest: u64) -> [u64; 3] {
                 let mut sizes = [rest; 3];
                 for (size, given) in sizes.iter_mut().zip(self) {
-                    *size = u64::try_from(*given).unwrap_or(0);
+                    *size = u64::try_from(given).unwrap_or(0);
                 }
                 sizes
             }
@@ -223,33 +218,29 @@ impl<'a> LaunchBuilder<'a> {
     pub(crate) fn new(target: Target<'a>, program: &Program, kernel: &str) -> Self {
         let mut base = Base::new(target);
         let program = base.program(program);
-        let launch = Launch {
-            program,
-            kernel: kernel.to_owned(),
-            range: NdRange::linear(1),
-            arguments: Vec::new(),
-        };
+        let launch =
+            Launch { program, kernel: kernel.to_owned(), range: NdRange::linear(1), arguments: Vec::new() };
         Self { base, launch, last: None, local: None, offset: None, is_void: false }
     }
 
     common!();
 
     /// Work-items in each dimension, all above zero; default one work-item.
-    pub fn range(mut self, global: impl Dimensions) -> Self {
-        self.launch.range.dimensions = global.dimensions();
+    pub fn range<D: Dimensions>(mut self, global: D) -> Self {
+        self.launch.range.dimensions = D::DIMENSIONS;
         self.launch.range.global = global.sizes(1);
         self
     }
 
     /// Work-group size in each dimension of the range; default what the device chooses.
-    pub fn local(mut self, local: impl Dimensions) -> Self {
-        self.local = Some((local.dimensions(), local.sizes(1)));
+    pub fn local<D: Dimensions>(mut self, local: D) -> Self {
+        self.local = Some((D::DIMENSIONS, local.sizes(1)));
         self
     }
 
     /// First index in each dimension of the range; default zero.
-    pub fn offset(mut self, offset: impl Dimensions) -> Self {
-        self.offset = Some((offset.dimensions(), offset.sizes(0)));
+    pub fn offset<D: Dimensions>(mut self, offset: D) -> Self {
+        self.offset = Some((D::DIMENSIONS, offset.sizes(0)));
         self
     }
 
@@ -302,9 +293,7 @@ impl<'a> LaunchBuilder<'a> {
         set: impl FnOnce(&mut BufferArgument, ByteRange),
     ) -> Self {
         let range = self.last.as_ref().map(|buffer| self.base.range(buffer, bounds));
-        if let (Some(range), Some(Argument::Buffer(argument))) =
-            (range, self.launch.arguments.last_mut())
-        {
+        if let (Some(range), Some(Argument::Buffer(argument))) = (range, self.launch.arguments.last_mut()) {
             set(argument, range);
         } else {
             self.base.refuse("`part` and `touching` follow the buffer that they are about");
@@ -315,7 +304,7 @@ impl<'a> LaunchBuilder<'a> {
 
     /// The next argument: a value, as number or vector of numbers.
     pub fn scalar(self, value: impl Scalar) -> Self {
-        self.scalar_bytes(value.to_argument())
+        self.scalar_bytes(value.into_argument())
     }
 
     /// The next argument: a value of the program's own type, as its bytes on the device (little
@@ -336,10 +325,7 @@ impl<'a> LaunchBuilder<'a> {
     /// Sends the launch and does not wait for it.
     pub fn enqueue(mut self) -> CommandHandle {
         let dimensions = self.launch.range.dimensions;
-        let is_consistent = [self.local, self.offset]
-            .iter()
-            .flatten()
-            .all(|(given, _)| *given == dimensions);
+        let is_consistent = [self.local, self.offset].iter().flatten().all(|(given, _)| *given == dimensions);
         if is_consistent {
             if let Some((_, local)) = self.local {
                 self.launch.range.local = local;
@@ -375,12 +361,7 @@ pub struct WriteBuilder<'a> {
 }
 
 impl<'a> WriteBuilder<'a> {
-    pub(crate) fn new(
-        target: Target<'a>,
-        buffer: &Buffer,
-        offset_bytes: u64,
-        contents: Contents,
-    ) -> Self {
+    pub(crate) fn new(target: Target<'a>, buffer: &Buffer, offset_bytes: u64, contents: Contents) -> Self {
         let mut base = Base::new(target);
         let buffer = base.buffer(buffer);
         Self { base, buffer, offset_bytes, contents }

@@ -102,9 +102,7 @@ impl Future for Wait {
     type Output = Result<Span, CommandError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.cell
-            .poll(context)
-            .map(|outcome| outcome.map(|outcome| outcome.execution).map_err(Clone::clone))
+        self.cell.poll(context).map(|outcome| outcome.map(|outcome| outcome.execution).map_err(Clone::clone))
     }
 }
 
@@ -136,8 +134,7 @@ mod tests {
     #[tokio::test]
     async fn every_waiter_wakes_and_the_first_end_counts() {
         let cell = Arc::new(CommandCell::default());
-        let waiters: Vec<_> =
-            (0..3).map(|_| tokio::spawn(Wait { cell: Arc::clone(&cell) })).collect();
+        let waiters: Vec<_> = (0..3).map(|_| tokio::spawn(Wait { cell: Arc::clone(&cell) })).collect();
         tokio::task::yield_now().await;
         cell.settle(ended(5));
         cell.settle(Err(CommandError::Cancelled));

@@ -58,8 +58,10 @@ impl ConnectOptions {
         name: &str,
     ) -> Result<Self, ConnectError> {
         let folder = folder.as_ref();
-        let identity = Identity::load_named(folder, role, name)
-            .map_err(|source| ConnectError::Identity { folder: folder.to_owned(), source })?;
+        let identity = Identity::load_named(folder, role, name).map_err(|source| ConnectError::Identity {
+            folder: folder.to_owned(),
+            source: Box::new(source),
+        })?;
         Ok(Self::new(scheduler, identity))
     }
 

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isochrone_model::message::{AgentAddress, ClientReply, ClientRequest, RequestName};
-use isochrone_transport::{
-    CloseCode, Connection, ControlReceiver, ControlSender, FlushError, SendError,
-};
+use isochrone_transport::{CloseCode, Connection, ControlReceiver, ControlSender, FlushError, SendError};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,9 +48,7 @@ pub(crate) async fn open(dialler: &Dialler, options: SessionOptions) -> Result<S
     Ok(Session::new(shared, dialler.options.answer_timeout))
 }
 
-async fn opened(
-    receiver: &mut ControlReceiver,
-) -> Result<(Arc<Shared>, Vec<AgentAddress>), OpenError> {
+async fn opened(receiver: &mut ControlReceiver) -> Result<(Arc<Shared>, Vec<AgentAddress>), OpenError> {
     match receiver.receive::<ClientReply>().await {
         Ok(Some(ClientReply::Opened { session, secret, agents, inline_bytes_max })) => {
             Ok((Arc::new(Shared::new(session, secret, inline_bytes_max)), agents))
@@ -72,7 +68,7 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.end("the tasks of the session were stopped, as when a runtime shuts down".to_owned());
+        self.0.end("the tasks of the session were stopped, as when a runtime shuts down");
     }
 }
 
@@ -115,7 +111,7 @@ impl Run {
                 }
             }
         };
-        shared.end(reason);
+        shared.end(&reason);
         self.connection.close(CloseCode::Done, "");
     }
 

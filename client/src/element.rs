@@ -54,14 +54,14 @@ element!(f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
 ///
 /// An array of 3 becomes the four places that OpenCL gives a vector of three. Structures are given
 /// with [`LaunchBuilder::scalar_bytes`](crate::LaunchBuilder::scalar_bytes).
-pub trait Scalar: sealed::Sealed {
+pub trait Scalar: sealed::Sealed + Sized {
     /// The value as the kernel takes it.
-    fn to_argument(&self) -> Bytes;
+    fn into_argument(self) -> Bytes;
 }
 
 impl<T: Element> Scalar for T {
-    fn to_argument(&self) -> Bytes {
-        Bytes::from(T::to_bytes(std::slice::from_ref(self)))
+    fn into_argument(self) -> Bytes {
+        Bytes::from(T::to_bytes(&[self]))
     }
 }
 
@@ -70,8 +70,8 @@ macro_rules! vector {
         impl<T: Element> sealed::Sealed for [T; $lanes] {}
 
         impl<T: Element> Scalar for [T; $lanes] {
-            fn to_argument(&self) -> Bytes {
-                let mut bytes = T::to_bytes(self);
+            fn into_argument(self) -> Bytes {
+                let mut bytes = T::to_bytes(&self);
                 bytes.resize(usize::next_power_of_two($lanes) * T::SIZE_BYTES, 0);
                 Bytes::from(bytes)
             }
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn vectors_of_three_take_four_places() {
-        assert_eq!([1_u8, 2, 3].to_argument().as_ref(), [1, 2, 3, 0]);
-        assert_eq!([1.0_f32; 16].to_argument().len(), 64);
-        assert_eq!(7_u16.to_argument().as_ref(), [7, 0]);
+        assert_eq!([1_u8, 2, 3].into_argument().as_ref(), [1, 2, 3, 0]);
+        assert_eq!([1.0_f32; 16].into_argument().len(), 64);
+        assert_eq!(7_u16.into_argument().as_ref(), [7, 0]);
     }
 }

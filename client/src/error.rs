@@ -22,11 +22,11 @@ pub enum ConnectError {
         /// The folder.
         folder: PathBuf,
         /// Why.
-        source: transport::IdentityError,
+        source: Box<transport::IdentityError>,
     },
     /// No socket could be opened.
     #[error("cannot open a socket")]
-    Bind(#[source] transport::BindError),
+    Bind(#[source] Box<transport::BindError>),
     /// The name of the scheduler's host is not known.
     #[error("cannot resolve the scheduler's address `{address}`; it is written host:port")]
     Resolve {
@@ -47,7 +47,7 @@ pub enum ConnectError {
         /// The address as given.
         address: String,
         /// Why, for the last address tried.
-        source: transport::ConnectError,
+        source: Box<transport::ConnectError>,
     },
     /// Nobody answered in time.
     #[error("no answer from the scheduler at {address} within {} ms", .timeout.as_millis())]

@@ -5,9 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use isochrone_model::message::{
-    Answer, ClientReply, ClientRequest, DeviceStatus, FarmStatus, Question,
-};
+use isochrone_model::message::{Answer, ClientReply, ClientRequest, DeviceStatus, FarmStatus, Question};
 use isochrone_transport::{
     CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Role, TransportOptions,
 };
@@ -55,13 +53,10 @@ impl Farm {
     /// When the name does not resolve, nobody answers, or the certificates do not fit.
     pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
         let is_ipv4 = options.addresses().await?.first().is_none_or(SocketAddr::is_ipv4);
-        let local: SocketAddr = if is_ipv4 {
-            (Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (Ipv6Addr::UNSPECIFIED, 0).into()
-        };
+        let local: SocketAddr =
+            if is_ipv4 { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let endpoint = Endpoint::bind(local, &options.identity, TransportOptions::new())
-            .map_err(ConnectError::Bind)?;
+            .map_err(|error| ConnectError::Bind(Box::new(error)))?;
         let dialler = Dialler { endpoint, options };
         let asker = Asker::connect(&dialler).await?;
         let asker = tokio::sync::Mutex::new(Some(asker));
@@ -109,10 +104,9 @@ impl Farm {
     pub async fn shutdown(&self) -> Result<(), AskError> {
         match self.ask(Question::Shutdown).await? {
             Answer::Accepted => Ok(()),
-            Answer::Devices(_)
-            | Answer::Status(_)
-            | Answer::Explanation(_)
-            | Answer::Refused { .. } => Err(AskError::Unexpected),
+            Answer::Devices(_) | Answer::Status(_) | Answer::Explanation(_) | Answer::Refused { .. } => {
+                Err(AskError::Unexpected)
+            }
         }
     }
 
@@ -151,9 +145,7 @@ impl Farm {
 
 impl Dialler {
     /// A connection to the scheduler, to the first of its addresses that answers.
-    pub async fn connect(
-        &self,
-    ) -> Result<(Connection, ControlSender, ControlReceiver), ConnectError> {
+    pub async fn connect(&self) -> Result<(Connection, ControlSender, ControlReceiver), ConnectError> {
         let timeout = self.options.connect_timeout;
         let address = || self.options.scheduler.clone();
         let connection = tokio::time::timeout(timeout, self.dial())
@@ -170,7 +162,7 @@ impl Dialler {
         for target in self.options.addresses().await? {
             match self.endpoint.connect(target, Role::Scheduler, name).await {
                 Ok(connection) => return Ok(connection),
-                Err(source) => failure = ConnectError::Dial { address: address(), source },
+                Err(source) => failure = ConnectError::Dial { address: address(), source: Box::new(source) },
             }
         }
         Err(failure)
@@ -190,10 +182,7 @@ impl Asker {
         self.task.try_join_next().is_none()
     }
 
-    fn ask(
-        &mut self,
-        question: Question,
-    ) -> Result<tokio::sync::oneshot::Receiver<Answer>, AskError> {
+    fn ask(&mut self, question: Question) -> Result<tokio::sync::oneshot::Receiver<Answer>, AskError> {
         let (question_id, answer) = self.questions.register();
         self.sender.send(&ClientRequest::Ask { question_id, question }).map_err(AskError::Send)?;
         Ok(answer)

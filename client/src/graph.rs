@@ -104,7 +104,7 @@ impl Graph {
 
     /// A fill of the buffer with a number, or a vector of numbers, repeated.
     pub fn fill(&mut self, buffer: &Buffer, pattern: impl Scalar) -> FillBuilder<'_> {
-        FillBuilder::new(Target::Graph(self), buffer, pattern.to_argument())
+        FillBuilder::new(Target::Graph(self), buffer, pattern.into_argument())
     }
 
     /// A barrier among the commands of the session.
@@ -120,11 +120,7 @@ impl Graph {
     /// Runs `member` after `predecessor`, which may have been added later than `member`; does nothing
     /// when `member` is not of this graph. A cycle makes its members fail with
     /// [`CommandError::Cycle`].
-    pub fn run_after(
-        &mut self,
-        member: &impl AsRef<CommandHandle>,
-        predecessor: &impl AsRef<CommandHandle>,
-    ) {
+    pub fn run_after(&mut self, member: &impl AsRef<CommandHandle>, predecessor: &impl AsRef<CommandHandle>) {
         let member = &member.as_ref().cell;
         let predecessor = predecessor.as_ref();
         if let Some(draft) = self.drafts.get_mut(member.place)
@@ -195,10 +191,9 @@ impl GraphHandle {
 
     /// Its members in the order in which they were added.
     pub fn handles(&self) -> impl Iterator<Item = CommandHandle> + '_ {
-        self.cells.iter().map(|cell| CommandHandle {
-            cell: Arc::clone(cell),
-            shared: Arc::clone(&self.shared),
-        })
+        self.cells
+            .iter()
+            .map(|cell| CommandHandle { cell: Arc::clone(cell), shared: Arc::clone(&self.shared) })
     }
 
     /// Whether all members have ended, well or not.
@@ -223,12 +218,8 @@ impl GraphHandle {
 
     /// Asks the farm to give up all members that have not started.
     pub fn cancel(&self) {
-        let commands: Vec<CommandId> = self
-            .cells
-            .iter()
-            .filter(|cell| cell.outcome().is_none())
-            .filter_map(|cell| cell.id())
-            .collect();
+        let commands: Vec<CommandId> =
+            self.cells.iter().filter(|cell| cell.outcome().is_none()).filter_map(|cell| cell.id()).collect();
         // Below a quarter of a frame each, whatever the ids.
         for commands in commands.chunks(100_000) {
             self.shared.request(ClientRequest::Cancel { commands: commands.to_vec() });

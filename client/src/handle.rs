@@ -44,9 +44,7 @@ impl CommandHandle {
     /// How the command ended: its time on the device, or why it failed; `None` while it has not.
     #[must_use]
     pub fn outcome(&self) -> Option<Result<Span, CommandError>> {
-        self.cell
-            .outcome()
-            .map(|outcome| outcome.map(|outcome| outcome.execution).map_err(Clone::clone))
+        self.cell.outcome().map(|outcome| outcome.map(|outcome| outcome.execution).map_err(Clone::clone))
     }
 
     /// The time that the command took on the device; `None` until it has finished well.

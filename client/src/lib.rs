@@ -68,8 +68,7 @@ pub use program::{Program, ProgramBuilder};
 pub use session::{Session, SessionOptions};
 
 pub use isochrone_model::message::{
-    AgentStatus, Candidate, Decision, DeviceStatus, Explanation, FarmStatus, ProgramFacts,
-    SessionStatus,
+    AgentStatus, Candidate, Decision, DeviceStatus, Explanation, FarmStatus, ProgramFacts, SessionStatus,
 };
 pub use isochrone_model::{CommandError, CommandId, DeviceFacts, DeviceKind, Span};
 pub use isochrone_transport::{Identity, Role};

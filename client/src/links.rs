@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use isochrone_model::message::{
-    AgentAddress, AgentToClient, BulkHeader, ClientToAgent, RelayTarget,
-};
+use isochrone_model::message::{AgentAddress, AgentToClient, BulkHeader, ClientToAgent, RelayTarget};
 use isochrone_model::{AgentId, CommandId, TaskId};
 use isochrone_transport::{
-    self as transport, Connection, ControlReceiver, ControlSender, Endpoint, OpenBulkError,
-    ReceiveError, Role, SendBulkError, SendError,
+    self as transport, Connection, ControlReceiver, ControlSender, Endpoint, OpenBulkError, ReceiveError,
+    Role, SendBulkError, SendError,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -28,6 +26,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before dialling an agent again: an agent that is back is found within this.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How long contents wait for the first attempt to dial their agent; two or three round trips of any
+/// path that is worth waiting for.
+const DIRECT_WAIT: Duration = Duration::from_secs(1);
 /// Bytes handed to QUIC at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -102,11 +103,8 @@ impl Links {
             tracing::debug!(%command, %task, "bytes were asked for that are no longer kept");
             return;
         };
-        let header = BulkHeader::Payload {
-            session: self.shared.session,
-            task,
-            size_bytes: bytes.len() as u64,
-        };
+        let header =
+            BulkHeader::Payload { session: self.shared.session, task, size_bytes: bytes.len() as u64 };
         let reach = self.by_agent.get(&agent).map(|link| link.reach.clone());
         let scheduler = self.scheduler.clone();
         self.transfers.spawn(async move {
@@ -128,10 +126,12 @@ impl Links {
     }
 }
 
-/// The direct connection to an agent, once the first attempt to dial it has ended.
+/// The direct connection to an agent, once the first attempt to dial it has ended; `None` also when
+/// it takes too long.
 async fn direct(reach: Option<watch::Receiver<Reach>>) -> Option<Connection> {
     let mut reach = reach?;
-    let settled = reach.wait_for(|reach| !matches!(reach, Reach::Dialling)).await.ok()?;
+    let settled = reach.wait_for(|reach| !matches!(reach, Reach::Dialling));
+    let settled = tokio::time::timeout(DIRECT_WAIT, settled).await.ok()?.ok()?;
     match &*settled {
         Reach::Direct(connection) => Some(connection.clone()),
         Reach::Dialling | Reach::Relayed => None,
@@ -176,9 +176,7 @@ impl Dialler {
 
 impl Dialler {
     async fn dial(&self) -> Result<(Connection, ControlReceiver, ControlSender), DialError> {
-        tokio::time::timeout(self.timeout, self.dial_untimed())
-            .await
-            .map_err(|_| DialError::TimedOut)?
+        tokio::time::timeout(self.timeout, self.dial_untimed()).await.map_err(|_| DialError::TimedOut)?
     }
 
     async fn dial_untimed(&self) -> Result<(Connection, ControlReceiver, ControlSender), DialError> {
@@ -227,11 +225,7 @@ enum TransferError {
     Send(#[from] SendBulkError),
 }
 
-async fn send(
-    connection: &Connection,
-    header: &BulkHeader,
-    mut bytes: Bytes,
-) -> Result<(), TransferError> {
+async fn send(connection: &Connection, header: &BulkHeader, mut bytes: Bytes) -> Result<(), TransferError> {
     let mut stream = connection.open_bulk(header).await?;
     while !bytes.is_empty() {
         stream.send(bytes.split_to(bytes.len().min(PIECE_BYTES))).await?;

@@ -10,8 +10,7 @@ use isochrone_model::{CommandError, SessionId};
 
 use crate::buffer::Buffer;
 use crate::builder::{
-    BarrierBuilder, CopyBuilder, FillBuilder, LaunchBuilder, MarkerBuilder, ReadBuilder, Target,
-    WriteBuilder,
+    BarrierBuilder, CopyBuilder, FillBuilder, LaunchBuilder, MarkerBuilder, ReadBuilder, Target, WriteBuilder,
 };
 use crate::cell::Wait;
 use crate::element::{Contents, Element, Scalar};
@@ -150,7 +149,7 @@ impl Session {
 
     /// A fill of the buffer with a number, or a vector of numbers, repeated.
     pub fn fill(&self, buffer: &Buffer, pattern: impl Scalar) -> FillBuilder<'_> {
-        FillBuilder::new(Target::Session(self.shared()), buffer, pattern.to_argument())
+        FillBuilder::new(Target::Session(self.shared()), buffer, pattern.into_argument())
     }
 
     /// A barrier: finishes when all earlier commands have; later ones wait for it.
@@ -227,9 +226,7 @@ impl Session {
             Ok(Err(_)) => Err(AskError::Lost),
             Ok(Ok(Answer::Explanation(explanation))) => Ok(explanation),
             Ok(Ok(Answer::Refused { reason })) => Err(AskError::Refused { reason }),
-            Ok(Ok(Answer::Devices(_) | Answer::Status(_) | Answer::Accepted)) => {
-                Err(AskError::Unexpected)
-            }
+            Ok(Ok(Answer::Devices(_) | Answer::Status(_) | Answer::Accepted)) => Err(AskError::Unexpected),
         }
     }
 }

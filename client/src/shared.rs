@@ -54,6 +54,7 @@ pub(crate) struct Draft {
 
 /// What waits to go out, in order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are commands; a box would cost each an allocation")]
 enum Item {
     Request(ClientRequest),
     Command(Command, Open),
@@ -253,8 +254,7 @@ impl Shared {
             }
             return Ok(());
         }
-        let ids: Vec<CommandId> =
-            drafts.iter().map(|draft| outbox.next_command(&draft.open.cell)).collect();
+        let ids: Vec<CommandId> = drafts.iter().map(|draft| outbox.next_command(&draft.open.cell)).collect();
         for draft in &drafts {
             if is_empty_read(&draft.kind) {
                 // Before the others name their predecessors: they need not name this one then.
@@ -332,8 +332,7 @@ impl Shared {
             // the effects of this one.
             outbox.is_overrun = true;
             return Some(CommandError::LimitExceeded {
-                what: "unfinished commands of the session (await `Session::room` and go on)"
-                    .to_owned(),
+                what: "unfinished commands of the session (await `Session::room` and go on)".to_owned(),
                 limit: self.commands_open_max,
             });
         }
@@ -350,8 +349,7 @@ impl Shared {
                 let mut outbox = locked(&self.outbox);
                 let queued = self.queued_commands.load(Ordering::Relaxed);
                 let open = self.open_commands.load(Ordering::Relaxed);
-                let has_room =
-                    queued < QUEUED_COMMANDS_ROOM && open <= self.commands_open_max / 2;
+                let has_room = queued < QUEUED_COMMANDS_ROOM && open <= self.commands_open_max / 2;
                 if has_room || outbox.closed.is_some() {
                     outbox.is_overrun = false;
                     return;
@@ -500,7 +498,7 @@ impl Shared {
             }
             RequestName::Open => {
                 drop(table);
-                self.end(error.to_string());
+                self.end(&error.to_string());
             }
             RequestName::ReleaseBuffer(_) | RequestName::ReleaseProgram(_) => {
                 tracing::warn!(?request, %error, "request failed");
@@ -525,16 +523,16 @@ impl Shared {
     }
 
     /// Ends the session here: everything open fails with this reason.
-    pub fn end(&self, reason: String) {
+    pub fn end(&self, reason: &str) {
         let mut table = locked(&self.table);
         if table.ended.is_some() {
             return;
         }
-        table.ended = Some(reason.clone());
+        table.ended = Some(reason.to_owned());
         let mut cells: Vec<Arc<CommandCell>> = table.open.drain().map(|(_, open)| open.cell).collect();
         let programs: Vec<_> = table.programs.values().filter_map(Weak::upgrade).collect();
         let mut outbox = locked(&self.outbox);
-        outbox.closed = Some(reason.clone());
+        outbox.closed = Some(reason.to_owned());
         let items = std::mem::take(&mut outbox.items);
         drop(outbox);
         drop(table);
@@ -549,10 +547,10 @@ impl Shared {
         }
         cells.sort_unstable_by_key(|cell| cell.id());
         for cell in cells {
-            self.settle(&cell, Err(CommandError::SessionClosed { reason: reason.clone() }));
+            self.settle(&cell, Err(CommandError::SessionClosed { reason: reason.to_owned() }));
         }
         for program in programs {
-            program.settle_if_open(CommandError::SessionClosed { reason: reason.clone() });
+            program.settle_if_open(CommandError::SessionClosed { reason: reason.to_owned() });
         }
         self.questions.end();
         self.room.notify_waiters();
@@ -681,8 +679,7 @@ fn note<K: Ord>(failures: &mut BTreeMap<K, CommandError>, key: K, error: &Comman
 /// that all that depends on the command fails with it.
 fn bound(draft: &mut Draft) {
     if draft.label.len() > batch::LABEL_BYTES_MAX {
-        let end = draft.label.floor_char_boundary(batch::LABEL_BYTES_MAX);
-        draft.label.truncate(end);
+        shorten(&mut draft.label, batch::LABEL_BYTES_MAX);
     }
     if Weight::of_kind(&draft.kind, &draft.label, draft.after.len()).fits() {
         return;
@@ -694,8 +691,7 @@ fn bound(draft: &mut Draft) {
     draft.after.truncate(Limits::default().after_max as usize + 1);
     match &mut draft.kind {
         CommandKind::Launch(launch) => {
-            let name_end = launch.kernel.floor_char_boundary(batch::KERNEL_NAME_BYTES_MAX);
-            launch.kernel.truncate(name_end);
+            shorten(&mut launch.kernel, batch::KERNEL_NAME_BYTES_MAX);
             let arguments_max = Limits::default().arguments_max as usize;
             launch.arguments.truncate(arguments_max + 1);
             for argument in &mut launch.arguments {
@@ -711,6 +707,15 @@ fn bound(draft: &mut Draft) {
         | CommandKind::Barrier
         | CommandKind::Marker => {}
     }
+}
+
+/// Cuts a text to at most so many bytes, between two characters.
+fn shorten(text: &mut String, bytes_max: usize) {
+    let mut end = bytes_max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }
 
 #[cfg(test)]

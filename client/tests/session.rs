@@ -8,8 +8,8 @@ use bytes::Bytes;
 use farm::{FakeFarm, INLINE_BYTES_MAX, Peer, data_header, welcome};
 use isochrone_client::{AskError, CommandError, OpenError, SessionOptions};
 use isochrone_model::message::{
-    AgentAddress, AgentToClient, Answer, BulkHeader, ClientReply, ClientRequest, Explanation,
-    FarmStatus, ProgramFacts, Question, RelayTarget, RequestName,
+    AgentAddress, AgentToClient, Answer, BulkHeader, ClientReply, ClientRequest, Explanation, FarmStatus,
+    ProgramFacts, Question, RelayTarget, RequestName,
 };
 use isochrone_model::{
     AgentId, BufferId, CommandId, CommandKind, Payload, ProgramId, SessionId, Span, TaskId,
@@ -48,8 +48,7 @@ async fn a_session_opens_runs_and_closes() {
         let session = session.clone();
         async move { session.explain(&launch).await }
     });
-    let explanation =
-        Explanation { command: CommandId(1), state: "finished".to_owned(), decision: None };
+    let explanation = Explanation { command: CommandId(1), state: "finished".to_owned(), decision: None };
     let question = Question::Explain { command: CommandId(1) };
     scheduler.answer(question, Answer::Explanation(explanation.clone())).await;
     assert_eq!(soon(explaining).await.unwrap().unwrap(), explanation);
@@ -63,7 +62,7 @@ async fn a_session_opens_runs_and_closes() {
 
     let farm = fake.farm.clone();
     let asking = tokio::spawn(async move { (farm.status().await, farm.shutdown().await) });
-    fake.asker.answer(Question::Status, Answer::Status(Box::new(FarmStatus::default()))).await;
+    fake.asker.answer(Question::Status, Answer::Status(Box::default())).await;
     fake.asker.answer(Question::Shutdown, Answer::Refused { reason: "no".to_owned() }).await;
     let (status, shutdown) = soon(asking).await.unwrap();
     assert_eq!(status.unwrap(), FarmStatus::default());
@@ -154,8 +153,8 @@ async fn a_read_is_put_together_from_pieces_of_two_agents() {
 
     // The end first, a piece twice, a completion that means nothing, pieces that fit no read.
     second.send_contents(&data_header(command, 200_000, 200_000), bytes.slice(200_000..)).await;
-    second.send_contents(&data_header(command, 300_000, 200_000), bytes.slice(200_000..)).await;
-    second.send_contents(&data_header(CommandId(77), 0, 1_000), bytes.slice(..1_000)).await;
+    second.send_unwanted(&data_header(command, 300_000, 200_000), bytes.slice(200_000..)).await;
+    second.send_unwanted(&data_header(CommandId(77), 0, 1_000), bytes.slice(..1_000)).await;
     first.say(&done(command));
     let piece = AgentToClient::Data { command, offset_bytes: 0, bytes: bytes.slice(..1_000) };
     first.say(&piece);

@@ -198,6 +198,14 @@ pub enum CommandError {
         /// The agent's name.
         agent: String,
     },
+    /// The command had to run again after the loss of an agent, and what it reads was overwritten since.
+    #[error("{range} of {buffer} as they were cannot be had any more: newer contents have taken their place")]
+    ContentSuperseded {
+        /// The buffer.
+        buffer: BufferId,
+        /// Which bytes.
+        range: ByteRange,
+    },
     /// Every attempt ended with the loss of its agent.
     #[error("given up after {attempts} attempts; the last agent, {agent}, left")]
     AgentLost {

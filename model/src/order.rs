@@ -189,6 +189,12 @@ pub enum Order {
         /// The task.
         task: TaskId,
     },
+    /// Give back a task that has not started, and say so with `Report::Retracted`; one that has started
+    /// goes on and is reported as ever.
+    Retract {
+        /// The task.
+        task: TaskId,
+    },
     /// A session whose client may connect here with this secret.
     OpenSession {
         /// The session.
@@ -238,6 +244,13 @@ pub enum Report {
         attempt: Attempt,
         /// How.
         outcome: TaskOutcome,
+    },
+    /// A task was given back unstarted.
+    Retracted {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
     },
     /// A device built a program, or could not.
     Built {

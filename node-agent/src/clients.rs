@@ -64,16 +64,11 @@ struct Early {
 impl Clients {
     /// A client with this secret may connect for this session. Gives messages that a connection which
     /// it replaces may not have delivered.
-    pub(crate) fn admit(
-        &mut self,
-        session: SessionId,
-        secret: SessionSecret,
-    ) -> Vec<AgentToClient> {
+    pub(crate) fn admit(&mut self, session: SessionId, secret: SessionSecret) -> Vec<AgentToClient> {
         let held = Session { secret, link: None, recent: Recent::default() };
         self.sessions.entry(session).or_insert(held).secret = secret;
-        let (now_known, early) = std::mem::take(&mut self.early)
-            .into_iter()
-            .partition(|early| early.hello.session == session);
+        let (now_known, early) =
+            std::mem::take(&mut self.early).into_iter().partition(|early| early.hello.session == session);
         self.early = early;
         let known: Vec<Early> = now_known;
         known.into_iter().flat_map(|early| self.let_in(early.hello)).collect()
@@ -127,11 +122,6 @@ impl Clients {
             }
             Some(_) | None => Vec::new(),
         }
-    }
-
-    /// Whether the session is one that the machine admitted.
-    pub(crate) fn is_admitted(&self, session: SessionId) -> bool {
-        self.sessions.contains_key(&session)
     }
 
     /// Sends a message directly; gives it back when it has to go through the scheduler.

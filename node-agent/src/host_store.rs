@@ -101,9 +101,7 @@ impl HostStore {
             let Some(piece) = pieces.remove(&start) else { continue };
             let whole = piece.range(start);
             self.used_bytes -= whole.len();
-            for rest in
-                [ByteRange::new(whole.start, range.start), ByteRange::new(range.end, whole.end)]
-            {
+            for rest in [ByteRange::new(whole.start, range.start), ByteRange::new(range.end, whole.end)] {
                 if let Some(rest) = rest.intersection(whole) {
                     self.used_bytes += rest.len();
                     pieces.insert(rest.start, piece.part(start, rest));
@@ -165,11 +163,7 @@ impl HostStore {
         self.buffers.entry(buffer).or_default().insert(range.start, piece);
     }
 
-    fn overlapping(
-        &self,
-        buffer: BufferKey,
-        range: ByteRange,
-    ) -> impl Iterator<Item = (u64, &Piece)> + '_ {
+    fn overlapping(&self, buffer: BufferKey, range: ByteRange) -> impl Iterator<Item = (u64, &Piece)> + '_ {
         self.buffers.get(&buffer).into_iter().flat_map(move |pieces| {
             let first = pieces.range(..=range.start).next_back().map_or(range.start, |(start, _)| *start);
             pieces

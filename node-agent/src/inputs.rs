@@ -124,9 +124,9 @@ impl Readers {
     }
 
     /// Accepts peers and clients until the endpoint is closed.
-    pub(crate) async fn accept_connections(self, endpoint: Endpoint, first_link: u64) {
+    pub(crate) async fn accept_connections(self, endpoint: Endpoint) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        let mut next = first_link;
+        let mut next = 0;
         while let Some(incoming) = endpoint.accept().await {
             let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
             let link = LinkId(next);
@@ -266,13 +266,7 @@ impl Readers {
         }
     }
 
-    async fn read_payload(
-        self,
-        stream: BulkReceiver,
-        session: SessionId,
-        task: TaskId,
-        size_bytes: u64,
-    ) {
+    async fn read_payload(self, stream: BulkReceiver, session: SessionId, task: TaskId, size_bytes: u64) {
         let (admit, is_admitted) = oneshot::channel();
         self.tell(Input::PayloadBegins { session, task, size_bytes, admit });
         if size_bytes > self.host_memory_bytes {

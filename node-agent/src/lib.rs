@@ -4,6 +4,22 @@
 //! and talks to peers.
 
 pub mod backend;
+mod clients;
+mod clock;
+mod driver;
+mod error_text;
+pub mod host_store;
+mod inputs;
 pub mod opencl;
+mod options;
+mod payloads;
+mod peers;
+mod recent;
+mod reports;
+mod run;
+mod sends;
+pub mod virtual_devices;
 
 pub use backend::{Backend, BackendEvent, BackendSink};
+pub use options::{AgentOptions, BackendError, BackendMaker};
+pub use run::{AgentError, BoundAgent, run_agent};

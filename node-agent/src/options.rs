@@ -14,8 +14,7 @@ pub type BackendError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes the agent's devices. Called again after the scheduler was lost, when all that the devices held
 /// is void; the backend before has been dropped then.
-pub type BackendMaker =
-    Box<dyn FnMut(BackendSink) -> Result<Box<dyn Backend>, BackendError> + Send>;
+pub type BackendMaker = Box<dyn FnMut(BackendSink) -> Result<Box<dyn Backend>, BackendError> + Send>;
 
 /// Options of an agent.
 pub struct AgentOptions {

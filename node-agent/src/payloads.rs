@@ -50,7 +50,10 @@ enum State {
     Coming,
     Whole(Bytes),
     /// The stream broke; another may begin until then.
-    Broken { until: Timestamp, reason: String },
+    Broken {
+        until: Timestamp,
+        reason: String,
+    },
     /// Cancelled; what comes is thrown away.
     Dropped,
 }
@@ -71,9 +74,14 @@ impl Payloads {
     pub(crate) fn expect(&mut self, session: SessionId, task: TaskId) {
         self.owners.insert(task, session);
         let held = self.sessions.entry(session).or_default();
+        // A task that was given back may be ordered here once more, and its bytes come once more.
+        held.finished.remove(&task);
         match held.tasks.get_mut(&task) {
             Some(payload) => {
                 payload.is_known = true;
+                if matches!(payload.state, State::Dropped) {
+                    payload.state = State::Expected;
+                }
                 held.early_bytes -= std::mem::take(&mut payload.reserved_bytes);
             }
             None => {
@@ -141,13 +149,7 @@ impl Payloads {
     }
 
     /// A stream broke; another one may bring the bytes until the time given.
-    pub(crate) fn broke(
-        &mut self,
-        session: SessionId,
-        task: TaskId,
-        until: Timestamp,
-        reason: String,
-    ) {
+    pub(crate) fn broke(&mut self, session: SessionId, task: TaskId, until: Timestamp, reason: String) {
         let Some(held) = self.sessions.get_mut(&session) else { return };
         held.waiting.retain(|waiting| waiting.task != task);
         if let Some(payload) = held.tasks.get_mut(&task)
@@ -330,6 +332,8 @@ mod tests {
         assert!(!is_admitted(&mut begin(&mut payloads, 2, 9)));
         assert!(payloads.complete(SESSION, TaskId(2), Bytes::from_static(b"123456789")));
         assert!(!is_admitted(&mut begin(&mut payloads, 2, 9)));
+        payloads.expect(SESSION, TaskId(1));
+        assert!(is_admitted(&mut begin(&mut payloads, 1, 9)), "ordered anew");
         payloads.dismiss(SESSION);
         assert_eq!(payloads.take(TaskId(2)), None);
         assert!(payloads.owners.is_empty() && payloads.sessions.is_empty());

@@ -59,11 +59,7 @@ impl Transfer {
     }
 }
 
-async fn send(
-    connection: &Connection,
-    header: &BulkHeader,
-    chunks: Chunks,
-) -> Result<(), TransferError> {
+async fn send(connection: &Connection, header: &BulkHeader, chunks: Chunks) -> Result<(), TransferError> {
     let mut stream = connection.open_bulk(header).await?;
     for mut chunk in chunks {
         while !chunk.is_empty() {

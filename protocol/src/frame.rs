@@ -106,10 +106,7 @@ pub fn encode_payload<T: Serialize + ?Sized>(
 /// # Errors
 /// If the payload is not exactly one well-formed value within `limits`, or not a `T`. The bytes
 /// of `payload` itself are not limited here.
-pub fn decode_payload<T: DeserializeOwned>(
-    payload: &[u8],
-    limits: &Limits,
-) -> Result<T, DecodeError> {
+pub fn decode_payload<T: DeserializeOwned>(payload: &[u8], limits: &Limits) -> Result<T, DecodeError> {
     structure::check(payload, limits.payload_depth_max, limits.payload_values_max)?;
     rmp_serde::from_slice(payload).map_err(DecodeError::Deserialize)
 }
@@ -129,9 +126,8 @@ fn encode<T: Serialize + ?Sized>(
         return Err(error);
     }
     let payload_bytes = buffer.len() - start - FRAME_LENGTH_BYTES;
-    let length = u32::try_from(payload_bytes).map_err(|_| EncodeError::TooLarge {
-        bytes_max: payload_bytes_max,
-    })?;
+    let length =
+        u32::try_from(payload_bytes).map_err(|_| EncodeError::TooLarge { bytes_max: payload_bytes_max })?;
     buffer[start..start + FRAME_LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     Ok(())
 }
@@ -143,16 +139,10 @@ fn write_payload<T: Serialize + ?Sized>(
     limits: &Limits,
 ) -> Result<(), EncodeError> {
     let start = buffer.len();
-    let mut writer = BoundedWriter {
-        buffer,
-        left: payload_bytes_max,
-        overflowed: false,
-    };
+    let mut writer = BoundedWriter { buffer, left: payload_bytes_max, overflowed: false };
     let result = rmp_serde::encode::write(&mut writer, message);
     if writer.overflowed {
-        return Err(EncodeError::TooLarge {
-            bytes_max: payload_bytes_max,
-        });
+        return Err(EncodeError::TooLarge { bytes_max: payload_bytes_max });
     }
     result.map_err(EncodeError::Serialize)?;
     let payload = &buffer[start..];
@@ -212,12 +202,7 @@ impl FrameDecoder {
     }
 
     fn with_frame_bytes_max(limits: Limits, frame_bytes_max: usize) -> Self {
-        Self {
-            limits,
-            frame_bytes_max,
-            buffer: BytesMut::new(),
-            failed: false,
-        }
+        Self { limits, frame_bytes_max, buffer: BytesMut::new(), failed: false }
     }
 
     /// Takes in what was read from the stream.
@@ -285,10 +270,7 @@ impl FrameDecoder {
         let claimed_bytes = u32::from_le_bytes(*length) as usize;
         if claimed_bytes > self.frame_bytes_max {
             self.failed = true;
-            return Err(DecodeError::TooLarge {
-                claimed_bytes,
-                bytes_max: self.frame_bytes_max,
-            });
+            return Err(DecodeError::TooLarge { claimed_bytes, bytes_max: self.frame_bytes_max });
         }
         let complete = self.buffer.len() - FRAME_LENGTH_BYTES >= claimed_bytes;
         Ok(complete.then_some(claimed_bytes))
@@ -309,11 +291,7 @@ mod tests {
         Ping,
         Number(u64),
         Pair(u32, i16),
-        Named {
-            name: String,
-            contents: Bytes,
-            parts: Vec<Option<u16>>,
-        },
+        Named { name: String, contents: Bytes, parts: Vec<Option<u16>> },
         Table(BTreeMap<u8, String>),
         Deeper(Box<Sample>),
     }
@@ -338,24 +316,15 @@ mod tests {
     #[test]
     fn frames_have_golden_bytes() {
         assert_eq!(frame(&Sample::Ping), b"\x05\0\0\0\xa4Ping");
-        assert_eq!(
-            frame(&Sample::Number(300)),
-            b"\x0b\0\0\0\x81\xa6Number\xcd\x01\x2c"
-        );
-        assert_eq!(
-            frame(&Sample::Pair(7, -2)),
-            b"\x09\0\0\0\x81\xa4Pair\x92\x07\xfe"
-        );
+        assert_eq!(frame(&Sample::Number(300)), b"\x0b\0\0\0\x81\xa6Number\xcd\x01\x2c");
+        assert_eq!(frame(&Sample::Pair(7, -2)), b"\x09\0\0\0\x81\xa4Pair\x92\x07\xfe");
         let named = Sample::Named {
             name: "ab".to_owned(),
             contents: Bytes::from_static(&[0, 255]),
             parts: vec![Some(1), None],
         };
         // Bytes travel as `bin` (c4), fields by position.
-        assert_eq!(
-            frame(&named),
-            b"\x12\0\0\0\x81\xa5Named\x93\xa2ab\xc4\x02\x00\xff\x92\x01\xc0"
-        );
+        assert_eq!(frame(&named), b"\x12\0\0\0\x81\xa5Named\x93\xa2ab\xc4\x02\x00\xff\x92\x01\xc0");
     }
 
     #[test]
@@ -388,14 +357,8 @@ mod tests {
         assert!(matches!(decoder.next::<Sample>(), Ok(None)));
         decoder.extend([0x00]);
         let error = decoder.next::<Sample>().expect_err("4 MiB + 1");
-        assert_eq!(
-            error.to_string(),
-            "frame of 4194305 bytes announced, at most 4194304 are allowed"
-        );
-        assert!(matches!(
-            decoder.next::<Sample>(),
-            Err(DecodeError::AlreadyFailed)
-        ));
+        assert_eq!(error.to_string(), "frame of 4194305 bytes announced, at most 4194304 are allowed");
+        assert!(matches!(decoder.next::<Sample>(), Err(DecodeError::AlreadyFailed)));
     }
 
     #[test]
@@ -418,18 +381,12 @@ mod tests {
         ));
         let mut decoder = FrameDecoder::for_bulk_header(limits);
         decoder.extend(frame(&large));
-        assert!(matches!(
-            decoder.next_payload(),
-            Err(DecodeError::TooLarge { .. })
-        ));
+        assert!(matches!(decoder.next_payload(), Err(DecodeError::TooLarge { .. })));
     }
 
     #[test]
     fn too_large_message_leaves_the_buffer_as_it_was() {
-        let limits = Limits {
-            control_frame_bytes_max: 16,
-            ..Limits::default()
-        };
+        let limits = Limits { control_frame_bytes_max: 16, ..Limits::default() };
         let mut buffer = BytesMut::from(&b"before"[..]);
         let message = Sample::Table([(0, "x".repeat(64))].into());
         let error = encode_frame(&message, &mut buffer, &limits).expect_err("64 > 16");
@@ -485,20 +442,13 @@ mod tests {
     fn empty_trailing_and_foreign_payloads_are_refused() {
         assert!(matches!(
             decode(&payload_frame(b"")),
-            Err(DecodeError::Structure(StructureError::Overrun {
-                offset: 0
-            }))
+            Err(DecodeError::Structure(StructureError::Overrun { offset: 0 }))
         ));
         assert!(matches!(
             decode(&payload_frame(b"\xa4Ping\xc0")),
-            Err(DecodeError::Structure(StructureError::Trailing {
-                surplus: 1
-            }))
+            Err(DecodeError::Structure(StructureError::Trailing { surplus: 1 }))
         ));
-        assert!(matches!(
-            decode(&payload_frame(b"\xa4Pong")),
-            Err(DecodeError::Deserialize(_))
-        ));
+        assert!(matches!(decode(&payload_frame(b"\xa4Pong")), Err(DecodeError::Deserialize(_))));
     }
 
     fn sample() -> impl Strategy<Value = Sample> {
@@ -516,12 +466,9 @@ mod tests {
                     contents: contents.into(),
                     parts,
                 }),
-            proptest::collection::btree_map(any::<u8>(), "[a-z]{0,9}", 0..20)
-                .prop_map(Sample::Table),
+            proptest::collection::btree_map(any::<u8>(), "[a-z]{0,9}", 0..20).prop_map(Sample::Table),
         ];
-        leaf.prop_recursive(6, 8, 1, |inner| {
-            inner.prop_map(|inner| Sample::Deeper(Box::new(inner)))
-        })
+        leaf.prop_recursive(6, 8, 1, |inner| inner.prop_map(|inner| Sample::Deeper(Box::new(inner))))
     }
 
     proptest! {

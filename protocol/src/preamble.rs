@@ -70,9 +70,7 @@ impl Preamble {
         let magic = Self::MAGIC;
         let major = version.major.to_le_bytes();
         let minor = version.minor.to_le_bytes();
-        [
-            magic[0], magic[1], magic[2], magic[3], major[0], major[1], minor[0], minor[1],
-        ]
+        [magic[0], magic[1], magic[2], magic[3], major[0], major[1], minor[0], minor[1]]
     }
 
     /// Checks what a peer sent and gives its version, which has our major number.
@@ -90,10 +88,7 @@ impl Preamble {
             minor: u16::from_le_bytes([minor0, minor1]),
         };
         if theirs.major != PROTOCOL_VERSION.major {
-            return Err(PreambleError::OtherMajor {
-                ours: PROTOCOL_VERSION,
-                theirs,
-            });
+            return Err(PreambleError::OtherMajor { ours: PROTOCOL_VERSION, theirs });
         }
         Ok(theirs)
     }
@@ -125,33 +120,21 @@ mod tests {
     #[test]
     fn preamble_has_golden_bytes() {
         assert_eq!(Preamble::encode(), *b"ISOC\x01\x00\x00\x00");
-        let version = Version {
-            major: 0x0102,
-            minor: 0x0304,
-        };
+        let version = Version { major: 0x0102, minor: 0x0304 };
         assert_eq!(Preamble::encode_version(version), *b"ISOC\x02\x01\x04\x03");
     }
 
     #[test]
     fn other_minor_is_accepted_and_named() {
-        let theirs = Version {
-            major: PROTOCOL_VERSION.major,
-            minor: 77,
-        };
-        assert_eq!(
-            Preamble::check(&Preamble::encode_version(theirs)),
-            Ok(theirs)
-        );
+        let theirs = Version { major: PROTOCOL_VERSION.major, minor: 77 };
+        assert_eq!(Preamble::check(&Preamble::encode_version(theirs)), Ok(theirs));
     }
 
     #[test]
     fn other_major_is_refused_naming_both() {
         let theirs = Version { major: 9, minor: 3 };
         let error = Preamble::check(&Preamble::encode_version(theirs)).expect_err("other major");
-        assert_eq!(
-            error.to_string(),
-            "peer speaks protocol version 9.3, this process speaks 1.0"
-        );
+        assert_eq!(error.to_string(), "peer speaks protocol version 9.3, this process speaks 1.0");
     }
 
     #[test]
@@ -162,10 +145,7 @@ mod tests {
 
     #[test]
     fn version_reads_back_what_it_prints() {
-        let version = Version {
-            major: 12,
-            minor: 7,
-        };
+        let version = Version { major: 12, minor: 7 };
         assert_eq!(version.to_string().parse(), Ok(version));
         for wrong in ["", "1", "1.", ".1", "1.2.3", "70000.0", "a.b", "-1.0"] {
             assert_eq!(wrong.parse::<Version>(), Err(VersionParseError), "{wrong}");

@@ -59,11 +59,7 @@ enum Item {
 ///
 /// # Errors
 /// See [`StructureError`].
-pub(crate) fn check(
-    payload: &[u8],
-    depth_max: usize,
-    values_max: usize,
-) -> Result<(), StructureError> {
+pub(crate) fn check(payload: &[u8], depth_max: usize, values_max: usize) -> Result<(), StructureError> {
     let depth_max = depth_max.min(DEPTH_CEILING);
     // How many children each open array or map still waits for.
     let mut open = [0usize; DEPTH_CEILING];
@@ -124,12 +120,8 @@ fn item(payload: &[u8], offset: usize) -> Result<Item, StructureError> {
         return Err(StructureError::Overrun { offset });
     };
     let length = |bytes: usize| -> Result<usize, StructureError> {
-        let digits = rest
-            .get(..bytes)
-            .ok_or(StructureError::Overrun { offset })?;
-        Ok(digits
-            .iter()
-            .fold(0, |length, &digit| length << 8 | usize::from(digit)))
+        let digits = rest.get(..bytes).ok_or(StructureError::Overrun { offset })?;
+        Ok(digits.iter().fold(0, |length, &digit| length << 8 | usize::from(digit)))
     };
     Ok(match marker {
         // Positive and negative small integers, nil and booleans.
@@ -215,10 +207,7 @@ mod tests {
             &[0xc6, 0xff, 0xff, 0xff, 0xff, 0],
             &[0x92, 0xdc, 0x00, 0x03, 1, 2],
         ] {
-            assert!(
-                matches!(walk(payload), Err(StructureError::Overrun { .. })),
-                "{payload:02x?}"
-            );
+            assert!(matches!(walk(payload), Err(StructureError::Overrun { .. })), "{payload:02x?}");
         }
     }
 
@@ -226,21 +215,13 @@ mod tests {
     fn depth_and_number_are_bounded() {
         let nested = |levels: usize| [vec![0x91; levels], vec![0xc0]].concat();
         assert_eq!(walk(&nested(8)), Ok(()));
-        assert_eq!(
-            walk(&nested(9)),
-            Err(StructureError::TooDeep { depth_max: 8 })
-        );
+        assert_eq!(walk(&nested(9)), Err(StructureError::TooDeep { depth_max: 8 }));
         assert_eq!(
             check(&nested(1_000_000), usize::MAX, usize::MAX),
-            Err(StructureError::TooDeep {
-                depth_max: DEPTH_CEILING
-            })
+            Err(StructureError::TooDeep { depth_max: DEPTH_CEILING })
         );
         let flat = [vec![0xdc, 0x04, 0x00], vec![0xc0; 1024]].concat();
-        assert_eq!(
-            walk(&flat),
-            Err(StructureError::TooManyValues { values_max: 1000 })
-        );
+        assert_eq!(walk(&flat), Err(StructureError::TooManyValues { values_max: 1000 }));
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct DistributionSnapshot {
 /// When this many values have come, all counts are halved: what was measured long ago fades.
 const COUNT_MAX: u64 = 512;
 
+/// Larger values count as this one: 146 years in nanoseconds.
+const VALUE_MAX: u64 = 1 << 62;
+
 impl Default for Distribution {
     fn default() -> Self {
         let histogram = Histogram::new(1).expect("one significant digit is within the histogram's range");
@@ -37,8 +40,7 @@ impl Default for Distribution {
 impl Distribution {
     /// Takes in one value.
     pub fn record(&mut self, value: u64) {
-        // The histogram grows by itself up to 2^63; what lies beyond counts as that.
-        self.histogram.saturating_record(value.min(1 << 62));
+        self.count_value(value, 1);
         self.least = self.least.min(value);
         self.sum += value as f64;
         self.count += 1;
@@ -93,13 +95,19 @@ impl Distribution {
         let mut distribution = Self::default();
         for (value, count) in &snapshot.buckets {
             let count = (*count).min(COUNT_MAX as u32);
-            distribution.histogram.saturating_record_n((*value).min(1 << 62), count);
+            distribution.count_value(*value, count);
             distribution.sum += *value as f64 * f64::from(count);
             distribution.count += u64::from(count);
         }
         distribution.least = snapshot.least;
         distribution.typical = distribution.compute_typical();
         distribution
+    }
+
+    fn count_value(&mut self, value: u64, count: u32) {
+        self.histogram
+            .record_n(value.min(VALUE_MAX), count)
+            .expect("the histogram grows by itself, and the value is within what it can grow to");
     }
 
     fn compute_typical(&self) -> u64 {
@@ -121,14 +129,14 @@ impl Distribution {
         let mean_sum_scale = self.sum;
         let mut bucket_sum = 0.0;
         for (value, count) in buckets {
-            self.histogram.saturating_record_n(value, count);
+            self.count_value(value, count);
             self.count += u64::from(count);
             bucket_sum += value as f64 * f64::from(count);
         }
         self.sum = bucket_sum.min(mean_sum_scale);
         if self.count == 0 {
             let least = self.least;
-            self.histogram.saturating_record(least);
+            self.count_value(least, 1);
             self.count = 1;
             self.sum = least as f64;
         }

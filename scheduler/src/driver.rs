@@ -10,13 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use isochrone_model::message::{
-    AgentAddress, AgentToClient, AgentToScheduler, ClientReply, ClientRequest, OrderBatch, PeerMessage,
-    RequestName, SchedulerToAgent,
+    AgentToClient, AgentToScheduler, ClientReply, ClientRequest, OrderBatch, PeerMessage, RequestName,
+    SchedulerToAgent,
 };
 use isochrone_model::order::SessionSecret;
-use isochrone_model::{
-    AgentFacts, AgentId, CommandError, SessionId, Span, TenantId, Timestamp,
-};
+use isochrone_model::{AgentFacts, AgentId, CommandError, SessionId, Span, TenantId, Timestamp};
 use isochrone_sched_core::{Action, Event, Scheduler};
 use isochrone_transport::{CloseCode, PeerIdentity};
 use serde::Serialize;
@@ -234,7 +232,12 @@ impl Driver {
             }
             self.link_ended(old, "it connected anew".to_owned());
         }
-        tracing::info!(name = facts.name, address = facts.address, devices = facts.devices.len(), "agent joined");
+        tracing::info!(
+            name = facts.name,
+            address = facts.address,
+            devices = facts.devices.len(),
+            "agent joined"
+        );
         // Filled once only: the connection is new.
         let _ = wire.known.set(Sender::Agent(agent));
         self.routes.add_agent(agent, wire.connection.clone());
@@ -339,10 +342,8 @@ impl Driver {
             return;
         }
         let tenants = self.tenants.len();
-        let tenant = *self
-            .tenants
-            .entry(tenant_name.clone())
-            .or_insert_with(|| TenantId::from_index(tenants));
+        let tenant =
+            *self.tenants.entry(tenant_name.clone()).or_insert_with(|| TenantId::from_index(tenants));
         let session = self.next_session;
         self.next_session = SessionId(session.0 + 1);
         tracing::info!(%session, tenant = tenant_name, "session opened");
@@ -425,8 +426,7 @@ impl Driver {
                 let Some(link) = self.sessions.remove(&session) else { return };
                 tracing::info!(%session, "session ended");
                 // Its end will come as that of a connection without a session.
-                if let Some(Link { wire, peer: Peer::Client { session, .. }, .. }) =
-                    self.links.get_mut(&link)
+                if let Some(Link { wire, peer: Peer::Client { session, .. }, .. }) = self.links.get_mut(&link)
                 {
                     *session = None;
                     finish(wire, CloseCode::Done, "the session is over");

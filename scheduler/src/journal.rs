@@ -191,10 +191,7 @@ fn write_turns(file: &mut BufWriter<File>, turns: &Receiver<Vec<u8>>, path: &Pat
     }
 }
 
-fn digest(
-    actions: &[Action],
-    scratch: &mut Vec<u8>,
-) -> Result<[u8; DIGEST_BYTES], rmp_serde::encode::Error> {
+fn digest(actions: &[Action], scratch: &mut Vec<u8>) -> Result<[u8; DIGEST_BYTES], rmp_serde::encode::Error> {
     scratch.clear();
     rmp_serde::encode::write(scratch, actions)?;
     let mut digest = [0; DIGEST_BYTES];
@@ -298,8 +295,7 @@ pub fn replay(path: &Path) -> Result<ReplayReport, ReplayError> {
     if format.0 != FORMAT {
         return Err(ReplayError::Format { path: path.to_owned(), found: format.0 });
     }
-    let header: Header =
-        rmp_serde::from_slice(header).map_err(|source| damaged(start, Some(source)))?;
+    let header: Header = rmp_serde::from_slice(header).map_err(|source| damaged(start, Some(source)))?;
     let mut report = ReplayReport {
         policy: header.machine.policy.clone(),
         events: 0,
@@ -409,9 +405,7 @@ impl Frames {
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), ReplayError> {
-        self.file
-            .read_exact(bytes)
-            .map_err(|source| ReplayError::Io { path: self.path.clone(), source })
+        self.file.read_exact(bytes).map_err(|source| ReplayError::Io { path: self.path.clone(), source })
     }
 }
 
@@ -434,8 +428,7 @@ mod tests {
         let mut journal = Journal::create(path, config()).unwrap();
         for number in 0..steps {
             let now = Timestamp(number * 1_000);
-            let event =
-                Event::SessionLeft { session: SessionId(number), reason: "never was".to_owned() };
+            let event = Event::SessionLeft { session: SessionId(number), reason: "never was".to_owned() };
             journal.record(now, &event);
             let actions = machine.step(now, event);
             journal.answer(&actions);

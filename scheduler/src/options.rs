@@ -10,7 +10,7 @@ use isochrone_model::Limits;
 use isochrone_transport::{Identity, TransportOptions};
 
 /// The policy of a farm that names none.
-pub const DEFAULT_POLICY: &str = "eft";
+pub const DEFAULT_POLICY: &str = "latency-eft";
 
 /// Options of a scheduler.
 #[derive(Clone, Debug)]

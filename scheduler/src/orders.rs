@@ -58,6 +58,8 @@ fn estimated_bytes(order: &Order) -> u64 {
         | Order::Notify { .. }
         | Order::Release { .. }
         | Order::Cancel { .. }
+        | Order::Retract { .. }
+        | Order::Retract { .. }
         | Order::OpenSession { .. }
         | Order::CloseSession { .. }
         | Order::PeerLeft { .. } => 96,

@@ -79,11 +79,7 @@ impl BoundScheduler {
         }
         let costs = options.costs_file.as_deref().map(costs::load).transpose()?.flatten();
         let saved = costs.as_ref().map(costs::encode).transpose()?.unwrap_or_default();
-        let config = MachineConfig {
-            limits: options.limits.clone(),
-            policy: options.policy.clone(),
-            costs,
-        };
+        let config = MachineConfig { limits: options.limits.clone(), policy: options.policy.clone(), costs };
         let machine = new_machine(config.clone()).map_err(StartError::Policy)?;
         let mut transport = options.transport;
         transport
@@ -94,19 +90,14 @@ impl BoundScheduler {
         let local_address = endpoint
             .local_address()
             .map_err(|source| StartError::Address { address: options.listen, source })?;
-        let journal =
-            options.journal.as_deref().map(|path| Journal::create(path, config)).transpose()?;
+        let journal = options.journal.as_deref().map(|path| Journal::create(path, config)).transpose()?;
         let routes = Arc::new(Routes::default());
         let driver = Driver::new(DriverParts {
             machine,
             policy: options.policy,
             inline_bytes_max: options.limits.inline_bytes_max,
             journal,
-            costs: options.costs_file.map(|path| CostsFile {
-                path,
-                interval: options.costs_interval,
-                saved,
-            }),
+            costs: options.costs_file.map(|path| CostsFile { path, interval: options.costs_interval, saved }),
             routes: Arc::clone(&routes),
             status_interval: options.status_interval,
         });

@@ -6,9 +6,7 @@
 use std::net::SocketAddr;
 
 use isochrone_model::message::{BulkHeader, ClientRequest, PeerMessage, RelayTarget};
-use isochrone_model::{
-    AgentFacts, AgentId, Argument, ByteRange, CommandKind, Region, Report, SessionId,
-};
+use isochrone_model::{AgentFacts, AgentId, Argument, ByteRange, CommandKind, Region, Report, SessionId};
 use isochrone_sched_core::agent::DEVICES_MAX;
 
 /// More slots than this on one device are a mistake: each is a lane with queues of its own.
@@ -68,10 +66,10 @@ fn fact(what: &'static str, value: u64, least: u64, most: u64) -> Result<(), Vio
 /// Checks a report of an agent.
 pub(crate) fn report(report: &Report) -> Result<(), Violation> {
     match report {
-        Report::Arrived { region: named, .. } | Report::PushFailed { region: named, .. } => {
-            region(*named)
-        }
+        Report::Arrived { region: named, .. } | Report::PushFailed { region: named, .. } => region(*named),
         Report::Finished { .. }
+        | Report::Retracted { .. }
+        | Report::Retracted { .. }
         | Report::Built { .. }
         | Report::LinkMeasured { .. }
         | Report::Memory { .. } => Ok(()),
@@ -116,10 +114,7 @@ pub(crate) enum Sender {
 }
 
 /// Checks the head of a stream that is to be relayed; gives the receiver and what it is to get.
-pub(crate) fn relay(
-    header: BulkHeader,
-    sender: Sender,
-) -> Result<(RelayTarget, BulkHeader), Violation> {
+pub(crate) fn relay(header: BulkHeader, sender: Sender) -> Result<(RelayTarget, BulkHeader), Violation> {
     let BulkHeader::Relay { to, header } = header else { return Err(Violation::Relay) };
     match (&*header, to, sender) {
         (BulkHeader::Payload { session, .. }, RelayTarget::Agent(_), Sender::Session(own)) => {
@@ -180,10 +175,7 @@ mod tests {
     #[test]
     fn agents_must_carry_their_certificates_name_and_an_address_to_dial() {
         assert_eq!(agent_facts(&facts("a", "127.0.0.1:9"), "a"), Ok(()));
-        assert!(matches!(
-            agent_facts(&facts("b", "127.0.0.1:9"), "a"),
-            Err(Violation::OtherName { .. })
-        ));
+        assert!(matches!(agent_facts(&facts("b", "127.0.0.1:9"), "a"), Err(Violation::OtherName { .. })));
         for address in ["", "host:9", "127.0.0.1:0", "0.0.0.0:9"] {
             let refused = agent_facts(&facts("a", address), "a");
             assert!(matches!(refused, Err(Violation::Address { .. })), "{address}");
@@ -192,11 +184,8 @@ mod tests {
 
     #[test]
     fn ranges_that_end_before_they_begin_are_refused() {
-        let arrived = |region| Report::Arrived {
-            region,
-            from: AgentId(1),
-            span: isochrone_model::Span::ZERO,
-        };
+        let arrived =
+            |region| Report::Arrived { region, from: AgentId(1), span: isochrone_model::Span::ZERO };
         assert_eq!(report(&arrived(region(1, 2))), Ok(()));
         assert_eq!(report(&arrived(region(2, 1))), Err(Violation::Range));
     }
@@ -216,14 +205,9 @@ mod tests {
     #[test]
     fn streams_are_relayed_only_where_they_belong() {
         let relayed = |to, header| BulkHeader::Relay { to, header: Box::new(header) };
-        let payload =
-            BulkHeader::Payload { session: SessionId(5), task: TaskId(1), size_bytes: 4 };
-        let data = BulkHeader::Data {
-            session: SessionId(5),
-            command: CommandId(1),
-            offset_bytes: 0,
-            size_bytes: 4,
-        };
+        let payload = BulkHeader::Payload { session: SessionId(5), task: TaskId(1), size_bytes: 4 };
+        let data =
+            BulkHeader::Data { session: SessionId(5), command: CommandId(1), offset_bytes: 0, size_bytes: 4 };
         let agent = RelayTarget::Agent(AgentId(2));
         let client = RelayTarget::Session(SessionId(5));
         let given = relay(relayed(agent, payload.clone()), Sender::Session(SessionId(5)));

@@ -1,1 +1,13 @@
-//! Crate `isochrone-sim`.
+//! The very machines of the live farm, `Scheduler` and `Agent`, joined over a virtual clock, a virtual
+//! network and virtual devices that hold real bytes.
+//!
+//! Time passes only from event to event, and everything random comes from one seed, so that a run can be
+//! repeated bit for bit. What a device or a link really does (the truth) is known here and never shown to
+//! the machines; this crate must never reach into their state to decide anything.
+
+pub mod farm;
+pub mod kernels;
+pub mod random;
+mod site;
+
+pub use farm::{Farm, FarmOptions, LinkTruth, Outcome};

@@ -1,1 +1,24 @@
-//! Crate `isochrone-testbed`.
+//! A whole farm on one machine: scheduler and agents as processes or as tasks, with certificates of
+//! their own; and graph files run on a farm, wherever it is.
+//!
+//! For `isochrone up` and `isochrone demo`, for tests and for benches. Must never decide anything that
+//! a farm of real machines would decide otherwise: what runs here are the same drivers.
+
+mod certificates;
+mod counters;
+mod devices;
+mod error;
+mod farm;
+mod graph_run;
+mod in_process;
+mod options;
+mod process;
+
+pub use certificates::{Certificates, CertificatesError, LOCAL_NAME};
+pub use counters::{Counters, DeviceUse, FarmUse};
+pub use devices::Devices;
+pub use error::{FarmError, Member};
+pub use farm::Farm;
+pub use graph_run::{Failure, Place, PreparedGraph, Progress, RunError, RunFailures, RunOptions, RunReport};
+pub use options::{AgentSpecification, FarmOptions, Hosting};
+pub use process::{READY_LISTENING, ReadyLine};

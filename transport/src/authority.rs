@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -58,12 +58,8 @@ impl Authority {
         let mut parameters = parameters(AUTHORITY_VALIDITY)?;
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        parameters
-            .distinguished_name
-            .push(DnType::OrganizationName, farm_name);
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, "Isochrone authority");
+        parameters.distinguished_name.push(DnType::OrganizationName, farm_name);
+        parameters.distinguished_name.push(DnType::CommonName, "Isochrone authority");
         let certificate = parameters.self_signed(&key).map_err(AuthorityError::Make)?;
         let not_after = identity::not_after(certificate.der()).ok_or(AuthorityError::Time)?;
         Ok(Self {
@@ -83,36 +79,24 @@ impl Authority {
         let key_path = directory.join(AUTHORITY_KEY_FILE);
         let certificate_pem = read(&certificate_path)?;
         let key_pem = read(&key_path)?;
-        let unusable = || AuthorityError::Unusable {
-            path: certificate_path.clone(),
-        };
+        let unusable = || AuthorityError::Unusable { path: certificate_path.clone() };
         let certificate =
             CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| unusable())?;
-        let key = KeyPair::from_pem(&key_pem).map_err(|source| AuthorityError::Key {
-            path: key_path.clone(),
-            source,
-        })?;
-        let private = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| {
-            AuthorityError::Unusable {
-                path: key_path.clone(),
-            }
-        })?;
-        CertifiedKey::from_der(vec![certificate.clone()], private, &tls::provider()).map_err(
-            |source| AuthorityError::KeyMismatch {
+        let key = KeyPair::from_pem(&key_pem)
+            .map_err(|source| AuthorityError::Key { path: key_path.clone(), source })?;
+        let private = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+            .map_err(|_| AuthorityError::Unusable { path: key_path.clone() })?;
+        CertifiedKey::from_der(vec![certificate.clone()], private, &tls::provider()).map_err(|source| {
+            AuthorityError::KeyMismatch {
                 certificate_path: certificate_path.clone(),
                 key_path: key_path.clone(),
                 source,
-            },
-        )?;
+            }
+        })?;
         let farm_name = farm_name(&certificate).ok_or_else(unusable)?;
         let not_after = identity::not_after(&certificate).ok_or_else(unusable)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(AuthorityError::Make)?;
-        Ok(Self {
-            farm_name,
-            certificate_pem,
-            issuer,
-            not_after,
-        })
+        Ok(Self { farm_name, certificate_pem, issuer, not_after })
     }
 
     /// Writes `authority.pem` and `authority.key` (readable by the owner only) to `directory`,
@@ -123,16 +107,8 @@ impl Authority {
     pub fn save(&self, directory: &Path) -> Result<(), AuthorityError> {
         make_directory(directory)?;
         let key_pem = self.issuer.key().serialize_pem();
-        write_new(
-            &directory.join(AUTHORITY_KEY_FILE),
-            &key_pem,
-            Secrecy::Secret,
-        )?;
-        write_new(
-            &directory.join(AUTHORITY_CERTIFICATE_FILE),
-            &self.certificate_pem,
-            Secrecy::Public,
-        )
+        write_new(&directory.join(AUTHORITY_KEY_FILE), &key_pem, Secrecy::Secret)?;
+        write_new(&directory.join(AUTHORITY_CERTIFICATE_FILE), &self.certificate_pem, Secrecy::Public)
     }
 
     /// Issues a certificate with a new key, valid from an hour ago until `validity` from now, but
@@ -154,32 +130,23 @@ impl Authority {
         let left = self
             .not_after
             .duration_since(SystemTime::now())
-            .map_err(|_| AuthorityError::Expired {
-                farm_name: self.farm_name.clone(),
-            })?;
+            .map_err(|_| AuthorityError::Expired { farm_name: self.farm_name.clone() })?;
         let mut parameters = parameters(validity.min(left))?;
         let text = |text: String| text.try_into().map_err(AuthorityError::Make);
-        parameters.subject_alt_names = vec![
-            SanType::URI(text(peer.uri())?),
-            SanType::DnsName(text(role.server_name().to_owned())?),
-        ];
+        parameters.subject_alt_names =
+            vec![SanType::URI(text(peer.uri())?), SanType::DnsName(text(role.server_name().to_owned())?)];
         parameters.is_ca = IsCa::ExplicitNoCa;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = match role {
-            Role::Scheduler | Role::Agent => vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ],
+            Role::Scheduler | Role::Agent => {
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+            }
             Role::Client | Role::Admin => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         parameters.use_authority_key_identifier_extension = true;
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, peer.to_string());
+        parameters.distinguished_name.push(DnType::CommonName, peer.to_string());
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
-        let certificate = parameters
-            .signed_by(&key, &self.issuer)
-            .map_err(AuthorityError::Make)?;
+        let certificate = parameters.signed_by(&key, &self.issuer).map_err(AuthorityError::Make)?;
         Ok(IssuedIdentity {
             not_after: identity::not_after(certificate.der()).ok_or(AuthorityError::Time)?,
             peer,
@@ -255,20 +222,14 @@ impl IssuedIdentity {
         let authority_path = directory.join(AUTHORITY_CERTIFICATE_FILE);
         if authority_path.exists() {
             if read(&authority_path)? != self.authority_pem {
-                return Err(AuthorityError::OtherFarm {
-                    path: authority_path,
-                });
+                return Err(AuthorityError::OtherFarm { path: authority_path });
             }
         } else {
             write_new(&authority_path, &self.authority_pem, Secrecy::Public)?;
         }
         let (certificate_file, key_file) = file_names(self.peer.role, &self.peer.name);
         write(&directory.join(key_file), &self.key_pem, Secrecy::Secret)?;
-        write(
-            &directory.join(certificate_file),
-            &self.certificate_pem,
-            Secrecy::Public,
-        )
+        write(&directory.join(certificate_file), &self.certificate_pem, Secrecy::Public)
     }
 
     /// The identity for use in this process.
@@ -317,9 +278,8 @@ impl fmt::Debug for IssuedIdentity {
 /// What all certificates of a farm have in common.
 fn parameters(validity: Duration) -> Result<CertificateParams, AuthorityError> {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let since_epoch = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_err(|_| AuthorityError::Time)?;
+    let since_epoch =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(|_| AuthorityError::Time)?;
     // Certificates count in seconds.
     let seconds = |time: Duration| Duration::from_secs(time.as_secs());
     let mut parameters = CertificateParams::default();
@@ -332,10 +292,7 @@ fn parameters(validity: Duration) -> Result<CertificateParams, AuthorityError> {
 
 fn random_serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; SERIAL_BYTES];
-    tls::provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| AuthorityError::Random)?;
+    tls::provider().secure_random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
     // A serial number is positive and has no leading zeros.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
@@ -358,17 +315,12 @@ enum Secrecy {
 }
 
 fn read(path: &Path) -> Result<String, AuthorityError> {
-    std::fs::read_to_string(path).map_err(|source| AuthorityError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(|source| AuthorityError::Read { path: path.to_owned(), source })
 }
 
 fn make_directory(directory: &Path) -> Result<(), AuthorityError> {
-    std::fs::create_dir_all(directory).map_err(|source| AuthorityError::Write {
-        path: directory.to_owned(),
-        source,
-    })
+    std::fs::create_dir_all(directory)
+        .map_err(|source| AuthorityError::Write { path: directory.to_owned(), source })
 }
 
 /// Writes a file that must not be there yet.
@@ -390,13 +342,8 @@ fn write_new(path: &Path, text: &str, secrecy: Secrecy) -> Result<(), AuthorityE
         file.sync_all()
     });
     result.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => AuthorityError::AlreadyThere {
-            path: path.to_owned(),
-        },
-        _ => AuthorityError::Write {
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::AlreadyExists => AuthorityError::AlreadyThere { path: path.to_owned() },
+        _ => AuthorityError::Write { path: path.to_owned(), source },
     })
 }
 
@@ -408,10 +355,8 @@ fn replace(path: &Path, text: &str, secrecy: Secrecy) -> Result<(), AuthorityErr
     // Left over from a replacement that was cut short, if it is there.
     let _ = std::fs::remove_file(&temporary);
     write_new(&temporary, text, secrecy)?;
-    std::fs::rename(&temporary, path).map_err(|source| AuthorityError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::rename(&temporary, path)
+        .map_err(|source| AuthorityError::Write { path: path.to_owned(), source })
 }
 
 /// Why an authority cannot be made, loaded or saved, or cannot issue.

@@ -70,19 +70,11 @@ impl ArrivedBulk {
         self,
         connection: Arc<Shared>,
     ) -> Result<(H, BulkReceiver), AcceptBulkError> {
-        let header =
-            decode_payload(&self.header, &connection.options.limits).map_err(|source| {
-                connection.link.close(
-                    CloseCode::ProtocolViolation,
-                    "header of a bulk stream is malformed",
-                );
-                AcceptBulkError::Header(source)
-            })?;
-        let receiver = BulkReceiver {
-            stream: self.stream,
-            contents: self.contents,
-            connection,
-        };
+        let header = decode_payload(&self.header, &connection.options.limits).map_err(|source| {
+            connection.link.close(CloseCode::ProtocolViolation, "header of a bulk stream is malformed");
+            AcceptBulkError::Header(source)
+        })?;
+        let receiver = BulkReceiver { stream: self.stream, contents: self.contents, connection };
         Ok((header, receiver))
     }
 }
@@ -137,12 +129,7 @@ async fn arrive(
     let header = read_header(&mut stream, options.limits);
     match tokio::time::timeout(options.bulk_header_timeout, header).await {
         Ok(Ok(Some((header, contents)))) => {
-            let arrived = ArrivedBulk {
-                header,
-                contents,
-                stream,
-                _slot: slot,
-            };
+            let arrived = ArrivedBulk { header, contents, stream, _slot: slot };
             // Fails only when the connection is no longer in use.
             let _ = arrivals.send(arrived).await;
         }
@@ -204,25 +191,16 @@ impl BulkSender {
         let mut bytes = BytesMut::new();
         encode_bulk_header(header, &mut bytes, &connection.options.limits)?;
         let link = connection.link.clone();
-        let stream = link
-            .quinn
-            .open_uni()
-            .await
-            .map_err(|error| OpenBulkError::Closed(link.reason(error)))?;
-        let mut sender = Self {
-            stream,
-            state: SenderState::Interrupted,
-            connection,
-        };
+        let stream =
+            link.quinn.open_uni().await.map_err(|error| OpenBulkError::Closed(link.reason(error)))?;
+        let mut sender = Self { stream, state: SenderState::Interrupted, connection };
         sender.set_priority(priority);
         match sender.stream.write_chunk(bytes.freeze()).await {
             Ok(()) => {
                 sender.state = SenderState::Whole;
                 Ok(sender)
             }
-            Err(quinn::WriteError::ConnectionLost(error)) => {
-                Err(OpenBulkError::Closed(link.reason(error)))
-            }
+            Err(quinn::WriteError::ConnectionLost(error)) => Err(OpenBulkError::Closed(link.reason(error))),
             Err(
                 quinn::WriteError::Stopped(_)
                 | quinn::WriteError::ClosedStream
@@ -245,17 +223,14 @@ impl BulkSender {
             return Ok(());
         }
         self.state = SenderState::Interrupted;
-        self.stream
-            .write_chunk(contents)
-            .await
-            .map_err(|error| match error {
-                quinn::WriteError::ConnectionLost(error) => {
-                    SendBulkError::Closed(self.connection.link.reason(error))
-                }
-                quinn::WriteError::Stopped(_)
-                | quinn::WriteError::ClosedStream
-                | quinn::WriteError::ZeroRttRejected => SendBulkError::Stopped,
-            })?;
+        self.stream.write_chunk(contents).await.map_err(|error| match error {
+            quinn::WriteError::ConnectionLost(error) => {
+                SendBulkError::Closed(self.connection.link.reason(error))
+            }
+            quinn::WriteError::Stopped(_)
+            | quinn::WriteError::ClosedStream
+            | quinn::WriteError::ZeroRttRejected => SendBulkError::Stopped,
+        })?;
         self.state = SenderState::Whole;
         Ok(())
     }
@@ -301,10 +276,7 @@ impl Drop for BulkSender {
 
 impl fmt::Debug for BulkSender {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("BulkSender")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        formatter.debug_struct("BulkSender").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -342,17 +314,11 @@ impl BulkReceiver {
         let length = usize::try_from(total_bytes)
             .ok()
             .filter(|_| total_bytes <= bytes_max)
-            .ok_or(ReceiveBulkError::TooLarge {
-                total_bytes,
-                bytes_max,
-            })?;
+            .ok_or(ReceiveBulkError::TooLarge { total_bytes, bytes_max })?;
         let mut buffer = Vec::new();
         buffer
             .try_reserve_exact(length)
-            .map_err(|source| ReceiveBulkError::OutOfMemory {
-                total_bytes,
-                source,
-            })?;
+            .map_err(|source| ReceiveBulkError::OutOfMemory { total_bytes, source })?;
         let mut append = |piece: &[u8]| {
             if piece.len() > length - buffer.len() {
                 return Err(ReceiveBulkError::Surplus { total_bytes });
@@ -372,10 +338,7 @@ impl BulkReceiver {
             }
         }
         if buffer.len() < length {
-            return Err(ReceiveBulkError::Truncated {
-                total_bytes,
-                received_bytes: buffer.len() as u64,
-            });
+            return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes: buffer.len() as u64 });
         }
         Ok(buffer.into())
     }
@@ -395,9 +358,7 @@ impl BulkReceiver {
 
 impl fmt::Debug for BulkReceiver {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("BulkReceiver")
-            .finish_non_exhaustive()
+        formatter.debug_struct("BulkReceiver").finish_non_exhaustive()
     }
 }
 

@@ -55,9 +55,7 @@ impl CloseCode {
     /// The code with this number on the wire, if this build knows one.
     #[must_use]
     pub fn from_wire(number: u64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|code| u64::from(code.to_wire()) == number)
+        Self::ALL.into_iter().find(|code| u64::from(code.to_wire()) == number)
     }
 }
 

@@ -60,28 +60,13 @@ pub(crate) struct Parts {
 
 /// Starts what runs on a connection.
 pub(crate) fn start(parts: Parts) -> Connection {
-    let Parts {
-        quinn,
-        peer,
-        version,
-        send,
-        receive,
-        options,
-        endpoint_closing,
-    } = parts;
+    let Parts { quinn, peer, version, send, receive, options, endpoint_closing } = parts;
     let link = Arc::new(Link::new(quinn, endpoint_closing));
-    let queue = Arc::new(ControlQueue::new(
-        options.control_queue_bytes(),
-        options.limits,
-    ));
+    let queue = Arc::new(ControlQueue::new(options.control_queue_bytes(), options.limits));
     tokio::spawn(control::write_queue(queue.clone(), send, link.clone()));
     let streams_max = options.bulk_streams_max.max(1) as usize;
     let (arrivals, arrived_bulk) = mpsc::channel(streams_max);
-    tokio::spawn(bulk::accept_streams(
-        link.clone(),
-        options.clone(),
-        arrivals,
-    ));
+    tokio::spawn(bulk::accept_streams(link.clone(), options.clone(), arrivals));
     Connection {
         shared: Arc::new(Shared {
             link,
@@ -150,27 +135,16 @@ impl Connection {
     /// can bring about.
     #[must_use]
     pub fn take_control(&self) -> (ControlSender, ControlReceiver) {
-        let taken = self
-            .shared
-            .control
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let taken = self.shared.control.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (queue, stream) = taken.expect("the control stream of a connection is taken once");
-        (
-            ControlSender::new(queue, self.shared.clone()),
-            ControlReceiver::new(stream, self.shared.clone()),
-        )
+        (ControlSender::new(queue, self.shared.clone()), ControlReceiver::new(stream, self.shared.clone()))
     }
 
     /// Opens a bulk stream of normal priority that starts with `header`.
     ///
     /// # Errors
     /// See [`OpenBulkError`].
-    pub async fn open_bulk<H: Serialize + ?Sized>(
-        &self,
-        header: &H,
-    ) -> Result<BulkSender, OpenBulkError> {
+    pub async fn open_bulk<H: Serialize + ?Sized>(&self, header: &H) -> Result<BulkSender, OpenBulkError> {
         self.open_bulk_with(header, BulkPriority::NORMAL).await
     }
 
@@ -201,11 +175,7 @@ impl Connection {
             Some(arrived) => arrived.into_receiver(self.shared.clone()).map(Some),
             None => {
                 let reason = self.shared.link.closed().await;
-                if reason.is_done() {
-                    Ok(None)
-                } else {
-                    Err(AcceptBulkError::Closed(reason))
-                }
+                if reason.is_done() { Ok(None) } else { Err(AcceptBulkError::Closed(reason)) }
             }
         }
     }

@@ -159,11 +159,7 @@ impl ControlQueue {
 }
 
 /// Writes what is queued until the stream or the connection ends.
-pub(crate) async fn write_queue(
-    queue: Arc<ControlQueue>,
-    mut stream: quinn::SendStream,
-    link: Arc<Link>,
-) {
+pub(crate) async fn write_queue(queue: Arc<ControlQueue>, mut stream: quinn::SendStream, link: Arc<Link>) {
     // Fails only on a stream that is closed already, which the first write finds.
     let _ = stream.set_priority(CONTROL_PRIORITY);
     let closed = link.closed();
@@ -233,12 +229,7 @@ impl Drop for SenderInner {
 
 impl ControlSender {
     pub(crate) fn new(queue: Arc<ControlQueue>, connection: Arc<Shared>) -> Self {
-        Self {
-            inner: Arc::new(SenderInner {
-                queue,
-                _connection: connection,
-            }),
-        }
+        Self { inner: Arc::new(SenderInner { queue, _connection: connection }) }
     }
 
     /// Queues a message; it goes out as soon as the connection allows, together with what else
@@ -347,11 +338,7 @@ pub struct ControlReceiver {
 
 impl ControlReceiver {
     pub(crate) fn new(stream: quinn::RecvStream, connection: Arc<Shared>) -> Self {
-        Self {
-            stream: Some(stream),
-            decoder: FrameDecoder::new(connection.options.limits),
-            connection,
-        }
+        Self { stream: Some(stream), decoder: FrameDecoder::new(connection.options.limits), connection }
     }
 
     /// The next message, or `None` once the peer has finished the stream, or either side has
@@ -399,9 +386,9 @@ impl ControlReceiver {
         self.decoder.next().map_err(|source| {
             let code = match &source {
                 DecodeError::TooLarge { .. } => CloseCode::LimitExceeded,
-                DecodeError::Structure(_)
-                | DecodeError::Deserialize(_)
-                | DecodeError::AlreadyFailed => CloseCode::ProtocolViolation,
+                DecodeError::Structure(_) | DecodeError::Deserialize(_) | DecodeError::AlreadyFailed => {
+                    CloseCode::ProtocolViolation
+                }
             };
             self.connection.link.close(code, &source.to_string());
             ReceiveError::Decode(source)
@@ -423,20 +410,13 @@ impl ControlReceiver {
                 Ok(true)
             }
             Ok(None) if self.decoder.is_mid_frame() => {
-                link.close(
-                    CloseCode::ProtocolViolation,
-                    "control stream ends in a message",
-                );
+                link.close(CloseCode::ProtocolViolation, "control stream ends in a message");
                 Err(ReceiveError::Truncated)
             }
             Ok(None) => Ok(false),
             Err(quinn::ReadError::ConnectionLost(error)) => {
                 let reason = link.reason(error);
-                if reason.is_done() {
-                    Ok(false)
-                } else {
-                    Err(ReceiveError::Closed(reason))
-                }
+                if reason.is_done() { Ok(false) } else { Err(ReceiveError::Closed(reason)) }
             }
             Err(
                 quinn::ReadError::Reset(_)
@@ -453,19 +433,13 @@ impl ControlReceiver {
 
 impl Drop for ControlReceiver {
     fn drop(&mut self) {
-        *self
-            .connection
-            .parked_control
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = self.stream.take();
+        *self.connection.parked_control.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
     }
 }
 
 impl fmt::Debug for ControlReceiver {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ControlReceiver")
-            .finish_non_exhaustive()
+        formatter.debug_struct("ControlReceiver").finish_non_exhaustive()
     }
 }
 

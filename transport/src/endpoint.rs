@@ -60,9 +60,7 @@ impl Endpoint {
         } else {
             let tls = tls::server(identity).map_err(tls_error)?;
             let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-            server
-                .transport_config(Arc::new(options.quinn(ACCEPTED_CONTROL_STREAMS_MAX)))
-                .migration(true);
+            server.transport_config(Arc::new(options.quinn(ACCEPTED_CONTROL_STREAMS_MAX))).migration(true);
             Some(server)
         };
         let mut endpoint = quinn::EndpointConfig::default();
@@ -70,8 +68,7 @@ impl Endpoint {
             .max_udp_payload_size(options.datagram_bytes_max)
             .map_err(|error| address_error(io::Error::other(error)))?;
         let socket = socket(address, options.socket_buffer_bytes).map_err(address_error)?;
-        let quinn =
-            quinn::Endpoint::new(endpoint, server, socket, runtime).map_err(address_error)?;
+        let quinn = quinn::Endpoint::new(endpoint, server, socket, runtime).map_err(address_error)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 quinn,
@@ -120,10 +117,7 @@ impl Endpoint {
         let (tls, check) = shared
             .dialling
             .client()
-            .map_err(|error| ConnectError::Tls {
-                address,
-                source: Box::new(error),
-            })?;
+            .map_err(|error| ConnectError::Tls { address, source: Box::new(error) })?;
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(shared.dialled_transport.clone());
         let context = DialContext {
@@ -137,10 +131,7 @@ impl Endpoint {
         let dial = self.dial(config, &context, expected_name);
         match tokio::time::timeout(shared.options.handshake_timeout, dial).await {
             Ok(result) => result,
-            Err(_) => Err(ConnectError::TimedOut {
-                address,
-                after: shared.options.handshake_timeout,
-            }),
+            Err(_) => Err(ConnectError::TimedOut { address, after: shared.options.handshake_timeout }),
         }
     }
 
@@ -160,30 +151,18 @@ impl Endpoint {
             .await
             .map_err(lost)?;
         let peer = peer_identity(&quinn).map_err(|source| {
-            close(
-                &quinn,
-                CloseCode::ProtocolViolation,
-                "certificate states no identity",
-            );
+            close(&quinn, CloseCode::ProtocolViolation, "certificate states no identity");
             ConnectError::TheirIdentity { address, source }
         })?;
         if peer.role != context.expected_role {
             close(&quinn, CloseCode::Done, "another role was expected");
-            return Err(ConnectError::WrongRole {
-                address,
-                expected: context.expected_role,
-                found: peer,
-            });
+            return Err(ConnectError::WrongRole { address, expected: context.expected_role, found: peer });
         }
         if let Some(expected) = expected_name
             && peer.name != expected
         {
             close(&quinn, CloseCode::Done, "another name was expected");
-            return Err(ConnectError::WrongName {
-                address,
-                expected: expected.to_owned(),
-                found: peer,
-            });
+            return Err(ConnectError::WrongName { address, expected: expected.to_owned(), found: peer });
         }
         let (mut send, mut receive) = quinn.open_bi().await.map_err(lost)?;
         let exchanged = exchange_preambles(&mut send, &mut receive).await;
@@ -216,8 +195,7 @@ impl Endpoint {
     /// If the address cannot be had; the old socket stays in use then.
     pub fn rebind(&self, address: SocketAddr) -> Result<SocketAddr, BindError> {
         let address_error = |source| BindError::Address { address, source };
-        let socket =
-            socket(address, self.shared.options.socket_buffer_bytes).map_err(address_error)?;
+        let socket = socket(address, self.shared.options.socket_buffer_bytes).map_err(address_error)?;
         self.shared.quinn.rebind(socket).map_err(address_error)?;
         self.local_address().map_err(address_error)
     }
@@ -227,9 +205,7 @@ impl Endpoint {
     pub fn close(&self, code: CloseCode, reason: &str) {
         // The first call decides.
         let _ = self.shared.closing.set((code, reason.to_owned()));
-        self.shared
-            .quinn
-            .close(code.to_wire().into(), reason.as_bytes());
+        self.shared.quinn.close(code.to_wire().into(), reason.as_bytes());
     }
 
     /// Refuses new connections from now on and keeps those that are there.
@@ -281,26 +257,14 @@ impl Incoming {
         let lost = |error| AcceptError::new(address, error, &self.closing);
         let quinn = self.incoming.accept().map_err(lost)?.await.map_err(lost)?;
         let peer = peer_identity(&quinn).map_err(|source| {
-            close(
-                &quinn,
-                CloseCode::ProtocolViolation,
-                "certificate states no identity",
-            );
+            close(&quinn, CloseCode::ProtocolViolation, "certificate states no identity");
             AcceptError::TheirIdentity { address, source }
         })?;
         if !self.options.allowed_roles.contains(&peer.role) {
-            let served: Vec<_> = self
-                .options
-                .allowed_roles
-                .iter()
-                .map(|role| role.as_str())
-                .collect();
+            let served: Vec<_> = self.options.allowed_roles.iter().map(|role| role.as_str()).collect();
             let reason = format!("served here: {}", served.join(", "));
             close(&quinn, CloseCode::RoleRefused, &reason);
-            return Err(AcceptError::RoleRefused {
-                address,
-                identity: peer,
-            });
+            return Err(AcceptError::RoleRefused { address, identity: peer });
         }
         let (mut send, mut receive) = quinn.accept_bi().await.map_err(lost)?;
         let exchanged = exchange_preambles(&mut send, &mut receive).await;
@@ -366,11 +330,9 @@ async fn exchange_preambles(
 /// side can name both.
 fn refuse_preamble(quinn: &quinn::Connection, error: PreambleError) {
     match error {
-        PreambleError::OtherMajor { .. } => close(
-            quinn,
-            CloseCode::VersionMismatch,
-            &PROTOCOL_VERSION.to_string(),
-        ),
+        PreambleError::OtherMajor { .. } => {
+            close(quinn, CloseCode::VersionMismatch, &PROTOCOL_VERSION.to_string());
+        }
         PreambleError::NotIsochrone { .. } => {
             close(quinn, CloseCode::ProtocolViolation, "not a preamble");
         }

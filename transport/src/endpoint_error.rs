@@ -61,12 +61,8 @@ impl CertificateFault {
     /// What a TLS alert says about a certificate, if it is about one.
     fn from_alert(alert: u8) -> Option<Self> {
         match AlertDescription::from(alert) {
-            AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-                Some(Self::Missing)
-            }
-            AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-                Some(Self::OtherAuthority)
-            }
+            AlertDescription::CertificateRequired | AlertDescription::NoCertificate => Some(Self::Missing),
+            AlertDescription::UnknownCA | AlertDescription::DecryptError => Some(Self::OtherAuthority),
             AlertDescription::CertificateExpired => Some(Self::OutOfTime),
             AlertDescription::UnsupportedCertificate => Some(Self::OtherPurpose),
             AlertDescription::BadCertificate
@@ -113,9 +109,7 @@ pub enum ConnectError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Nobody answered, or not to the end.
-    #[error(
-        "{address} did not answer within {after:?}; check that it runs there and that UDP passes"
-    )]
+    #[error("{address} did not answer within {after:?}; check that it runs there and that UDP passes")]
     TimedOut {
         /// Where to.
         address: SocketAddr,
@@ -189,9 +183,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// The process there speaks an incompatible version.
-    #[error(
-        "{address} speaks protocol version {theirs}, this process {ours}; use builds of one version"
-    )]
+    #[error("{address} speaks protocol version {theirs}, this process {ours}; use builds of one version")]
     VersionMismatch {
         /// Where to.
         address: SocketAddr,
@@ -226,10 +218,7 @@ impl ConnectError {
         let address = context.address;
         match &error {
             quinn::ConnectionError::TimedOut => {
-                return Self::TimedOut {
-                    address,
-                    after: context.timeout,
-                };
+                return Self::TimedOut { address, after: context.timeout };
             }
             quinn::ConnectionError::TransportError(ours) => {
                 if let Some(error) = Self::refused_by_us(context, ours.code) {
@@ -257,11 +246,7 @@ impl ConnectError {
                 if let Some(found) = refused.identity
                     && found.role != context.expected_role
                 {
-                    return Some(Self::WrongRole {
-                        address,
-                        expected: context.expected_role,
-                        found,
-                    });
+                    return Some(Self::WrongRole { address, expected: context.expected_role, found });
                 }
                 CertificateFault::OtherPurpose
             } else if tls::is_out_of_time(&refused.error) {
@@ -281,8 +266,7 @@ impl ConnectError {
         if alert(code)? == NO_APPLICATION_PROTOCOL {
             return Some(Self::NotIsochrone { address });
         }
-        CertificateFault::from_alert(alert(code)?)
-            .map(|fault| Self::TheirCertificate { address, fault })
+        CertificateFault::from_alert(alert(code)?).map(|fault| Self::TheirCertificate { address, fault })
     }
 
     fn refused_by_them(address: SocketAddr, code: quinn::TransportErrorCode) -> Option<Self> {
@@ -292,45 +276,29 @@ impl ConnectError {
         if alert(code)? == NO_APPLICATION_PROTOCOL {
             return Some(Self::NotIsochrone { address });
         }
-        CertificateFault::from_alert(alert(code)?)
-            .map(|fault| Self::OurCertificate { address, fault })
+        CertificateFault::from_alert(alert(code)?).map(|fault| Self::OurCertificate { address, fault })
     }
 
     fn closed(context: &DialContext<'_>, reason: CloseReason) -> Self {
         let address = context.address;
         if let CloseReason::Peer { code, reason } = &reason {
             if *code == CloseCode::RoleRefused {
-                return Self::RoleRefused {
-                    address,
-                    role: context.our_role,
-                    reason: reason.clone(),
-                };
+                return Self::RoleRefused { address, role: context.our_role, reason: reason.clone() };
             }
             if *code == CloseCode::VersionMismatch
                 && let Ok(theirs) = reason.parse()
             {
-                return Self::VersionMismatch {
-                    address,
-                    ours: PROTOCOL_VERSION,
-                    theirs,
-                };
+                return Self::VersionMismatch { address, ours: PROTOCOL_VERSION, theirs };
             }
         }
-        Self::Closed {
-            address,
-            source: reason,
-        }
+        Self::Closed { address, source: reason }
     }
 
     /// The error for a preamble that is refused.
     pub(crate) fn preamble(address: SocketAddr, error: PreambleError) -> Self {
         match error {
             PreambleError::NotIsochrone { .. } => Self::NotIsochrone { address },
-            PreambleError::OtherMajor { ours, theirs } => Self::VersionMismatch {
-                address,
-                ours,
-                theirs,
-            },
+            PreambleError::OtherMajor { ours, theirs } => Self::VersionMismatch { address, ours, theirs },
         }
     }
 }
@@ -404,11 +372,7 @@ pub enum AcceptError {
 
 impl AcceptError {
     /// The error for a connection that ended with `error` before it was established.
-    pub(crate) fn new(
-        address: SocketAddr,
-        error: quinn::ConnectionError,
-        closing: &Closing,
-    ) -> Self {
+    pub(crate) fn new(address: SocketAddr, error: quinn::ConnectionError, closing: &Closing) -> Self {
         match &error {
             quinn::ConnectionError::TransportError(ours) => {
                 if let Some(fault) = alert(ours.code).and_then(CertificateFault::from_alert) {
@@ -416,8 +380,7 @@ impl AcceptError {
                 }
             }
             quinn::ConnectionError::ConnectionClosed(theirs) => {
-                if let Some(fault) = alert(theirs.error_code).and_then(CertificateFault::from_alert)
-                {
+                if let Some(fault) = alert(theirs.error_code).and_then(CertificateFault::from_alert) {
                     return Self::OurCertificate { address, fault };
                 }
             }
@@ -428,10 +391,7 @@ impl AcceptError {
             | quinn::ConnectionError::LocallyClosed
             | quinn::ConnectionError::CidsExhausted => {}
         }
-        Self::Closed {
-            address,
-            source: close_reason(error, closing.get()),
-        }
+        Self::Closed { address, source: close_reason(error, closing.get()) }
     }
 }
 
@@ -462,9 +422,7 @@ mod tests {
             ConnectError::refused_by_them(address, code),
             Some(ConnectError::NotIsochrone { .. })
         ));
-        assert!(
-            ConnectError::refused_by_them(address, quinn::TransportErrorCode::NO_ERROR).is_none()
-        );
+        assert!(ConnectError::refused_by_them(address, quinn::TransportErrorCode::NO_ERROR).is_none());
         assert!(matches!(
             ConnectError::refused_by_them(address, quinn::TransportErrorCode::CONNECTION_REFUSED),
             Some(ConnectError::Refused { .. })

@@ -54,11 +54,7 @@ impl Identity {
         let key = key_from(read(key_path)?, key_path)?;
         let authority = certificate_from(read(authority_path)?, authority_path)?;
         warn_of_readable_key(key_path);
-        let paths = Paths {
-            certificate: certificate_path,
-            key: key_path,
-            authority: authority_path,
-        };
+        let paths = Paths { certificate: certificate_path, key: key_path, authority: authority_path };
         let identity = Self::new(certificate, key, authority, &paths)?;
         identity.check_chain(&paths)?;
         Ok(identity)
@@ -79,11 +75,7 @@ impl Identity {
     }
 
     /// An identity from PEM texts. Does not check whether it is valid now.
-    pub(crate) fn from_pem(
-        certificate: &str,
-        key: &str,
-        authority: &str,
-    ) -> Result<Self, IdentityError> {
+    pub(crate) fn from_pem(certificate: &str, key: &str, authority: &str) -> Result<Self, IdentityError> {
         let paths = Paths {
             certificate: Path::new("(issued certificate)"),
             key: Path::new("(issued key)"),
@@ -103,12 +95,8 @@ impl Identity {
         authority: CertificateDer<'static>,
         paths: &Paths<'_>,
     ) -> Result<Self, IdentityError> {
-        let peer = PeerIdentity::from_certificate(&certificate).map_err(|source| {
-            IdentityError::Stated {
-                path: paths.certificate.to_owned(),
-                source,
-            }
-        })?;
+        let peer = PeerIdentity::from_certificate(&certificate)
+            .map_err(|source| IdentityError::Stated { path: paths.certificate.to_owned(), source })?;
         let not_after = not_after(&certificate).ok_or_else(|| IdentityError::Stated {
             path: paths.certificate.to_owned(),
             source: IdentityParseError::NotACertificate,
@@ -124,10 +112,7 @@ impl Identity {
         let mut roots = RootCertStore::empty();
         roots
             .add(authority)
-            .map_err(|source| IdentityError::Authority {
-                path: paths.authority.to_owned(),
-                source,
-            })?;
+            .map_err(|source| IdentityError::Authority { path: paths.authority.to_owned(), source })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 peer,
@@ -156,10 +141,7 @@ impl Identity {
             Ok(_) => Ok(()),
             Err(source) => Err(match &source {
                 rustls::Error::InvalidCertificate(error) if tls::is_out_of_time(error) => {
-                    IdentityError::NotValidNow {
-                        path: paths.certificate.to_owned(),
-                        source,
-                    }
+                    IdentityError::NotValidNow { path: paths.certificate.to_owned(), source }
                 }
                 _ => other_authority(source),
             }),
@@ -205,43 +187,23 @@ struct Paths<'a> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    std::fs::read(path).map_err(|source| IdentityError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "takes what was read, so that keys are not kept around"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "takes what was read, so that keys are not kept around")]
 fn certificate_from(pem: Vec<u8>, path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
-    let pem_error = |source| IdentityError::Pem {
-        path: path.to_owned(),
-        source,
-    };
+    let pem_error = |source| IdentityError::Pem { path: path.to_owned(), source };
     let mut certificates = CertificateDer::pem_slice_iter(&pem);
-    let certificate = certificates
-        .next()
-        .unwrap_or(Err(pem::Error::NoItemsFound))
-        .map_err(pem_error)?;
+    let certificate = certificates.next().unwrap_or(Err(pem::Error::NoItemsFound)).map_err(pem_error)?;
     match certificates.next() {
         None => Ok(certificate),
-        Some(_) => Err(IdentityError::SeveralCertificates {
-            path: path.to_owned(),
-        }),
+        Some(_) => Err(IdentityError::SeveralCertificates { path: path.to_owned() }),
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "takes what was read, so that keys are not kept around"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "takes what was read, so that keys are not kept around")]
 fn key_from(pem: Vec<u8>, path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|source| IdentityError::Pem {
-        path: path.to_owned(),
-        source,
-    })
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|source| IdentityError::Pem { path: path.to_owned(), source })
 }
 
 /// Until when a certificate (DER) is valid.

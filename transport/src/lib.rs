@@ -34,8 +34,7 @@ mod tls;
 
 pub use authority::{Authority, AuthorityError, IssuedIdentity};
 pub use bulk::{
-    AcceptBulkError, BulkPriority, BulkReceiver, BulkSender, OpenBulkError, ReceiveBulkError,
-    SendBulkError,
+    AcceptBulkError, BulkPriority, BulkReceiver, BulkSender, OpenBulkError, ReceiveBulkError, SendBulkError,
 };
 pub use close::{CloseCode, CloseReason};
 pub use connection::{Connection, LinkStatistics};

@@ -20,11 +20,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(quinn: quinn::Connection, endpoint_closing: Arc<Closing>) -> Self {
-        Self {
-            quinn,
-            closing: Closing::new(),
-            endpoint_closing,
-        }
+        Self { quinn, closing: Closing::new(), endpoint_closing }
     }
 
     /// Closes the connection, unless it is closed already.
@@ -65,10 +61,7 @@ pub(crate) fn close_reason(
             let reason = String::from_utf8_lossy(&close.reason).into_owned();
             match CloseCode::from_wire(number) {
                 Some(code) => CloseReason::Peer { code, reason },
-                None => CloseReason::PeerUnknown {
-                    code: number,
-                    reason,
-                },
+                None => CloseReason::PeerUnknown { code: number, reason },
             }
         }
         quinn::ConnectionError::LocallyClosed => {

@@ -112,8 +112,8 @@ impl TransportOptions {
     /// Most bytes of all streams of a connection that the peer may send before they are read, and
     /// that this side keeps until the peer has acknowledged them. Bounds what one peer can make
     /// this process hold. Default: so large that bulk streams which nobody reads can never keep
-    /// the control stream waiting, that is (bulk streams + 1) times the window of a stream,
-    /// 260 MiB with the other defaults. A smaller value gives up that promise; prefer fewer bulk
+    /// the control stream waiting, that is 8/7 of (bulk streams + 1) times the window of a stream,
+    /// 297 MiB with the other defaults. A smaller value gives up that promise; prefer fewer bulk
     /// streams.
     pub fn connection_window_bytes(&mut self, bytes: u64) -> &mut Self {
         self.connection_window_bytes = Some(bytes.max(1));
@@ -168,16 +168,21 @@ impl TransportOptions {
 
     /// Room for messages that wait, in bytes: one frame always fits.
     pub(crate) fn control_queue_bytes(&self) -> usize {
-        self.control_queue_bytes_max
-            .max(self.limits.control_frame_bytes_max + FRAME_LENGTH_BYTES)
+        self.control_queue_bytes_max.max(self.limits.control_frame_bytes_max + FRAME_LENGTH_BYTES)
+    }
+
+    /// The window of a connection in which bulk streams that nobody reads leave a stream's window
+    /// to the control stream. QUIC renews a connection's credit only when an eighth of it was
+    /// read, so that up to an eighth can be missing: seven eighths must hold all streams.
+    fn unblocked_window_bytes(&self) -> u64 {
+        let streams = u64::from(self.bulk_streams_max) + 1;
+        (u64::from(self.stream_window_bytes) * streams).saturating_mul(8) / 7 + 8
     }
 
     /// QUIC's own configuration, for connections in which the peer may open
     /// `peer_control_streams_max` bidirectional streams.
     pub(crate) fn quinn(&self, peer_control_streams_max: u32) -> quinn::TransportConfig {
-        let window = self.connection_window_bytes.unwrap_or_else(|| {
-            u64::from(self.stream_window_bytes) * (u64::from(self.bulk_streams_max) + 1)
-        });
+        let window = self.connection_window_bytes.unwrap_or_else(|| self.unblocked_window_bytes());
         // Out of range only beyond 2^62: no limit then.
         let variable = |value: u64| quinn::VarInt::from_u64(value).unwrap_or(quinn::VarInt::MAX);
         let idle_milliseconds = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -215,9 +220,7 @@ mod tests {
     #[test]
     fn sizes_of_datagrams_are_kept_in_range() {
         let mut options = TransportOptions::new();
-        options
-            .datagram_bytes_max(10)
-            .datagram_bytes_initial(u16::MAX);
+        options.datagram_bytes_max(10).datagram_bytes_initial(u16::MAX);
         assert_eq!(options.datagram_bytes_max, 1200);
         assert_eq!(options.datagram_bytes_initial, 65_527);
     }

@@ -73,10 +73,7 @@ impl FromStr for Role {
     type Err = RoleParseError;
 
     fn from_str(text: &str) -> Result<Self, RoleParseError> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or(RoleParseError)
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(RoleParseError)
     }
 }
 
@@ -148,28 +145,17 @@ impl PeerIdentity {
         }
         let identity = Self::from_uri(uri.ok_or(IdentityParseError::Missing)?)?;
         if server_name != Some(identity.role.server_name()) {
-            return Err(IdentityParseError::ServerName {
-                role: identity.role,
-            });
+            return Err(IdentityParseError::ServerName { role: identity.role });
         }
         Ok(identity)
     }
 
     fn from_uri(uri: &str) -> Result<Self, IdentityParseError> {
-        let malformed = || IdentityParseError::Malformed {
-            uri: uri.chars().take(200).collect(),
-        };
+        let malformed = || IdentityParseError::Malformed { uri: uri.chars().take(200).collect() };
         let path = uri.strip_prefix(URI_PREFIX).ok_or_else(malformed)?;
         let mut parts = path.split('/');
-        let role: Role = parts
-            .next()
-            .and_then(|role| role.parse().ok())
-            .ok_or_else(malformed)?;
-        let tenant = if role.has_tenant() {
-            Some(parts.next().ok_or_else(malformed)?)
-        } else {
-            None
-        };
+        let role: Role = parts.next().and_then(|role| role.parse().ok()).ok_or_else(malformed)?;
+        let tenant = if role.has_tenant() { Some(parts.next().ok_or_else(malformed)?) } else { None };
         let name = parts.next().ok_or_else(malformed)?;
         if parts.next().is_some() {
             return Err(malformed());
@@ -190,15 +176,12 @@ impl fmt::Display for PeerIdentity {
 
 /// Gives `name` back if it may name a process, tenant or farm.
 pub(crate) fn checked_name(name: &str) -> Result<&str, NameError> {
-    let allowed = |letter: u8| {
-        letter.is_ascii_lowercase() || letter.is_ascii_digit() || b"._-".contains(&letter)
-    };
+    let allowed =
+        |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b"._-".contains(&letter);
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
         Ok(name)
     } else {
-        Err(NameError::Letters {
-            name: name.chars().take(2 * NAME_BYTES_MAX).collect(),
-        })
+        Err(NameError::Letters { name: name.chars().take(2 * NAME_BYTES_MAX).collect() })
     }
 }
 
@@ -289,10 +272,7 @@ mod tests {
             "https://agent/a",
         ] {
             assert!(
-                matches!(
-                    PeerIdentity::from_uri(uri),
-                    Err(IdentityParseError::Malformed { .. })
-                ),
+                matches!(PeerIdentity::from_uri(uri), Err(IdentityParseError::Malformed { .. })),
                 "{uri}"
             );
         }
@@ -302,10 +282,7 @@ mod tests {
     fn names_and_tenants_are_checked() {
         let long = "x".repeat(65);
         for name in ["", "A", "a b", "a/b", "ä", "..\\", long.as_str()] {
-            assert!(
-                PeerIdentity::new(Role::Agent, name, None).is_err(),
-                "{name}"
-            );
+            assert!(PeerIdentity::new(Role::Agent, name, None).is_err(), "{name}");
         }
         assert_eq!(
             PeerIdentity::new(Role::Client, "a", None),
@@ -323,5 +300,38 @@ mod tests {
             assert_eq!(role.to_string().parse(), Ok(role));
         }
         assert_eq!("Agent".parse::<Role>(), Err(RoleParseError));
+    }
+
+    /// What a certificate with these names is read as.
+    fn read(uris: &[&str], server_names: &[&str]) -> Result<PeerIdentity, IdentityParseError> {
+        let mut parameters = rcgen::CertificateParams::default();
+        let text = |name: &&str| (*name).try_into().expect("ASCII");
+        let uris = uris.iter().map(|uri| rcgen::SanType::URI(text(uri)));
+        let server_names = server_names.iter().map(|name| rcgen::SanType::DnsName(text(name)));
+        parameters.subject_alt_names = uris.chain(server_names).collect();
+        let key = rcgen::KeyPair::generate().expect("key");
+        let certificate = parameters.self_signed(&key).expect("certificate");
+        PeerIdentity::from_certificate(certificate.der())
+    }
+
+    #[test]
+    fn certificates_state_exactly_one_identity() {
+        let agent = "isochrone://agent/a";
+        let identity = read(&[agent], &["agent.isochrone"]).expect("one identity");
+        assert_eq!(identity.to_string(), "agent/a");
+        assert_eq!(read(&[], &[]), Err(IdentityParseError::Missing));
+        assert_eq!(read(&[], &["agent.isochrone"]), Err(IdentityParseError::Missing));
+        for uris in [[agent, agent], [agent, "isochrone://admin/t/a"], [agent, "https://example"]] {
+            assert_eq!(read(&uris, &["agent.isochrone"]), Err(IdentityParseError::Several));
+        }
+        let wrong_name = Err(IdentityParseError::ServerName { role: Role::Agent });
+        assert_eq!(read(&[agent], &[]), wrong_name);
+        assert_eq!(read(&[agent], &["scheduler.isochrone"]), wrong_name);
+        let two_names = ["agent.isochrone", "scheduler.isochrone"];
+        assert_eq!(read(&[agent], &two_names), Err(IdentityParseError::Several));
+        assert_eq!(
+            PeerIdentity::from_certificate(b"no certificate"),
+            Err(IdentityParseError::NotACertificate)
+        );
     }
 }

@@ -47,8 +47,7 @@ pub(crate) enum SetupError {
 
 /// The accepting side's configuration: asks for a certificate of the farm's authority.
 pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, SetupError> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -70,8 +69,7 @@ impl Dialling {
     pub(crate) fn new(identity: &Identity) -> Result<Self, SetupError> {
         Ok(Self {
             identity: identity.clone(),
-            verifier: WebPkiServerVerifier::builder_with_provider(identity.roots(), provider())
-                .build()?,
+            verifier: WebPkiServerVerifier::builder_with_provider(identity.roots(), provider()).build()?,
         })
     }
 
@@ -112,10 +110,7 @@ pub(crate) struct ServerCheck {
 impl ServerCheck {
     /// What was refused, if anything was.
     pub(crate) fn refused(&self) -> Option<RefusedServer> {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -128,13 +123,8 @@ impl ServerCertVerifier for ServerCheck {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let result = self.verifier.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
+        let result =
+            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         if let Err(rustls::Error::InvalidCertificate(error)) = &result {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(RefusedServer {
                 error: error.clone(),
@@ -180,16 +170,10 @@ pub(crate) fn is_out_of_time(error: &CertificateError) -> bool {
 
 /// Whether a certificate was refused for the name that it is for.
 pub(crate) fn is_other_name(error: &CertificateError) -> bool {
-    matches!(
-        error,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
-    )
+    matches!(error, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })
 }
 
 /// Whether a certificate was refused for what it may be used for.
 pub(crate) fn is_other_purpose(error: &CertificateError) -> bool {
-    matches!(
-        error,
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. }
-    )
+    matches!(error, CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. })
 }

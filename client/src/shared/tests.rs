@@ -39,10 +39,7 @@ async fn what_is_enqueued_together_travels_together_and_in_order() {
     let requests = shared.take_requests().await;
     assert_eq!(requests.len(), 4, "{requests:?}");
     assert!(matches!(requests[0], ClientRequest::CreateProgram { program: ProgramId(1), .. }));
-    assert_eq!(
-        requests[1],
-        ClientRequest::CreateBuffer { buffer: BufferId(1), size_bytes: 16 }
-    );
+    assert_eq!(requests[1], ClientRequest::CreateBuffer { buffer: BufferId(1), size_bytes: 16 });
     let batch = commands(&requests[2]);
     assert_eq!(batch.len(), 2);
     assert_eq!(Some(batch[0].id), first.id());
@@ -135,9 +132,7 @@ async fn what_cannot_be_said_is_refused_by_the_farm_and_told_by_the_handle() {
     assert_eq!(launch.range.dimensions, 0);
     let CommandKind::Launch(launch) = &batch[1].kind else { panic!("no launch") };
     assert_eq!(launch.range.dimensions, 0);
-    assert!(
-        matches!(launch.arguments[0], Argument::Buffer(argument) if argument.buffer.0 == u64::MAX)
-    );
+    assert!(matches!(launch.arguments[0], Argument::Buffer(argument) if argument.buffer.0 == u64::MAX));
     assert_eq!(batch[3].after, [CommandId(u64::MAX); 2]);
     for command in batch {
         shared.failed(command.id, CommandError::Cancelled);
@@ -154,10 +149,7 @@ async fn contents_are_kept_until_the_write_has_ended() {
     let write = session.write(&buffer, 0, vec![5; 65]).enqueue();
     let requests = shared.take_requests().await;
     let command = &commands(&requests[1])[0];
-    assert!(matches!(
-        &command.kind,
-        CommandKind::Write { payload: Payload::Stream { size_bytes: 65 }, .. }
-    ));
+    assert!(matches!(&command.kind, CommandKind::Write { payload: Payload::Stream { size_bytes: 65 }, .. }));
     assert_eq!(shared.kept(command.id).unwrap().len(), 65);
     shared.done(command.id, Span::ZERO);
     assert!(shared.kept(command.id).is_none());
@@ -171,11 +163,8 @@ async fn failures_are_explained_and_none_goes_unnoticed() {
     let write = session.write(&buffer, 0, [1_u8]).enqueue();
     session.read(&buffer).enqueue();
     shared.take_requests().await;
-    let too_large = CommandError::BufferTooLarge {
-        buffer: buffer.id(),
-        size_bytes: 1 << 60,
-        largest_bytes: 1 << 30,
-    };
+    let too_large =
+        CommandError::BufferTooLarge { buffer: buffer.id(), size_bytes: 1 << 60, largest_bytes: 1 << 30 };
     shared.request_failed(RequestName::CreateBuffer(buffer.id()), too_large.clone());
     let unknown = CommandError::UnknownBuffer { buffer: buffer.id() };
     shared.failed(CommandId(2), CommandError::of_dependent(CommandId(1), &unknown));
@@ -192,7 +181,7 @@ async fn the_end_reaches_every_handle_wherever_its_command_is() {
     let sent = session.marker().enqueue();
     shared.take_requests().await;
     let queued = session.marker().enqueue();
-    shared.end("the scheduler left".to_owned());
+    shared.end("the scheduler left");
     let late = session.marker().enqueue();
     let error = CommandError::SessionClosed { reason: "the scheduler left".to_owned() };
     for handle in [&sent, &queued, &late] {

@@ -66,6 +66,13 @@ impl Peer {
         stream.finish().await.unwrap();
     }
 
+    /// Sends what the client does not want; it may stop the stream before all was sent.
+    pub async fn send_unwanted(&self, header: &BulkHeader, bytes: Bytes) {
+        let mut stream = self.connection.open_bulk(header).await.unwrap();
+        let _ = stream.send(bytes).await;
+        let _ = stream.finish().await;
+    }
+
     pub async fn answer(&mut self, expected: Question, answer: Answer) {
         match self.request().await {
             ClientRequest::Ask { question_id, question } => {
@@ -143,8 +150,7 @@ pub fn data_header(command: CommandId, offset_bytes: u64, size_bytes: u64) -> Bu
 }
 
 fn endpoint(authority: &Authority, role: Role, name: &str) -> Endpoint {
-    let identity =
-        authority.issue(role, name, None, Duration::from_secs(3_600)).unwrap().identity().unwrap();
+    let identity = authority.issue(role, name, None, Duration::from_secs(3_600)).unwrap().identity().unwrap();
     let mut options = TransportOptions::new();
     options.allowed_roles(&[Role::Client, Role::Admin, Role::Agent, Role::Scheduler]);
     Endpoint::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &identity, options).unwrap()

@@ -89,7 +89,9 @@ struct Table {
 
 enum Entry {
     /// Being built. A program dropped and asked for again meanwhile has another ticket.
-    Building { ticket: u64 },
+    Building {
+        ticket: u64,
+    },
     Built(Arc<BuiltProgram>),
 }
 
@@ -256,21 +258,85 @@ fn compile(
     options: &str,
 ) -> Result<BuiltProgram, String> {
     // Without this option no compiler keeps the argument information that the farm goes by.
-    let options = format!("{options} -cl-kernel-arg-info");
-    let options = CString::new(options.trim_start())
+    let informed_options = format!("{options} -cl-kernel-arg-info");
+    match compile_once(context, device, source, &informed_options) {
+        Ok((program, log)) => match load_kernels(&program, device, None) {
+            Ok(kernels) => Ok(BuiltProgram { kernels, log, _program: program }),
+            Err(reason) => Err(format!("{log}\nthe program built, but its kernels cannot be used: {reason}")),
+        },
+        Err(log) => compile_apart(context, device, source, (options, &informed_options)).unwrap_or(Err(log)),
+    }
+}
+
+/// Builds a program twice: once as it is, for its kernels, and once for what they take.
+///
+/// NVIDIA's compiler (seen with driver 580) makes PTX that its own assembler refuses for every kernel
+/// without arguments when it is to keep argument information. So in the second build those kernels get an
+/// argument that nobody uses. `None` when this is not why the program does not build.
+fn compile_apart(
+    context: &Context,
+    device: DeviceHandle,
+    source: &str,
+    (plain_options, informed_options): (&str, &str),
+) -> Option<Result<BuiltProgram, String>> {
+    let (program, log) = compile_once(context, device, source, plain_options).ok()?;
+    let kernels = program.create_kernels().ok()?;
+    let bare: Vec<String> = kernels
+        .iter()
+        .filter(|kernel| {
+            get_kernel_info(kernel.get(), CL_KERNEL_NUM_ARGS).is_ok_and(|count| u32::from(count) == 0)
+        })
+        .filter_map(|kernel| get_kernel_data(kernel.get(), CL_KERNEL_FUNCTION_NAME).ok().map(text))
+        .collect();
+    if bare.is_empty() {
+        return None;
+    }
+    drop(kernels);
+    let (twin, _) = compile_once(context, device, &clothed(&bare, source), informed_options).ok()?;
+    let loaded = load_kernels(&twin, device, None)
+        .map(|described| {
+            described
+                .into_iter()
+                .map(|kernel| (kernel.signature.name, kernel.signature.arguments))
+                .filter(|(name, _)| !bare.contains(name))
+                .chain(bare.iter().map(|name| (name.clone(), Vec::new())))
+                .collect::<BTreeMap<_, _>>()
+        })
+        .and_then(|described| load_kernels(&program, device, Some(&described)));
+    Some(match loaded {
+        Ok(kernels) => Ok(BuiltProgram { kernels, log, _program: program }),
+        Err(reason) => Err(format!("{log}\nthe program built, but its kernels cannot be used: {reason}")),
+    })
+}
+
+/// The source with an argument for each of the kernels named; line numbers stay.
+fn clothed(bare: &[String], source: &str) -> String {
+    let macros: String =
+        bare.iter().map(|name| format!("#define {name}(...) {name}(int isochrone_unused)\n")).collect();
+    format!("{macros}#line 1\n{source}")
+}
+
+/// One run of the compiler: the program and the warnings, or the log of the failure.
+fn compile_once(
+    context: &Context,
+    device: DeviceHandle,
+    source: &str,
+    options: &str,
+) -> Result<(Program, String), String> {
+    let options = CString::new(options.trim())
         .map_err(|_| "the compiler options contain a NUL character".to_owned())?;
-    let program = context.create_program(source).map_err(|status| explained("clCreateProgramWithSource", status))?;
+    let program =
+        context.create_program(source).map_err(|status| explained("clCreateProgramWithSource", status))?;
     let result = build_program(program.get(), &[device.0], &options, None, std::ptr::null_mut());
     let log = get_program_build_info(program.get(), device.0, CL_PROGRAM_BUILD_LOG)
         .map(|log| text(log.into()))
         .unwrap_or_default();
-    if let Err(status) = result {
-        let explained = explained("clBuildProgram", status);
-        return Err(if log.is_empty() { explained } else { format!("{log}\n{explained}") });
-    }
-    match load_kernels(&program, device) {
-        Ok(kernels) => Ok(BuiltProgram { kernels, log, _program: program }),
-        Err(reason) => Err(format!("{log}\nthe program built, but its kernels cannot be used: {reason}")),
+    match result {
+        Ok(()) => Ok((program, log)),
+        Err(status) => {
+            let explained = explained("clBuildProgram", status);
+            Err(if log.is_empty() { explained } else { format!("{log}\n{explained}") })
+        }
     }
 }
 
@@ -278,29 +344,46 @@ fn explained(call: &str, status: i32) -> String {
     format!("{call}: {}", Status(status))
 }
 
-fn load_kernels(program: &Program, device: DeviceHandle) -> Result<Vec<LoadedKernel>, String> {
-    let kernels =
-        program.create_kernels().map_err(|status| explained("clCreateKernelsInProgram", status))?;
+/// What kernels take, by their names.
+type Described = BTreeMap<String, Vec<ArgumentInfo>>;
+
+/// The kernels of a program by name; what they take is asked of them unless it is known.
+fn load_kernels(
+    program: &Program,
+    device: DeviceHandle,
+    described: Option<&Described>,
+) -> Result<Vec<LoadedKernel>, String> {
+    let kernels = program.create_kernels().map_err(|status| explained("clCreateKernelsInProgram", status))?;
     let mut loaded = kernels
         .into_iter()
-        .map(|kernel| load_kernel(kernel, device))
+        .map(|kernel| load_kernel(kernel, device, described))
         .collect::<Result<Vec<_>, _>>()?;
     loaded.sort_by(|left, right| left.signature.name.cmp(&right.signature.name));
     Ok(loaded)
 }
 
-fn load_kernel(kernel: Kernel, device: DeviceHandle) -> Result<LoadedKernel, String> {
+fn load_kernel(
+    kernel: Kernel,
+    device: DeviceHandle,
+    described: Option<&Described>,
+) -> Result<LoadedKernel, String> {
     let asked = |status| explained("clGetKernelInfo", status);
     let name = text(get_kernel_data(kernel.get(), CL_KERNEL_FUNCTION_NAME).map_err(asked)?);
     let count = u32::from(get_kernel_info(kernel.get(), CL_KERNEL_NUM_ARGS).map_err(asked)?);
-    let arguments = (0..count)
-        .map(|index| load_argument(&kernel, index))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|status| format!("kernel {name}: {}", explained("clGetKernelArgInfo", status)))?;
-    let work_group_size_max =
-        get_kernel_work_group_info(kernel.get(), device.0, CL_KERNEL_WORK_GROUP_SIZE)
-            .map(usize::from)
-            .map_err(|status| format!("kernel {name}: {}", explained("clGetKernelWorkGroupInfo", status)))?;
+    let arguments = match described {
+        None => (0..count)
+            .map(|index| load_argument(&kernel, index))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|status| format!("kernel {name}: {}", explained("clGetKernelArgInfo", status)))?,
+        Some(described) => described
+            .get(&name)
+            .filter(|arguments| arguments.len() as u64 == u64::from(count))
+            .cloned()
+            .ok_or_else(|| format!("kernel {name}: this compiler does not tell what it takes"))?,
+    };
+    let work_group_size_max = get_kernel_work_group_info(kernel.get(), device.0, CL_KERNEL_WORK_GROUP_SIZE)
+        .map(usize::from)
+        .map_err(|status| format!("kernel {name}: {}", explained("clGetKernelWorkGroupInfo", status)))?;
     let signature = KernelSignature { name, arguments };
     let shapes = shapes_of(&signature);
     Ok(LoadedKernel { kernel, signature, shapes, work_group_size_max: work_group_size_max as u64 })
@@ -318,4 +401,17 @@ fn load_argument(kernel: &Kernel, index: u32) -> Result<ArgumentInfo, i32> {
     let qualifiers = u64::from(get_kernel_arg_info(kernel.get(), index, CL_KERNEL_ARG_TYPE_QUALIFIER)?);
     let is_const = qualifiers & u64::from(CL_KERNEL_ARG_TYPE_CONST) != 0;
     Ok(argument_info(told(CL_KERNEL_ARG_NAME)?, &told(CL_KERNEL_ARG_TYPE_NAME)?, address_space, is_const))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_without_arguments_are_given_one_above_the_first_line() {
+        let source = clothed(&["idle".to_owned(), "wait".to_owned()], "kernel void idle() {}");
+        let lines: Vec<&str> = source.lines().collect();
+        assert_eq!(lines[0], "#define idle(...) idle(int isochrone_unused)");
+        assert_eq!(lines[2..], ["#line 1", "kernel void idle() {}"]);
+    }
 }

@@ -22,7 +22,7 @@ use opencl3::event::{
 use opencl3::types::cl_event;
 use serde::{Deserialize, Serialize};
 
-use super::raw::Event;
+use super::raw::{Event, Memory};
 use super::status::{Purpose, refusal};
 use crate::backend::{BackendEvent, BackendSink};
 
@@ -99,6 +99,51 @@ pub(super) enum Kept {
         /// The room, with at least the region's length reserved.
         room: Vec<u8>,
     },
+    /// Device memory that is let go at the end, before that is told.
+    Memory {
+        /// Sub-buffers before their whole.
+        memory: Vec<Memory>,
+        /// Where it is let go.
+        releaser: Releaser,
+    },
+}
+
+/// Lets go of device memory on a thread of its own: drivers unmap pages, or wait for all that runs on
+/// the device, and neither the thread that enqueues nor one that tells completions may be held up.
+#[derive(Clone)]
+pub(super) struct Releaser(mpsc::Sender<Release>);
+
+struct Release {
+    memory: Vec<Memory>,
+    done: OperationDone,
+    /// Last, so that the count falls when all else has been let go.
+    flight: Flight,
+}
+
+impl Releaser {
+    /// The thread ends when the last clone has gone.
+    pub(super) fn start() -> std::io::Result<Self> {
+        let (releases, queue) = mpsc::channel::<Release>();
+        std::thread::Builder::new().name("opencl-release".to_owned()).spawn(move || {
+            for release in queue {
+                release.perform();
+            }
+        })?;
+        Ok(Self(releases))
+    }
+
+    fn release(&self, release: Release) {
+        if let Err(error) = self.0.send(release) {
+            error.0.perform();
+        }
+    }
+}
+
+impl Release {
+    fn perform(self) {
+        drop(self.memory);
+        self.flight.0.send(BackendEvent::Done { done: self.done, downloaded: None });
+    }
 }
 
 /// A command that a queue has taken.
@@ -133,6 +178,10 @@ impl Pending {
             Ok(profiled(&event).unwrap_or_else(|| enqueued_at.elapsed().into()))
         };
         let downloaded = match kept {
+            Kept::Memory { memory, releaser } => {
+                releaser.release(Release { memory, done: OperationDone { operation, outcome }, flight });
+                return;
+            }
             Kept::Download { region, mut room } if outcome.is_ok() => {
                 // The length was checked against `usize` when the room was made.
                 let length = usize::try_from(region.range.len()).unwrap_or(0).min(room.capacity());
@@ -152,13 +201,15 @@ impl Pending {
         let status = match wait_for_events(&[self.command.event.get()]) {
             Ok(()) => CL_COMPLETE,
             // The wait only tells that the command failed; its own status tells why.
-            Err(waited) => match get_event_info(self.command.event.get(), CL_EVENT_COMMAND_EXECUTION_STATUS) {
-                Ok(status) => match i32::from(status) {
-                    status if status < 0 => status,
-                    _ => waited,
-                },
-                Err(_) => waited,
-            },
+            Err(waited) => {
+                match get_event_info(self.command.event.get(), CL_EVENT_COMMAND_EXECUTION_STATUS) {
+                    Ok(status) => match i32::from(status) {
+                        status if status < 0 => status,
+                        _ => waited,
+                    },
+                    Err(_) => waited,
+                }
+            }
         };
         self.finish(status);
     }
@@ -246,7 +297,10 @@ impl Drop for Poller {
 }
 
 /// Asks the OpenCL driver to call back; gives the command back where it does not want to.
-#[expect(clippy::result_large_err, reason = "the error is the command itself, moved once, on a path never taken")]
+#[expect(
+    clippy::result_large_err,
+    reason = "the error is the command itself, moved once, on a path never taken"
+)]
 fn call_back(pending: Pending) -> Result<(), Pending> {
     // The callback may run, and release the event, before the call that sets it has returned.
     let Ok(event) = pending.command.event.again() else { return Err(pending) };

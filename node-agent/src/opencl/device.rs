@@ -18,7 +18,7 @@ use opencl3::command_queue::flush;
 use opencl3::types::cl_mem;
 
 use super::build::{Builder, BuiltProgram, LoadedKernel};
-use super::completion::{CompletionMode, Enqueued, Kept, Outlet, Watcher};
+use super::completion::{CompletionMode, Enqueued, Kept, Outlet, Releaser, Watcher};
 use super::error::OpenClError;
 use super::raw::{Context, DeviceHandle, Memory, Queue};
 use super::signature::{check_arguments, misaligned_part};
@@ -38,6 +38,7 @@ pub(super) struct Device {
     /// Programs launched from before; the builder's table needs a lock.
     programs: BTreeMap<ProgramKey, Arc<BuiltProgram>>,
     builder: Builder,
+    releaser: Releaser,
     /// Last: everything above was made in it.
     context: Arc<Context>,
 }
@@ -79,6 +80,8 @@ impl Device {
             })
             .collect::<Result<Vec<_>, OpenClError>>()?;
         let builder = Builder::new(Arc::clone(&context), handle, index, Arc::clone(outlet));
+        let releaser =
+            Releaser::start().map_err(|source| OpenClError::Thread { device: facts.name.clone(), source })?;
         Ok(Self {
             facts,
             outlet: Arc::clone(outlet),
@@ -86,6 +89,7 @@ impl Device {
             buffers: HashMap::new(),
             programs: BTreeMap::new(),
             builder,
+            releaser,
             context,
         })
     }
@@ -159,12 +163,7 @@ impl Device {
         }
     }
 
-    fn allocate(
-        &mut self,
-        lane: usize,
-        key: BufferKey,
-        size_bytes: u64,
-    ) -> Result<Enqueued, OperationError> {
+    fn allocate(&mut self, lane: usize, key: BufferKey, size_bytes: u64) -> Result<Enqueued, OperationError> {
         // A second try after a first that failed on the device starts afresh.
         self.buffers.remove(&key);
         let refused = |call| move |status| refusal(call, status, Purpose::Allocation);
@@ -176,30 +175,19 @@ impl Device {
             .enqueue_fill(&whole, pattern, 0, size)
             .map_err(refused("clEnqueueFillBuffer"))?;
         self.buffers.insert(key, DeviceBuffer { parts: BTreeMap::new(), whole, size_bytes });
-        Ok(Enqueued {
-            call: "clEnqueueFillBuffer",
-            purpose: Purpose::Allocation,
-            event,
-            kept: Kept::Nothing,
-        })
+        Ok(Enqueued { call: "clEnqueueFillBuffer", purpose: Purpose::Allocation, event, kept: Kept::Nothing })
     }
 
     fn free(&mut self, lane: usize, key: BufferKey) -> Result<Enqueued, OperationError> {
-        // Released at once: the driver keeps the memory for the commands that were enqueued with it,
-        // and the marker ends after those of this lane.
-        match self.buffers.remove(&key) {
-            Some(buffer) => drop(buffer),
-            None => return Err(unknown_buffer("clReleaseMemObject", key)),
-        }
-        self.marker(lane)
+        let DeviceBuffer { parts, whole, .. } =
+            self.buffers.remove(&key).ok_or_else(|| unknown_buffer("clReleaseMemObject", key))?;
+        let mut command = self.marker(lane)?;
+        let memory = parts.into_values().chain(std::iter::once(whole)).collect();
+        command.kept = Kept::Memory { memory, releaser: self.releaser.clone() };
+        Ok(command)
     }
 
-    fn upload(
-        &self,
-        lane: usize,
-        region: Region,
-        bytes: Option<Bytes>,
-    ) -> Result<Enqueued, OperationError> {
+    fn upload(&self, lane: usize, region: Region, bytes: Option<Bytes>) -> Result<Enqueued, OperationError> {
         const CALL: &str = "clEnqueueWriteBuffer";
         let bytes = bytes.ok_or_else(|| failed(CALL, "an upload came without its bytes".to_owned()))?;
         if bytes.len() as u64 != region.range.len() {
@@ -365,7 +353,10 @@ impl Device {
         // kind of the argument with the kernel's; buffers live in `self.buffers` past the enqueue.
         unsafe { loaded.kernel.set_argument(index, size_bytes, value) }.map_err(|status| {
             let name = loaded.signature.arguments.get(place).map_or("", |argument| argument.name.as_str());
-            failed(CALL, format!("argument {place} of {} ({name}): {}", loaded.signature.name, Status(status)))
+            failed(
+                CALL,
+                format!("argument {place} of {} ({name}): {}", loaded.signature.name, Status(status)),
+            )
         })
     }
 
@@ -462,7 +453,8 @@ fn zeros_for(size: usize) -> &'static [u8] {
 }
 
 fn host_size(size_bytes: u64, call: &'static str) -> Result<usize, OperationError> {
-    usize::try_from(size_bytes).map_err(|_| failed(call, format!("{size_bytes} bytes are too many for this host")))
+    usize::try_from(size_bytes)
+        .map_err(|_| failed(call, format!("{size_bytes} bytes are too many for this host")))
 }
 
 fn unknown_buffer(call: &'static str, key: BufferKey) -> OperationError {

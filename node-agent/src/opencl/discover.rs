@@ -39,7 +39,8 @@ pub(super) fn find(options: &OpenClOptions) -> Result<Vec<Found>, OpenClError> {
         return Err(OpenClError::NoSlot);
     }
     // The loader answers with a code of its own where there is no library (-2000) or no platform (-1001).
-    let platforms = get_platform_ids().map_err(|status| OpenClError::NoPlatform { source: Status(status) })?;
+    let platforms =
+        get_platform_ids().map_err(|status| OpenClError::NoPlatform { source: Status(status) })?;
     if platforms.is_empty() {
         return Err(OpenClError::NoPlatform { source: Status(CL_PLATFORM_NOT_FOUND_KHR) });
     }

@@ -34,6 +34,14 @@ pub enum OpenClError {
         /// The driver's answer.
         source: Status,
     },
+    /// The system gives no thread.
+    #[error("no thread for {device}")]
+    Thread {
+        /// The device's name.
+        device: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 fn listed(seen: &[String]) -> String {

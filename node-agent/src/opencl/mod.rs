@@ -21,10 +21,10 @@ use isochrone_sched_core::agent::Operation;
 use serde::{Deserialize, Serialize};
 
 pub use self::completion::CompletionMode;
-pub use self::error::OpenClError;
-pub use self::status::Status;
 use self::completion::Outlet;
 use self::device::Device;
+pub use self::error::OpenClError;
+pub use self::status::Status;
 use self::status::failed;
 use crate::backend::{Backend, BackendSink};
 

@@ -219,7 +219,16 @@ impl Queue {
     ) -> Result<Event, i32> {
         // SAFETY: queue and buffers are of one context; the driver checks the ranges.
         unsafe {
-            enqueue_copy_buffer(self.0, source.0.0, target.0.0, source.1, target.1, size_bytes, 0, ptr::null())
+            enqueue_copy_buffer(
+                self.0,
+                source.0.0,
+                target.0.0,
+                source.1,
+                target.1,
+                size_bytes,
+                0,
+                ptr::null(),
+            )
         }
         .map(Event)
     }

@@ -52,9 +52,9 @@ pub(crate) fn normalised_type(raw: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
     for word in raw.split(|letter: char| letter.is_whitespace() || letter == '*') {
         match word {
-            "" | "const" | "volatile" | "restrict" | "__restrict" | "__restrict__" | "__global" | "global"
-            | "__constant" | "constant" | "__local" | "local" | "__private" | "private" | "__generic"
-            | "generic" | "register" => {}
+            "" | "const" | "volatile" | "restrict" | "__restrict" | "__restrict__" | "__global"
+            | "global" | "__constant" | "constant" | "__local" | "local" | "__private" | "private"
+            | "__generic" | "generic" | "register" => {}
             "unsigned" => is_unsigned = true,
             "signed" => is_signed = true,
             other => words.push(other),
@@ -128,7 +128,9 @@ pub(crate) fn check_arguments(
             (ArgumentShape::Local, BoundArgument::Scalar(_) | BoundArgument::Buffer { .. }) => {
                 "a size of local memory"
             }
-            (ArgumentShape::Value { .. }, BoundArgument::Local(_) | BoundArgument::Buffer { .. }) => "a value",
+            (ArgumentShape::Value { .. }, BoundArgument::Local(_) | BoundArgument::Buffer { .. }) => {
+                "a value"
+            }
             (
                 ArgumentShape::Unsupported,
                 BoundArgument::Buffer { .. } | BoundArgument::Scalar(_) | BoundArgument::Local(_),

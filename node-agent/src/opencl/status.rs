@@ -41,10 +41,14 @@ pub(super) fn refusal(call: &'static str, status: i32, purpose: Purpose) -> Oper
         CL_INVALID_WORK_GROUP_SIZE => index_space(
             "the work-group does not suit the kernel on this device, or does not divide the global size",
         ),
-        CL_INVALID_WORK_ITEM_SIZE => index_space("a dimension of the work-group is too large for this device"),
+        CL_INVALID_WORK_ITEM_SIZE => {
+            index_space("a dimension of the work-group is too large for this device")
+        }
         CL_INVALID_WORK_DIMENSION => index_space("this device does not take as many dimensions"),
         CL_INVALID_GLOBAL_WORK_SIZE => index_space("the global size is zero or too large for this device"),
-        CL_INVALID_GLOBAL_OFFSET => index_space("global size and offset together are too large for this device"),
+        CL_INVALID_GLOBAL_OFFSET => {
+            index_space("global size and offset together are too large for this device")
+        }
         CL_MEM_OBJECT_ALLOCATION_FAILURE => out_of_memory(call, status),
         CL_OUT_OF_RESOURCES | CL_OUT_OF_HOST_MEMORY => match purpose {
             Purpose::Allocation => out_of_memory(call, status),
@@ -72,7 +76,9 @@ mod tests {
         let allocating = refusal("clEnqueueFillBuffer", CL_OUT_OF_RESOURCES, Purpose::Allocation);
         assert_eq!(
             allocating,
-            OperationError::OutOfMemory { reason: "clEnqueueFillBuffer: CL_OUT_OF_RESOURCES (-5)".to_owned() }
+            OperationError::OutOfMemory {
+                reason: "clEnqueueFillBuffer: CL_OUT_OF_RESOURCES (-5)".to_owned()
+            }
         );
         let launching = refusal("clEnqueueNDRangeKernel", CL_OUT_OF_RESOURCES, Purpose::Other);
         assert_eq!(launching, failed("clEnqueueNDRangeKernel", "CL_OUT_OF_RESOURCES (-5)".to_owned()));

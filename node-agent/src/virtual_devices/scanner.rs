@@ -51,7 +51,9 @@ pub(crate) enum ScanFault {
     #[error("kernel return type must be void")]
     NotVoid,
     /// A pointer that says nothing of where it points.
-    #[error("argument {index} of {kernel}: a pointer needs an address space: __global, __constant or __local")]
+    #[error(
+        "argument {index} of {kernel}: a pointer needs an address space: __global, __constant or __local"
+    )]
     NoAddressSpace {
         /// The kernel.
         kernel: String,
@@ -232,10 +234,9 @@ fn option_words(options: &str) -> Vec<String> {
     for letter in options.chars() {
         match quote {
             Some(open) if letter == open => quote = None,
-            Some(_) => words.last_mut().unwrap_or(&mut String::new()).push(letter),
             None if letter == '"' || letter == '\'' => quote = Some(letter),
             None if letter.is_whitespace() => words.push(String::new()),
-            None => {
+            Some(_) | None => {
                 if let Some(word) = words.last_mut() {
                     word.push(letter);
                 }
@@ -486,8 +487,7 @@ impl Reading {
     }
 
     fn finish(mut self, kernel: &str, index: usize) -> Result<ArgumentInfo, ScanFault> {
-        let missing =
-            |wanted| Err(ScanFault::Argument { kernel: kernel.to_owned(), index, wanted });
+        let missing = |wanted| Err(ScanFault::Argument { kernel: kernel.to_owned(), index, wanted });
         let Some(name) = self.words.pop() else { return missing("a type and a name") };
         let is_type_word = matches!(
             name.as_str(),
@@ -562,19 +562,25 @@ mod tests {
             ("kernel void f(__local float4 *room) {}", "f(local float4* room)"),
             ("kernel void f(const unsigned int n, unsigned long m) {}", "f(uint n:4, ulong m:8)"),
             ("kernel void f(unsigned n, long int m) {}", "f(uint n:4, long m:8)"),
-            ("kernel void f(struct point p, global struct point *q) {}", "f(struct point p, global struct point* q)"),
+            (
+                "kernel void f(struct point p, global struct point *q) {}",
+                "f(struct point p, global struct point* q)",
+            ),
             ("kernel void f(point_t p, size_t n) {}", "f(point_t p, size_t n)"),
             ("kernel void f(global float x[]) {}", "f(global float* x)"),
             ("kernel void b(int i) { if (i) { } }\nkernel void a(char c) {}", "a(char c:1); b(int i:4)"),
-            (
-                "__kernel __attribute__((reqd_work_group_size(8, 1, 1))) void f(int i) {}",
-                "f(int i:4)",
-            ),
+            ("__kernel __attribute__((reqd_work_group_size(8, 1, 1))) void f(int i) {}", "f(int i:4)"),
             ("__attribute__((x)) kernel void __attribute__((y(1))) f(float3 v) {}", "f(float3 v:16)"),
             ("kernel void f(int i);\nkernel void f(int i) {}", "f(int i:4)"),
             ("// kernel void no() {}\n/* kernel void no() {} */ kernel void f() { /* } */ }", "f()"),
-            ("#define X {\n#if 1 \\\n kernel void no()\n#endif\nkernel void f(int i) { int kernel_ = 1; }", "f(int i:4)"),
-            ("constant char *s = \"kernel void no() {\"; float g(float x) { return x; } kernel void f(double d) {}", "f(double d:8)"),
+            (
+                "#define X {\n#if 1 \\\n kernel void no()\n#endif\nkernel void f(int i) { int kernel_ = 1; }",
+                "f(int i:4)",
+            ),
+            (
+                "constant char *s = \"kernel void no() {\"; float g(float x) { return x; } kernel void f(double d) {}",
+                "f(double d:8)",
+            ),
         ];
         for (source, expected) in cases {
             assert_eq!(shown(source, ""), expected, "{source}");

@@ -289,6 +289,7 @@ impl Agent {
                 }
             }
             Order::Cancel { task } => self.cancel(task),
+            Order::Retract { task } => self.retract(task),
             Order::OpenSession { session, secret } => {
                 self.actions.push(AgentAction::AdmitSession { session, secret });
             }
@@ -626,6 +627,14 @@ impl Agent {
         for notice in early {
             self.early_notices.remove(&notice);
         }
+    }
+
+    /// Gives a task back if it has not started.
+    fn retract(&mut self, task: TaskId) {
+        let Some(held) = self.tasks.get(&task).filter(|held| held.state == HeldState::Waiting) else { return };
+        let attempt = held.order.attempt;
+        self.cancel(task);
+        self.report(Report::Retracted { task, attempt });
     }
 
     fn close_session(&mut self, session: SessionId) {

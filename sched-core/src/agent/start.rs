@@ -367,10 +367,5 @@ fn superseded(region: Region) -> TaskOutcome {
 }
 
 fn superseded_error(region: Region) -> CommandError {
-    CommandError::Malformed {
-        what: format!(
-            "{} of {} in {} is gone: newer contents took its place (a fault of the scheduler)",
-            region.range, region.buffer, region.version
-        ),
-    }
+    CommandError::ContentSuperseded { buffer: region.buffer.buffer, range: region.range }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use isochrone_model::message::ClientReply;
+use isochrone_model::message::{AgentToClient, ClientReply};
 use isochrone_model::{
     AgentId, Attempt, BufferKey, ByteRange, CommandError, CommandId, Order, Region, Report, SessionId, Span,
     TaskId, TaskOutcome,
@@ -10,7 +10,7 @@ use isochrone_model::{
 
 use super::Scheduler;
 use super::event::Action;
-use super::state::{BufferIndex, CommandRecord, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
+use super::state::{BufferIndex, CommandRecord, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::policy::Change;
 
@@ -19,6 +19,7 @@ impl Scheduler {
         self.state.agents[agent.index()].reports_taken += 1;
         match report {
             Report::Finished { task, attempt, outcome } => self.take_end(agent, task, attempt, outcome),
+            Report::Retracted { task, attempt } => self.take_retraction(agent, task, attempt),
             Report::Built { program, device, outcome } => self.take_build(agent, program, device, outcome),
             Report::Arrived { region, from, span } => self.take_arrival(agent, region, from, span),
             Report::PushFailed { region, to, reason } => self.take_push_failure(region, to, &reason),
@@ -54,6 +55,7 @@ impl Scheduler {
                 for output in self.state.task(index).outputs.clone() {
                     self.mark_resident(output.version, output.range, agent);
                 }
+                self.finish_proven(index);
                 self.finish_task(index);
             }
             TaskOutcome::Failed(error) => {
@@ -66,6 +68,44 @@ impl Scheduler {
         }
         if self.policies.iter().any(|entry| !entry.placeable.is_empty()) {
             self.is_placing_due = true;
+        }
+    }
+
+    /// A task that finished proves that its predecessors had: one that was to run again because the agent
+    /// that had run it was lost need not, unless what it made is still needed and nowhere to be had.
+    fn finish_proven(&mut self, task: TaskIndex) {
+        if !self.state.task(task).is_retracting {
+            return;
+        }
+        let mut open = vec![task];
+        while let Some(task) = open.pop() {
+            let first: Vec<TaskIndex> = self.state.dag.predecessors(task).map(|(first, _)| first).collect();
+            for first in first {
+                let Some(record) = self.state.tasks[first.index()].as_ref() else { continue };
+                if record.attempt == Attempt(1)
+                    || record.is_retracting
+                    || matches!(record.work, TaskWork::Read { .. })
+                {
+                    continue;
+                }
+                let is_needed = record.outputs.iter().any(|output| {
+                    let version = &self.state.versions[output.version];
+                    let is_had = version
+                        .replicas
+                        .iter()
+                        .any(|replica| replica.state == ReplicaState::Resident && replica.range.contains(output.range));
+                    !is_had && (version.frontier_bytes > 0 || version.uses > 1)
+                });
+                if is_needed {
+                    continue;
+                }
+                open.push(first);
+                let (session, command) = (record.session, record.command);
+                let done = AgentToClient::Done { command, execution: Span::ZERO };
+                self.actions.push(Action::Reply { session, reply: ClientReply::Relayed(done) });
+                self.cancel_at_agent(first);
+                self.finish_task(first);
+            }
         }
     }
 
@@ -181,13 +221,6 @@ impl Scheduler {
         record.failed.insert(command, error.clone());
         let reply = ClientReply::Failed { command, error: error.clone() };
         self.actions.push(Action::Reply { session, reply });
-    }
-
-    /// A command that never became a task; what it would have written is poisoned nowhere, since it made
-    /// no version.
-    pub(super) fn refuse_command(&mut self, session: SessionId, command: CommandId, error: CommandError) {
-        self.state.counters.failed += 1;
-        self.note_failed_command(session, command, &error);
     }
 
     /// Takes a task out of the graph and lets go of what it held.
@@ -482,11 +515,10 @@ impl Scheduler {
             .collect()
     }
 
-    /// Takes back every task on the lost agent and every dispatched task that waits for one of them: none
-    /// of the latter can have started.
+    /// Takes back every task on the lost agent, and asks for those elsewhere that wait for one of them. One of
+    /// the latter may have started already: agents tell each other directly.
     fn retract_from(&mut self, agent: AgentId, name: &str) -> Vec<TaskIndex> {
-        let mut affected: BTreeSet<TaskIndex> = BTreeSet::new();
-        let mut open: Vec<TaskIndex> = self
+        let lost: Vec<TaskIndex> = self
             .state
             .tasks
             .iter()
@@ -494,40 +526,73 @@ impl Scheduler {
             .filter(|(_, record)| record.as_ref().is_some_and(|record| record.state.agent() == Some(agent)))
             .map(|(index, _)| TaskIndex(index as u32))
             .collect();
-        let lost: Vec<TaskIndex> = open.clone();
-        while let Some(task) = open.pop() {
-            if !affected.insert(task) {
-                continue;
-            }
-            let waiting = self.state.dag.successors(task).map(|(next, _)| next);
-            open.extend(waiting.filter(|next| self.state.task(*next).state.agent().is_some()));
+        for task in &lost {
+            self.unplace(*task);
         }
-        for task in &affected {
-            let record = self.state.task(*task);
-            let (id, at) = (record.id, record.state.agent());
-            if let Some(at) = at.filter(|at| *at != agent) {
-                self.order(at, Order::Cancel { task: id });
-            }
-            self.unaccount(*task, Span::ZERO);
-            let outputs = self.state.task(*task).outputs.clone();
-            for output in outputs {
-                self.state.versions[output.version].replicas.clear();
-            }
-            let record = self.state.task_mut(*task);
-            record.state = TaskState::Blocked;
-            record.attempt = record.attempt.next();
+        for task in &lost {
+            self.retract_dependents(*task);
         }
         let attempts_max = self.state.limits.attempts_max;
-        for task in lost {
+        for task in &lost {
             if self.state.tasks[task.index()].is_none() {
                 continue;
             }
-            let attempts = self.state.task(task).attempt.0 - 1;
+            let attempts = self.state.task(*task).attempt.0 - 1;
             if attempts >= attempts_max {
-                self.fail_task(task, CommandError::AgentLost { attempts, agent: name.to_owned() });
+                self.fail_task(*task, CommandError::AgentLost { attempts, agent: name.to_owned() });
             }
         }
-        affected.into_iter().filter(|task| self.state.tasks[task.index()].is_some()).collect()
+        lost.into_iter().filter(|task| self.state.tasks[task.index()].is_some()).collect()
+    }
+
+    /// Undoes a task's dispatch.
+    fn unplace(&mut self, task: TaskIndex) {
+        let at = self.state.task(task).state.agent();
+        self.unaccount(task, Span::ZERO);
+        let outputs = self.state.task(task).outputs.clone();
+        for output in outputs {
+            // What is resident elsewhere shows that it had run after all; the rest will be made again.
+            self.state.versions[output.version].replicas.retain(|replica| match replica.state {
+                ReplicaState::Resident => Some(replica.agent) != at,
+                ReplicaState::Making | ReplicaState::Coming { .. } => false,
+            });
+        }
+        let record = self.state.task_mut(task);
+        record.state = TaskState::Blocked;
+        record.is_retracting = false;
+        record.attempt = record.attempt.next();
+    }
+
+    /// Asks agents to give back what waits, near or far, for a task that must run again.
+    fn retract_dependents(&mut self, task: TaskIndex) {
+        let mut open = vec![task];
+        while let Some(task) = open.pop() {
+            let waiting: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
+            for next in waiting {
+                let record = self.state.task_mut(next);
+                if let TaskState::Dispatched { agent, .. } = record.state
+                    && !record.is_retracting
+                {
+                    record.is_retracting = true;
+                    let id = record.id;
+                    self.order(agent, Order::Retract { task: id });
+                    open.push(next);
+                }
+            }
+        }
+    }
+
+    /// An agent gave a task back: it is placed again when its predecessors are.
+    fn take_retraction(&mut self, agent: AgentId, task: TaskId, attempt: Attempt) {
+        let Some(index) = self.state.live(task) else { return };
+        let record = self.state.task(index);
+        if record.state.agent() != Some(agent) || record.attempt != attempt {
+            return;
+        }
+        self.unplace(index);
+        self.retract_dependents(index);
+        self.replace_retracted(&[index]);
+        self.is_placing_due = true;
     }
 
     /// Forgets the lost agent's replicas; contents that were nowhere else are lost to those who need them.
@@ -542,18 +607,22 @@ impl Scheduler {
                 continue;
             }
             let had = record.replicas.len();
-            for replica in &record.replicas {
-                if let ReplicaState::Coming { from, .. } = replica.state
-                    && from == agent
-                    && replica.agent != agent
-                {
-                    again.push((index, replica.range, replica.agent));
+            record.replicas.retain(|replica| replica.agent != agent);
+            // What was to come from a replica that is gone, or that will itself not come, is not coming.
+            loop {
+                let holders: BTreeSet<AgentId> = record.replicas.iter().map(|replica| replica.agent).collect();
+                let stays = |replica: &Replica| match replica.state {
+                    ReplicaState::Coming { from, .. } => holders.contains(&from),
+                    ReplicaState::Resident | ReplicaState::Making => true,
+                };
+                let gone = record.replicas.iter().filter(|replica| !stays(replica));
+                again.extend(gone.map(|replica| (index, replica.range, replica.agent)));
+                let before = record.replicas.len();
+                record.replicas.retain(stays);
+                if record.replicas.len() == before {
+                    break;
                 }
             }
-            record.replicas.retain(|replica| {
-                replica.agent != agent
-                    && !matches!(replica.state, ReplicaState::Coming { from, .. } if from == agent)
-            });
             if record.replicas.len() < had && record.replicas.is_empty() && record.producer.is_none() {
                 lost.push(index);
             }

@@ -196,7 +196,7 @@ impl Scheduler {
                 .copied()
                 .filter(|after| *after >= id && *after <= last_of_batch)
                 .collect();
-            match self.take_command(session, command, last_of_batch) {
+            match self.take_command(session, &command, last_of_batch) {
                 Ok(new) => {
                     tasks.extend_from_slice(&new);
                     forward.extend(later.into_iter().map(|after| (place, after)));
@@ -204,7 +204,7 @@ impl Scheduler {
                         made.insert(id, (place, new));
                     }
                 }
-                Err(error) => self.refuse_command(session, id, error),
+                Err(error) => self.refuse_command(session, &command, error),
             }
         }
         if has_forward {
@@ -315,7 +315,7 @@ impl Scheduler {
     fn take_command(
         &mut self,
         session: SessionId,
-        command: Command,
+        command: &Command,
         last_of_batch: CommandId,
     ) -> Result<Vec<TaskIndex>, CommandError> {
         let limits = self.state.limits.clone();
@@ -337,7 +337,7 @@ impl Scheduler {
             });
         }
         let mut predecessors = Vec::new();
-        self.resolve_after(session, &command, last_of_batch, &mut predecessors)?;
+        self.resolve_after(session, command, last_of_batch, &mut predecessors)?;
         match &command.kind {
             CommandKind::Read { buffer, offset_bytes, size_bytes } => {
                 let (buffer, offset_bytes, size_bytes) = (*buffer, *offset_bytes, *size_bytes);
@@ -345,7 +345,7 @@ impl Scheduler {
             }
             CommandKind::Barrier => {
                 self.wait_for_all(session, &mut predecessors);
-                let task = self.make_task(session, &command, Checked::nothing(), predecessors)?;
+                let task = self.make_task(session, command, Checked::nothing(), predecessors)?;
                 self.set_barrier(session, task);
                 Ok(vec![task])
             }
@@ -353,14 +353,14 @@ impl Scheduler {
                 if command.after.is_empty() {
                     self.wait_for_all(session, &mut predecessors);
                 }
-                Ok(vec![self.make_task(session, &command, Checked::nothing(), predecessors)?])
+                Ok(vec![self.make_task(session, command, Checked::nothing(), predecessors)?])
             }
             CommandKind::Launch(_)
             | CommandKind::Write { .. }
             | CommandKind::Copy { .. }
             | CommandKind::Fill { .. } => {
                 let checked = self.check(session, &command.kind)?;
-                Ok(vec![self.make_task(session, &command, checked, predecessors)?])
+                Ok(vec![self.make_task(session, command, checked, predecessors)?])
             }
         }
     }
@@ -420,7 +420,7 @@ impl Scheduler {
     fn take_read(
         &mut self,
         session: SessionId,
-        command: Command,
+        command: &Command,
         buffer: BufferId,
         offset_bytes: u64,
         size_bytes: u64,
@@ -438,7 +438,7 @@ impl Scheduler {
                 writes: Vec::new(),
                 buffers: vec![index],
             };
-            match self.make_task(session, &command, checked, predecessors.to_vec()) {
+            match self.make_task(session, command, checked, predecessors.to_vec()) {
                 Ok(task) => tasks.push(task),
                 Err(error) => {
                     for task in tasks {
@@ -511,6 +511,7 @@ impl Scheduler {
             inputs,
             outputs,
             buffers: checked.buffers,
+            is_retracting: false,
             expected: isochrone_model::Span::ZERO,
             expected_finish: self.state.now,
             label: command.label.clone(),
@@ -528,6 +529,63 @@ impl Scheduler {
             }
         }
         Ok(index)
+    }
+
+    /// A command that never became a task: what it would have written will never be, and whoever reads that
+    /// depends on it.
+    fn refuse_command(&mut self, session: SessionId, command: &Command, error: CommandError) {
+        self.state.counters.failed += 1;
+        let cause = CommandError::of_dependent(command.id, &error);
+        self.note_failed_command(session, command.id, &error);
+        for (buffer, range) in self.writes_of_refused(session, &command.kind) {
+            let mut outputs = Vec::new();
+            self.write_hazards(buffer, range, TaskId::default(), &mut outputs, &mut Vec::new());
+            for output in outputs {
+                let version = &mut self.state.versions[output.version];
+                version.producer = None;
+                version.uses = 0;
+                version.poison = Some(Box::new(cause.clone()));
+            }
+        }
+    }
+
+    /// What a refused command would have written: exactly where it can be told, else every buffer that it
+    /// names and does not only read.
+    fn writes_of_refused(&self, session: SessionId, kind: &CommandKind) -> Vec<(BufferIndex, ByteRange)> {
+        if let Ok(checked) = self.check(session, kind) {
+            return checked.writes;
+        }
+        let Some(record) = self.state.sessions.get(&session) else { return Vec::new() };
+        let within = |buffer: &BufferId, offset_bytes: u64, size_bytes: u64| {
+            let index = *record.buffers.get(buffer)?;
+            let whole = ByteRange::new(0, self.state.buffers[index].size_bytes);
+            let range = ByteRange::new(offset_bytes, offset_bytes.saturating_add(size_bytes));
+            Some((index, range.intersection(whole)?))
+        };
+        let ranges: Vec<Option<(BufferIndex, ByteRange)>> = match kind {
+            CommandKind::Launch(launch) => launch
+                .arguments
+                .iter()
+                .map(|argument| match argument {
+                    Argument::Buffer(given) if given.access != Some(Access::Read) => {
+                        let range = given.touches.or(given.part).unwrap_or(ByteRange::new(0, u64::MAX));
+                        within(&given.buffer, range.start, range.end.saturating_sub(range.start))
+                    }
+                    Argument::Buffer(_) | Argument::Scalar(_) | Argument::Local(_) => None,
+                })
+                .collect(),
+            CommandKind::Write { buffer, offset_bytes, payload } => {
+                vec![within(buffer, *offset_bytes, payload.size_bytes())]
+            }
+            CommandKind::Fill { buffer, offset_bytes, size_bytes, .. } => {
+                vec![within(buffer, *offset_bytes, *size_bytes)]
+            }
+            CommandKind::Copy { target, target_offset_bytes, size_bytes, .. } => {
+                vec![within(target, *target_offset_bytes, *size_bytes)]
+            }
+            CommandKind::Read { .. } | CommandKind::Barrier | CommandKind::Marker => Vec::new(),
+        };
+        joined(ranges.into_iter().flatten().collect())
     }
 
     fn poison_of(&self, buffer: BufferIndex, range: ByteRange) -> Result<(), CommandError> {

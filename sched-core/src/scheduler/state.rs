@@ -7,7 +7,7 @@ use isochrone_model::order::{BuildOutcome, SessionSecret};
 use isochrone_model::{
     AgentFacts, AgentId, Attempt, BoundArgument, BufferId, BufferKey, ByteRange, CommandError, CommandId,
     DeviceFacts, DeviceId, DeviceIndex, KernelIndex, KernelSignature, Limits, NdRange, Payload, ProgramId,
-    ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, TenantId, Timestamp, Version,
+    ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
 };
 
 use crate::costs::{CostModel, KernelRow};
@@ -87,7 +87,6 @@ pub(crate) struct SlotRecord {
 }
 
 pub(crate) struct SessionRecord {
-    pub tenant: TenantId,
     pub tenant_name: String,
     pub policy: usize,
     pub secret: SessionSecret,
@@ -246,6 +245,8 @@ pub(crate) struct TaskRecord {
     pub outputs: Vec<OutputUse>,
     /// Each once.
     pub buffers: Vec<BufferIndex>,
+    /// Its agent was asked to give it back, since a predecessor must run again.
+    pub is_retracting: bool,
     pub expected: Span,
     /// Before its slot's drift.
     pub expected_finish: Timestamp,

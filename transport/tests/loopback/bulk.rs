@@ -22,10 +22,7 @@ fn contents(bytes: usize) -> Bytes {
 }
 
 async fn send_all(connection: &Connection, number: u64, contents: &Bytes, piece_bytes: usize) {
-    let mut bulk = connection
-        .open_bulk(&Message::Number(number))
-        .await
-        .expect("opened");
+    let mut bulk = connection.open_bulk(&Message::Number(number)).await.expect("opened");
     let mut rest = contents.clone();
     while !rest.is_empty() {
         let piece = rest.split_to(piece_bytes.min(rest.len()));
@@ -43,14 +40,9 @@ async fn large_transfer_arrives_whole() {
         let contents = contents.clone();
         async move { send_all(&dialled, 7, &contents, 1 << 20).await }
     });
-    let (header, bulk) = within(accepted.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
+    let (header, bulk) = within(accepted.accept_bulk::<Message>()).await.expect("accepted").expect("open");
     assert_eq!(header, Message::Number(7));
-    let received = within(bulk.receive_exact(64 << 20))
-        .await
-        .expect("received");
+    let received = within(bulk.receive_exact(64 << 20)).await.expect("received");
     assert!(received == contents);
     within(sending).await.expect("sent");
     assert!(accepted.statistics().received_bytes > 64 << 20);
@@ -71,10 +63,8 @@ async fn many_transfers_in_both_directions_with_pieces() {
             .collect();
         let mut numbers = Vec::new();
         for _ in 0..100 {
-            let (header, mut bulk) = within(to.accept_bulk::<Message>())
-                .await
-                .expect("accepted")
-                .expect("open");
+            let (header, mut bulk) =
+                within(to.accept_bulk::<Message>()).await.expect("accepted").expect("open");
             let Message::Number(number) = header else {
                 panic!("{header:?}");
             };
@@ -97,15 +87,9 @@ async fn many_transfers_in_both_directions_with_pieces() {
 async fn empty_transfer_has_an_end() {
     let farm = Farm::new();
     let (dialled, accepted, _client, _server) = farm.pair().await;
-    let bulk = dialled
-        .open_bulk_with(&Message::Number(0), BulkPriority::URGENT)
-        .await
-        .expect("opened");
+    let bulk = dialled.open_bulk_with(&Message::Number(0), BulkPriority::URGENT).await.expect("opened");
     within(bulk.finish()).await.expect("acknowledged");
-    let (_, bulk) = within(accepted.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
+    let (_, bulk) = within(accepted.accept_bulk::<Message>()).await.expect("accepted").expect("open");
     let received = within(bulk.receive_exact(0)).await.expect("received");
     assert!(received.is_empty());
 }
@@ -121,28 +105,16 @@ async fn lengths_are_checked() {
     let contents = contents(500);
     let mut results = Vec::new();
     for announced in [499, 501, 1_001, u64::MAX, 500] {
-        let mut bulk = dialled
-            .open_bulk(&Message::Number(announced))
-            .await
-            .expect("opened");
+        let mut bulk = dialled.open_bulk(&Message::Number(announced)).await.expect("opened");
         bulk.send(contents.clone()).await.expect("sent");
         // Stopped by the receiver or not, according to what it found.
         let finishing = tokio::spawn(bulk.finish());
-        let (_, bulk) = within(accepted.accept_bulk::<Message>())
-            .await
-            .expect("accepted")
-            .expect("open");
+        let (_, bulk) = within(accepted.accept_bulk::<Message>()).await.expect("accepted").expect("open");
         results.push(within(bulk.receive_exact(announced)).await);
         let _ = within(finishing).await.expect("ended");
     }
     assert!(matches!(results[0], Err(ReceiveBulkError::Surplus { .. })));
-    assert!(matches!(
-        results[1],
-        Err(ReceiveBulkError::Truncated {
-            received_bytes: 500,
-            ..
-        })
-    ));
+    assert!(matches!(results[1], Err(ReceiveBulkError::Truncated { received_bytes: 500, .. })));
     assert!(matches!(results[2], Err(ReceiveBulkError::TooLarge { .. })));
     assert!(matches!(results[3], Err(ReceiveBulkError::TooLarge { .. })));
     assert!(matches!(&results[4], Ok(received) if *received == contents));
@@ -152,24 +124,12 @@ async fn lengths_are_checked() {
 async fn dropped_sender_breaks_the_transfer_off() {
     let farm = Farm::new();
     let (dialled, accepted, _client, _server) = farm.pair().await;
-    let mut bulk = dialled
-        .open_bulk(&Message::Number(1))
-        .await
-        .expect("opened");
+    let mut bulk = dialled.open_bulk(&Message::Number(1)).await.expect("opened");
     bulk.send(Bytes::from_static(b"part")).await.expect("sent");
-    let (_, mut received) = within(accepted.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
-    assert_eq!(
-        within(received.receive()).await.expect("received"),
-        Some(Bytes::from_static(b"part"))
-    );
+    let (_, mut received) = within(accepted.accept_bulk::<Message>()).await.expect("accepted").expect("open");
+    assert_eq!(within(received.receive()).await.expect("received"), Some(Bytes::from_static(b"part")));
     drop(bulk);
-    assert!(matches!(
-        within(received.receive()).await,
-        Err(ReceiveBulkError::BrokenOff)
-    ));
+    assert!(matches!(within(received.receive()).await, Err(ReceiveBulkError::BrokenOff)));
     assert_eq!(dialled.close_reason(), None);
 }
 
@@ -177,15 +137,8 @@ async fn dropped_sender_breaks_the_transfer_off() {
 async fn dropped_receiver_stops_the_sender() {
     let farm = Farm::new();
     let (dialled, accepted, _client, _server) = farm.pair().await;
-    let mut bulk = dialled
-        .open_bulk(&Message::Number(1))
-        .await
-        .expect("opened");
-    drop(
-        within(accepted.accept_bulk::<Message>())
-            .await
-            .expect("accepted"),
-    );
+    let mut bulk = dialled.open_bulk(&Message::Number(1)).await.expect("opened");
+    drop(within(accepted.accept_bulk::<Message>()).await.expect("accepted"));
     let error = within(async {
         loop {
             if let Err(error) = bulk.send(Bytes::from(vec![0; 1 << 20])).await {
@@ -195,10 +148,7 @@ async fn dropped_receiver_stops_the_sender() {
     })
     .await;
     assert!(matches!(error, SendBulkError::Stopped), "{error:?}");
-    assert!(matches!(
-        bulk.send(Bytes::from_static(b"more")).await,
-        Err(SendBulkError::Interrupted)
-    ));
+    assert!(matches!(bulk.send(Bytes::from_static(b"more")).await, Err(SendBulkError::Interrupted)));
     assert_eq!(dialled.close_reason(), None);
 }
 
@@ -213,10 +163,7 @@ async fn moving_to_another_socket_loses_nothing() {
     });
     let (sender, _) = dialled.take_control();
     let (_, mut receiver) = accepted.take_control();
-    let (_, mut bulk) = within(accepted.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
+    let (_, mut bulk) = within(accepted.accept_bulk::<Message>()).await.expect("accepted").expect("open");
     let before = accepted.remote_address();
     let mut received = BytesMut::new();
     let mut moved = None;
@@ -263,13 +210,11 @@ async fn eight_peers_at_once() {
         .map(|number| farm.endpoint(Role::Agent, &format!("agent{number}"), &[]))
         .map(|endpoint: Endpoint| {
             tokio::spawn(async move {
-                let connection = endpoint
-                    .connect(address, Role::Scheduler, Some("main"))
-                    .await
-                    .expect("connected");
+                let connection =
+                    endpoint.connect(address, Role::Scheduler, Some("main")).await.expect("connected");
                 let contents = contents(3 << 20);
                 send_all(&connection, 5, &contents, 1 << 20).await;
-                let (_, mut receiver) = connection.take_control();
+                let (_sender, mut receiver) = connection.take_control();
                 let message = within(receiver.receive()).await.expect("received");
                 assert_eq!(message, Some(Message::Number(3 << 20)));
                 connection.close(CloseCode::Done, "");
@@ -288,16 +233,9 @@ async fn eight_peers_at_once() {
 /// Receives one transfer and answers with its length.
 async fn echo_one(connection: Connection) {
     let (sender, mut receiver) = connection.take_control();
-    let (_, bulk) = within(connection.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
+    let (_, bulk) = within(connection.accept_bulk::<Message>()).await.expect("accepted").expect("open");
     let received = within(bulk.receive_exact(3 << 20)).await.expect("received");
-    sender
-        .send(&Message::Number(received.len() as u64))
-        .expect("queued");
-    let end = within(receiver.receive::<Message>())
-        .await
-        .expect("in order");
+    sender.send(&Message::Number(received.len() as u64)).expect("queued");
+    let end = within(receiver.receive::<Message>()).await.expect("in order");
     assert_eq!(end, None);
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use isochrone_transport::authority::IDENTITY_VALIDITY;
 use isochrone_transport::{
-    AcceptError, Authority, AuthorityError, CertificateFault, CloseCode, CloseReason, ConnectError,
-    Endpoint, Identity, IdentityError, Role, TransportOptions,
+    AcceptError, Authority, AuthorityError, CertificateFault, CloseCode, CloseReason, ConnectError, Endpoint,
+    Identity, IdentityError, Role, TransportOptions,
 };
 
 use crate::farm::{Farm, RawClient, Shown, accept, any_port, join, within};
@@ -19,10 +19,7 @@ async fn both_sides_know_each_other() {
     let (dialled, accepted) = (dialled.expect("connected"), accepted.expect("accepted"));
     assert_eq!(dialled.peer().to_string(), "scheduler/main");
     assert_eq!(accepted.peer().to_string(), "client/tenant/notebook");
-    assert_eq!(
-        dialled.remote_address(),
-        scheduler.local_address().expect("bound")
-    );
+    assert_eq!(dialled.remote_address(), scheduler.local_address().expect("bound"));
     assert!(dialled.round_trip() < Duration::from_secs(1));
     assert!(dialled.statistics().sent_bytes > 0);
     assert!(accepted.statistics().received_bytes > 0);
@@ -36,10 +33,7 @@ async fn no_certificate_is_refused() {
     let (connection, accepted) = tokio::join!(raw.dial(&server), accept(&server));
     assert!(matches!(
         accepted.expect_err("no certificate"),
-        AcceptError::TheirCertificate {
-            fault: CertificateFault::Missing,
-            ..
-        }
+        AcceptError::TheirCertificate { fault: CertificateFault::Missing, .. }
     ));
     // The code that `ConnectError` makes `CertificateFault::Missing` of.
     let quinn::ConnectionError::ConnectionClosed(close) = within(connection.closed()).await else {
@@ -56,24 +50,12 @@ async fn other_authority_is_refused_on_both_sides() {
     let (dialled, accepted) = join(&client, &server, Role::Scheduler, None).await;
     let error = dialled.expect_err("other authority");
     assert!(
-        matches!(
-            &error,
-            ConnectError::TheirCertificate {
-                fault: CertificateFault::OtherAuthority,
-                ..
-            }
-        ),
+        matches!(&error, ConnectError::TheirCertificate { fault: CertificateFault::OtherAuthority, .. }),
         "{error:?}"
     );
     let error = accepted.expect_err("other authority");
     assert!(
-        matches!(
-            &error,
-            AcceptError::OurCertificate {
-                fault: CertificateFault::OtherAuthority,
-                ..
-            }
-        ),
+        matches!(&error, AcceptError::OurCertificate { fault: CertificateFault::OtherAuthority, .. }),
         "{error:?}"
     );
 }
@@ -87,19 +69,10 @@ async fn certificate_of_another_authority_does_not_get_in() {
     let (connection, accepted) = tokio::join!(raw.dial(&server), accept(&server));
     let error = accepted.expect_err("other authority");
     assert!(
-        matches!(
-            &error,
-            AcceptError::TheirCertificate {
-                fault: CertificateFault::OtherAuthority,
-                ..
-            }
-        ),
+        matches!(&error, AcceptError::TheirCertificate { fault: CertificateFault::OtherAuthority, .. }),
         "{error:?}"
     );
-    assert!(matches!(
-        within(connection.closed()).await,
-        quinn::ConnectionError::ConnectionClosed(_)
-    ));
+    assert!(matches!(within(connection.closed()).await, quinn::ConnectionError::ConnectionClosed(_)));
 }
 
 #[tokio::test]
@@ -109,16 +82,7 @@ async fn role_that_is_not_served_is_refused_and_told() {
     let agent = farm.endpoint(Role::Agent, "a", &[]);
     let (dialled, accepted) = join(&agent, &server, Role::Scheduler, None).await;
     let error = dialled.expect_err("agents are not served");
-    assert!(
-        matches!(
-            &error,
-            ConnectError::RoleRefused {
-                role: Role::Agent,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(&error, ConnectError::RoleRefused { role: Role::Agent, .. }), "{error:?}");
     assert!(error.to_string().ends_with("served here: client, admin"));
     assert!(matches!(
         accepted.expect_err("agents are not served"),
@@ -161,13 +125,7 @@ async fn agent_of_another_name_is_found_out() {
     );
     assert!(matches!(
         accepted.expect_err("given up"),
-        AcceptError::Closed {
-            source: CloseReason::Peer {
-                code: CloseCode::Done,
-                ..
-            },
-            ..
-        }
+        AcceptError::Closed { source: CloseReason::Peer { code: CloseCode::Done, .. }, .. }
     ));
 }
 
@@ -179,13 +137,7 @@ async fn client_certificate_cannot_accept() {
     let (dialled, accepted) = join(&agent, &server, Role::Client, None).await;
     let error = dialled.expect_err("no server's certificate");
     assert!(
-        matches!(
-            &error,
-            ConnectError::TheirCertificate {
-                fault: CertificateFault::OtherPurpose,
-                ..
-            }
-        ),
+        matches!(&error, ConnectError::TheirCertificate { fault: CertificateFault::OtherPurpose, .. }),
         "{error:?}"
     );
     assert!(accepted.is_err());
@@ -200,18 +152,11 @@ async fn expired_certificate_is_refused_on_both_sides() {
     };
     let mut options = TransportOptions::new();
     options.allowed_roles(&[Role::Client]);
-    let expired_server = Endpoint::bind(
-        any_port(),
-        &expired(Role::Scheduler, "s", None),
-        options.clone(),
-    )
-    .expect("bound");
-    let expired_client = Endpoint::bind(
-        any_port(),
-        &expired(Role::Client, "c", Some("t")),
-        TransportOptions::new(),
-    )
-    .expect("bound");
+    let expired_server =
+        Endpoint::bind(any_port(), &expired(Role::Scheduler, "s", None), options.clone()).expect("bound");
+    let expired_client =
+        Endpoint::bind(any_port(), &expired(Role::Client, "c", Some("t")), TransportOptions::new())
+            .expect("bound");
     // A certificate is still valid in the second in which it expires.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
 
@@ -219,31 +164,19 @@ async fn expired_certificate_is_refused_on_both_sides() {
     let (dialled, accepted) = join(&expired_client, &server, Role::Scheduler, None).await;
     let error = dialled.expect_err("expired");
     assert!(
-        matches!(
-            &error,
-            ConnectError::OurCertificate {
-                fault: CertificateFault::OutOfTime,
-                ..
-            }
-        ),
+        matches!(&error, ConnectError::OurCertificate { fault: CertificateFault::OutOfTime, .. }),
         "{error:?}"
     );
     assert!(matches!(
         accepted.expect_err("expired"),
-        AcceptError::TheirCertificate {
-            fault: CertificateFault::OutOfTime,
-            ..
-        }
+        AcceptError::TheirCertificate { fault: CertificateFault::OutOfTime, .. }
     ));
 
     let client = farm.endpoint(Role::Client, "c", &[]);
     let (dialled, _) = join(&client, &expired_server, Role::Scheduler, None).await;
     assert!(matches!(
         dialled.expect_err("expired"),
-        ConnectError::TheirCertificate {
-            fault: CertificateFault::OutOfTime,
-            ..
-        }
+        ConnectError::TheirCertificate { fault: CertificateFault::OutOfTime, .. }
     ));
 }
 
@@ -269,33 +202,14 @@ async fn nobody_there_refusing_and_unreachable_are_told_apart() {
     assert!(matches!(error, Err(ConnectError::Refused { .. })));
 
     // An address of a family that has no route from this socket.
-    let error = client
-        .connect(
-            "255.255.255.255:9".parse().expect("address"),
-            Role::Scheduler,
-            None,
-        )
-        .await;
-    assert!(
-        matches!(error, Err(ConnectError::Unreachable { .. })),
-        "{error:?}"
-    );
+    let error = client.connect("255.255.255.255:9".parse().expect("address"), Role::Scheduler, None).await;
+    assert!(matches!(error, Err(ConnectError::Unreachable { .. })), "{error:?}");
 
     let error = client
-        .connect(
-            "127.0.0.1:0".parse().expect("address"),
-            Role::Scheduler,
-            None,
-        )
+        .connect("127.0.0.1:0".parse().expect("address"), Role::Scheduler, None)
         .await
         .expect_err("port 0");
-    assert!(
-        matches!(
-            &error,
-            ConnectError::Dial { .. } | ConnectError::Unreachable { .. }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(&error, ConnectError::Dial { .. } | ConnectError::Unreachable { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -317,33 +231,18 @@ fn identities_come_back_from_their_files() {
     let authority = Authority::load(&directory).expect("loaded");
     assert_eq!(authority.farm_name(), "farm-1");
 
-    let issue = |role, name, tenant| {
-        authority
-            .issue(role, name, tenant, IDENTITY_VALIDITY)
-            .expect("issued")
-    };
+    let issue = |role, name, tenant| authority.issue(role, name, tenant, IDENTITY_VALIDITY).expect("issued");
     let issued = issue(Role::Client, "c", Some("physics"));
     issued.save(&directory).expect("saved");
     let identity = Identity::load_named(&directory, Role::Client, "c").expect("loaded");
     assert_eq!(identity.peer_identity().to_string(), "client/physics/c");
     assert_eq!(identity.not_after(), issued.not_after());
-    let left = identity
-        .not_after()
-        .duration_since(SystemTime::now())
-        .expect("valid");
+    let left = identity.not_after().duration_since(SystemTime::now()).expect("valid");
     assert!(left <= IDENTITY_VALIDITY && left > IDENTITY_VALIDITY - Duration::from_secs(60));
 
-    assert!(matches!(
-        issued.save(&directory),
-        Err(AuthorityError::AlreadyThere { .. })
-    ));
-    assert!(matches!(
-        authority.save(&directory),
-        Err(AuthorityError::AlreadyThere { .. })
-    ));
-    issue(Role::Client, "c", Some("chemistry"))
-        .save_replacing(&directory)
-        .expect("replaced");
+    assert!(matches!(issued.save(&directory), Err(AuthorityError::AlreadyThere { .. })));
+    assert!(matches!(authority.save(&directory), Err(AuthorityError::AlreadyThere { .. })));
+    issue(Role::Client, "c", Some("chemistry")).save_replacing(&directory).expect("replaced");
     let identity = Identity::load_named(&directory, Role::Client, "c").expect("loaded");
     assert_eq!(identity.peer_identity().to_string(), "client/chemistry/c");
 
@@ -381,38 +280,23 @@ fn unusable_files_are_named() {
     assert!(matches!(error, IdentityError::Read { .. }), "{error:?}");
     assert!(error.to_string().contains("agent-c.pem"));
     let error = Identity::load(&a, &b, &authority).expect_err("another key");
-    assert!(
-        matches!(error, IdentityError::KeyMismatch { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, IdentityError::KeyMismatch { .. }), "{error:?}");
     let error = Identity::load(&a, &key, &there.join("authority.pem")).expect_err("another farm");
-    assert!(
-        matches!(error, IdentityError::OtherAuthority { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, IdentityError::OtherAuthority { .. }), "{error:?}");
     let error = Identity::load(&key, &key, &authority).expect_err("no certificate");
     assert!(matches!(error, IdentityError::Pem { .. }), "{error:?}");
-    let error = Identity::load(&authority, &here.join("authority.key"), &authority)
-        .expect_err("states no identity");
+    let error =
+        Identity::load(&authority, &here.join("authority.key"), &authority).expect_err("states no identity");
     assert!(matches!(error, IdentityError::Stated { .. }), "{error:?}");
     std::thread::sleep(Duration::from_millis(1_100));
     let error = Identity::load_named(&here, Role::Agent, "short").expect_err("expired");
-    assert!(
-        matches!(error, IdentityError::NotValidNow { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, IdentityError::NotValidNow { .. }), "{error:?}");
 
     std::fs::copy(there.join("authority.key"), here.join("authority.key")).expect("copied");
-    assert!(matches!(
-        Authority::load(&here),
-        Err(AuthorityError::KeyMismatch { .. })
-    ));
+    assert!(matches!(Authority::load(&here), Err(AuthorityError::KeyMismatch { .. })));
     let stranger = Authority::create("farm").expect("authority");
     let issued = stranger.issue(Role::Agent, "z", None, IDENTITY_VALIDITY);
-    assert!(matches!(
-        issued.expect("issued").save(&here),
-        Err(AuthorityError::OtherFarm { .. })
-    ));
+    assert!(matches!(issued.expect("issued").save(&here), Err(AuthorityError::OtherFarm { .. })));
     assert!(matches!(
         stranger.issue(Role::Agent, "No Name", None, IDENTITY_VALIDITY),
         Err(AuthorityError::Name(_))

@@ -28,17 +28,16 @@ pub struct Farm {
 
 impl Farm {
     pub fn new() -> Self {
-        Self {
-            authority: Authority::create("test").expect("authority"),
-        }
+        Self { authority: Authority::create("test").expect("authority") }
     }
 
     pub fn identity(&self, role: Role, name: &str) -> Identity {
         let tenant = role.has_tenant().then_some("tenant");
         self.authority
             .issue(role, name, tenant, IDENTITY_VALIDITY)
-            .and_then(|issued| Ok(issued.identity().expect("usable")))
             .expect("issued")
+            .identity()
+            .expect("usable")
     }
 
     /// An endpoint that serves `allowed`, or only dials.
@@ -67,12 +66,7 @@ impl Farm {
         let server = self.endpoint_with(Role::Scheduler, "main", &[Role::Client], &adjust);
         let client = self.endpoint_with(Role::Client, "c", &[], &adjust);
         let (dialled, accepted) = join(&client, &server, Role::Scheduler, None).await;
-        (
-            dialled.expect("connected"),
-            accepted.expect("accepted"),
-            client,
-            server,
-        )
+        (dialled.expect("connected"), accepted.expect("accepted"), client, server)
     }
 
     pub async fn pair(&self) -> (Connection, Connection, Endpoint, Endpoint) {
@@ -90,15 +84,9 @@ pub async fn join(
     server: &Endpoint,
     expected_role: Role,
     expected_name: Option<&str>,
-) -> (
-    Result<Connection, ConnectError>,
-    Result<Connection, AcceptError>,
-) {
+) -> (Result<Connection, ConnectError>, Result<Connection, AcceptError>) {
     let address = server.local_address().expect("bound");
-    tokio::join!(
-        client.connect(address, expected_role, expected_name),
-        accept(server)
-    )
+    tokio::join!(client.connect(address, expected_role, expected_name), accept(server))
 }
 
 pub async fn accept(server: &Endpoint) -> Result<Connection, AcceptError> {
@@ -108,9 +96,7 @@ pub async fn accept(server: &Endpoint) -> Result<Connection, AcceptError> {
 
 /// Waits for what must come.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("nothing came in time")
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing came in time")
 }
 
 /// A peer of role client that speaks QUIC with the farm's certificates and nothing else: breaks
@@ -129,9 +115,7 @@ impl RawClient {
     pub fn new(trusted: &Farm, shown: &Shown<'_>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(certificate(trusted.authority.certificate_pem()))
-            .expect("authority");
+        roots.add(certificate(trusted.authority.certificate_pem())).expect("authority");
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
@@ -159,10 +143,7 @@ impl RawClient {
     /// The raw connection; the peer may still refuse it.
     pub async fn dial(&self, server: &Endpoint) -> quinn::Connection {
         let address = server.local_address().expect("bound");
-        let connecting = self
-            .endpoint
-            .connect(address, "scheduler.isochrone")
-            .expect("dialling");
+        let connecting = self.endpoint.connect(address, "scheduler.isochrone").expect("dialling");
         within(connecting).await.expect("handshake")
     }
 

@@ -18,31 +18,15 @@ async fn closing_with_done_is_an_end_in_order() {
     // What was acknowledged is still there to be read.
     let message = within(receiver.receive()).await.expect("received");
     assert_eq!(message, Some(Message::Number(1)));
-    assert_eq!(
-        within(receiver.receive::<Message>())
-            .await
-            .expect("in order"),
-        None
-    );
-    assert!(
-        within(accepted.accept_bulk::<Message>())
-            .await
-            .expect("in order")
-            .is_none()
-    );
+    assert_eq!(within(receiver.receive::<Message>()).await.expect("in order"), None);
+    assert!(within(accepted.accept_bulk::<Message>()).await.expect("in order").is_none());
     assert_eq!(
         within(accepted.closed()).await,
-        CloseReason::Peer {
-            code: CloseCode::Done,
-            reason: "bye".to_owned()
-        }
+        CloseReason::Peer { code: CloseCode::Done, reason: "bye".to_owned() }
     );
     assert_eq!(
         within(dialled.closed()).await,
-        CloseReason::Local {
-            code: CloseCode::Done,
-            reason: "bye".to_owned()
-        }
+        CloseReason::Local { code: CloseCode::Done, reason: "bye".to_owned() }
     );
 }
 
@@ -53,10 +37,7 @@ async fn closing_otherwise_is_an_error_that_says_why() {
     let (sender, mut receiver) = dialled.take_control();
     accepted.close(CloseCode::Draining, "maintenance");
     accepted.close(CloseCode::Internal, "second call");
-    let expected = CloseReason::Peer {
-        code: CloseCode::Draining,
-        reason: "maintenance".to_owned(),
-    };
+    let expected = CloseReason::Peer { code: CloseCode::Draining, reason: "maintenance".to_owned() };
     assert!(matches!(
         within(receiver.receive::<Message>()).await,
         Err(ReceiveError::Closed(reason)) if reason == expected
@@ -111,12 +92,7 @@ async fn dropped_senders_end_the_stream_and_keep_the_connection() {
         let message = within(from_client.receive()).await.expect("received");
         assert_eq!(message, Some(Message::Number(number)));
     }
-    assert_eq!(
-        within(from_client.receive::<Message>())
-            .await
-            .expect("in order"),
-        None
-    );
+    assert_eq!(within(from_client.receive::<Message>()).await.expect("in order"), None);
     to_client.send(&Message::Number(3)).expect("queued");
     let message = within(receiver.receive()).await.expect("received");
     assert_eq!(message, Some(Message::Number(3)));
@@ -128,18 +104,14 @@ async fn silent_peer_is_given_up() {
     let short = Duration::from_millis(300);
     let (dialled, accepted, client, _server) = farm
         .pair_with(|options| {
-            options
-                .idle_timeout(short)
-                .keep_alive_interval(Duration::from_millis(50));
+            options.idle_timeout(short).keep_alive_interval(Duration::from_millis(50));
         })
         .await;
     // Kept alive while both are there.
     tokio::time::sleep(short * 3).await;
     assert_eq!(accepted.close_reason(), None);
     // A socket to which nobody's datagrams come, and from which they go nowhere.
-    client
-        .rebind("[::1]:0".parse().expect("address"))
-        .expect("moved");
+    client.rebind("[::1]:0".parse().expect("address")).expect("moved");
     assert_eq!(within(accepted.closed()).await, CloseReason::TimedOut);
     assert_eq!(within(dialled.closed()).await, CloseReason::TimedOut);
 }
@@ -152,28 +124,17 @@ async fn closed_endpoint_takes_and_dials_nothing() {
     assert!(within(server.accept()).await.is_none());
     assert_eq!(
         within(dialled.closed()).await,
-        CloseReason::Peer {
-            code: CloseCode::Draining,
-            reason: "restart".to_owned()
-        }
+        CloseReason::Peer { code: CloseCode::Draining, reason: "restart".to_owned() }
     );
     assert_eq!(
         within(accepted.closed()).await,
-        CloseReason::Local {
-            code: CloseCode::Draining,
-            reason: "restart".to_owned()
-        }
+        CloseReason::Local { code: CloseCode::Draining, reason: "restart".to_owned() }
     );
     drop((dialled, accepted));
     within(server.drained()).await;
     client.close(CloseCode::Done, "");
     let address = server.local_address().expect("bound");
-    assert!(
-        client
-            .connect(address, Role::Scheduler, None)
-            .await
-            .is_err()
-    );
+    assert!(client.connect(address, Role::Scheduler, None).await.is_err());
 }
 
 #[tokio::test]

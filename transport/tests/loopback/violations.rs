@@ -45,8 +45,7 @@ impl Accepted {
     /// Others are served whatever this peer did.
     async fn assert_others_are_served(&self) {
         let client = self.farm.endpoint(Role::Client, "other", &[]);
-        let (dialled, accepted) =
-            crate::farm::join(&client, &self.server, Role::Scheduler, None).await;
+        let (dialled, accepted) = crate::farm::join(&client, &self.server, Role::Scheduler, None).await;
         dialled.expect("connected");
         accepted.expect("accepted");
     }
@@ -71,17 +70,11 @@ async fn other_version_is_refused_naming_both() {
     let AcceptError::Preamble { source, .. } = error else {
         panic!("{error:?}");
     };
-    assert_eq!(
-        source.to_string(),
-        "peer speaks protocol version 9.4, this process speaks 1.0"
-    );
+    assert_eq!(source.to_string(), "peer speaks protocol version 9.4, this process speaks 1.0");
     let quinn::ConnectionError::ApplicationClosed(close) = within(connection.closed()).await else {
         panic!("closed otherwise");
     };
-    assert_eq!(
-        close.error_code.into_inner(),
-        CloseCode::VersionMismatch.to_wire().into()
-    );
+    assert_eq!(close.error_code.into_inner(), CloseCode::VersionMismatch.to_wire().into());
     assert_eq!(&close.reason[..], b"1.0");
 }
 
@@ -92,10 +85,8 @@ async fn what_is_no_preamble_is_refused() {
         options.handshake_timeout(Duration::from_millis(500));
     });
     let raw = RawClient::new(&farm, &Shown::Client(&farm));
-    let ((connection, _send, _receive), accepted) = tokio::join!(
-        raw.dial_with_preamble(&server, b"GET / HT"),
-        accept(&server)
-    );
+    let ((connection, _send, _receive), accepted) =
+        tokio::join!(raw.dial_with_preamble(&server, b"GET / HT"), accept(&server));
     assert!(matches!(accepted, Err(AcceptError::Preamble { .. })));
     assert_eq!(application_code(&connection).await, 3);
 
@@ -113,10 +104,7 @@ async fn what_is_no_preamble_is_refused() {
         },
         accept(&server)
     );
-    assert!(
-        matches!(accepted, Err(AcceptError::Truncated { .. })),
-        "{accepted:?}"
-    );
+    assert!(matches!(accepted, Err(AcceptError::Truncated { .. })), "{accepted:?}");
 }
 
 /// A server of raw QUIC with a scheduler's certificate, which answers with `preamble`.
@@ -128,32 +116,23 @@ async fn dial_raw_server(answer: RawAnswer) -> ConnectError {
     use rustls::pki_types::pem::PemObject;
 
     let farm = Farm::new();
-    let issued = farm
-        .authority
-        .issue(Role::Scheduler, "main", None, IDENTITY_VALIDITY)
-        .expect("issued");
+    let issued = farm.authority.issue(Role::Scheduler, "main", None, IDENTITY_VALIDITY).expect("issued");
     let key = PrivateKeyDer::from_pem_slice(issued.key_pem().as_bytes()).expect("key");
-    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_protocol_versions(&[&rustls::version::TLS13])
-    .expect("TLS 1.3")
-    .with_no_client_auth()
-    .with_single_cert(
-        vec![crate::farm::certificate(issued.certificate_pem())],
-        key,
-    )
-    .expect("usable");
+    let mut tls =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![crate::farm::certificate(issued.certificate_pem())], key)
+            .expect("usable");
     tls.alpn_protocols = vec![match answer {
         RawAnswer::OtherProtocol => b"h3".to_vec(),
         RawAnswer::Preamble(_) | RawAnswer::Close(..) => b"isochrone/1".to_vec(),
     }];
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("ciphers");
-    let server = quinn::Endpoint::server(
-        quinn::ServerConfig::with_crypto(Arc::new(crypto)),
-        crate::farm::any_port(),
-    )
-    .expect("bound");
+    let server =
+        quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(crypto)), crate::farm::any_port())
+            .expect("bound");
     let address = server.local_addr().expect("bound");
     let serving = tokio::spawn(async move {
         let incoming = server.accept().await.expect("open");
@@ -172,10 +151,7 @@ async fn dial_raw_server(answer: RawAnswer) -> ConnectError {
         server.wait_idle().await;
     });
     let client = farm.endpoint(Role::Client, "c", &[]);
-    let error = client
-        .connect(address, Role::Scheduler, None)
-        .await
-        .expect_err("refused");
+    let error = client.connect(address, Role::Scheduler, None).await.expect_err("refused");
     serving.abort();
     error
 }
@@ -195,44 +171,24 @@ async fn dialling_side_names_both_versions_and_other_protocols() {
         "{error:?}"
     );
     let error = dial_raw_server(RawAnswer::Close(2, b"7.1")).await;
-    assert!(
-        error
-            .to_string()
-            .contains("speaks protocol version 7.1, this process 1.0"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("speaks protocol version 7.1, this process 1.0"), "{error}");
     let error = dial_raw_server(RawAnswer::Close(2, b"?")).await;
     assert!(matches!(error, ConnectError::Closed { .. }), "{error:?}");
     let error = dial_raw_server(RawAnswer::Close(99, b"")).await;
     assert!(matches!(error, ConnectError::Closed { .. }), "{error:?}");
     let error = dial_raw_server(RawAnswer::Preamble(*b"HTTP/1.1")).await;
-    assert!(
-        matches!(error, ConnectError::NotIsochrone { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ConnectError::NotIsochrone { .. }), "{error:?}");
     let error = dial_raw_server(RawAnswer::OtherProtocol).await;
-    assert!(
-        matches!(error, ConnectError::NotIsochrone { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ConnectError::NotIsochrone { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn oversized_frame_closes_the_connection() {
     let mut peer = Accepted::new().await;
     let (_sender, mut receiver) = peer.connection.take_control();
-    peer.send
-        .write_all(&u32::MAX.to_le_bytes())
-        .await
-        .expect("written");
-    assert!(matches!(
-        within(receiver.receive::<Message>()).await,
-        Err(ReceiveError::Decode(_))
-    ));
-    assert_eq!(
-        application_code(&peer.quinn).await,
-        CloseCode::LimitExceeded.to_wire().into()
-    );
+    peer.send.write_all(&u32::MAX.to_le_bytes()).await.expect("written");
+    assert!(matches!(within(receiver.receive::<Message>()).await, Err(ReceiveError::Decode(_))));
+    assert_eq!(application_code(&peer.quinn).await, CloseCode::LimitExceeded.to_wire().into());
     peer.assert_others_are_served().await;
 }
 
@@ -247,14 +203,8 @@ async fn malformed_frame_closes_the_connection() {
     // What came before is still received.
     let message = within(receiver.receive()).await.expect("received");
     assert_eq!(message, Some(Message::Number(1)));
-    assert!(matches!(
-        within(receiver.receive::<Message>()).await,
-        Err(ReceiveError::Decode(_))
-    ));
-    assert_eq!(
-        application_code(&peer.quinn).await,
-        CloseCode::ProtocolViolation.to_wire().into()
-    );
+    assert!(matches!(within(receiver.receive::<Message>()).await, Err(ReceiveError::Decode(_))));
+    assert_eq!(application_code(&peer.quinn).await, CloseCode::ProtocolViolation.to_wire().into());
     peer.assert_others_are_served().await;
 }
 
@@ -262,15 +212,9 @@ async fn malformed_frame_closes_the_connection() {
 async fn control_stream_that_ends_in_a_message_is_an_error() {
     let mut peer = Accepted::new().await;
     let (_sender, mut receiver) = peer.connection.take_control();
-    peer.send
-        .write_all(&[9, 0, 0, 0, 1])
-        .await
-        .expect("written");
+    peer.send.write_all(&[9, 0, 0, 0, 1]).await.expect("written");
     peer.send.finish().expect("open");
-    assert!(matches!(
-        within(receiver.receive::<Message>()).await,
-        Err(ReceiveError::Truncated)
-    ));
+    assert!(matches!(within(receiver.receive::<Message>()).await, Err(ReceiveError::Truncated)));
     assert_eq!(application_code(&peer.quinn).await, 3);
 }
 
@@ -279,10 +223,7 @@ async fn control_stream_that_is_reset_or_stopped_is_a_violation() {
     let mut peer = Accepted::new().await;
     let (_sender, mut receiver) = peer.connection.take_control();
     peer.send.reset(0_u32.into()).expect("open");
-    assert!(matches!(
-        within(receiver.receive::<Message>()).await,
-        Err(ReceiveError::Truncated)
-    ));
+    assert!(matches!(within(receiver.receive::<Message>()).await, Err(ReceiveError::Truncated)));
     assert_eq!(application_code(&peer.quinn).await, 3);
 
     let mut peer = Accepted::new().await;
@@ -302,10 +243,7 @@ async fn second_bidirectional_stream_is_a_violation() {
     let peer = Accepted::new().await;
     let (mut send, _receive) = within(peer.quinn.open_bi()).await.expect("opened");
     send.write_all(b"hello").await.expect("written");
-    assert_eq!(
-        application_code(&peer.quinn).await,
-        CloseCode::ProtocolViolation.to_wire().into()
-    );
+    assert_eq!(application_code(&peer.quinn).await, CloseCode::ProtocolViolation.to_wire().into());
     peer.assert_others_are_served().await;
 }
 
@@ -322,10 +260,8 @@ async fn stalled_header_keeps_no_other_transfer_waiting() {
     whole.write_all(&header(7)).await.expect("written");
     whole.write_all(b"contents").await.expect("written");
     whole.finish().expect("open");
-    let (received, bulk) = within(peer.connection.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
+    let (received, bulk) =
+        within(peer.connection.accept_bulk::<Message>()).await.expect("accepted").expect("open");
     assert_eq!(received, Message::Number(7));
     let contents = within(bulk.receive_exact(8)).await.expect("received");
     assert_eq!(contents, &b"contents"[..]);
@@ -348,10 +284,8 @@ async fn stream_given_up_before_its_header_is_no_transfer() {
     ended.finish().expect("open");
     let mut whole = peer.quinn.open_uni().await.expect("opened");
     whole.write_all(&header(3)).await.expect("written");
-    let (received, _bulk) = within(peer.connection.accept_bulk::<Message>())
-        .await
-        .expect("accepted")
-        .expect("open");
+    let (received, _bulk) =
+        within(peer.connection.accept_bulk::<Message>()).await.expect("accepted").expect("open");
     assert_eq!(received, Message::Number(3));
     assert_eq!(peer.connection.close_reason(), None);
 }
@@ -360,14 +294,8 @@ async fn stream_given_up_before_its_header_is_no_transfer() {
 async fn wrong_headers_close_the_connection() {
     let peer = Accepted::new().await;
     let mut stream = peer.quinn.open_uni().await.expect("opened");
-    stream
-        .write_all(&5_000_u32.to_le_bytes())
-        .await
-        .expect("written");
-    assert_eq!(
-        application_code(&peer.quinn).await,
-        CloseCode::LimitExceeded.to_wire().into()
-    );
+    stream.write_all(&5_000_u32.to_le_bytes()).await.expect("written");
+    assert_eq!(application_code(&peer.quinn).await, CloseCode::LimitExceeded.to_wire().into());
     assert!(matches!(
         within(peer.connection.accept_bulk::<Message>()).await,
         Err(AcceptBulkError::Closed(_))
@@ -375,10 +303,7 @@ async fn wrong_headers_close_the_connection() {
 
     let peer = Accepted::new().await;
     let mut stream = peer.quinn.open_uni().await.expect("opened");
-    stream
-        .write_all(&[2, 0, 0, 0, 0xa1, b'x'])
-        .await
-        .expect("written");
+    stream.write_all(&[2, 0, 0, 0, 0xa1, b'x']).await.expect("written");
     assert!(matches!(
         within(peer.connection.accept_bulk::<Message>()).await,
         Err(AcceptBulkError::Header(_))
@@ -397,7 +322,10 @@ async fn flood_of_streams_is_held_back() {
     }
     let beyond = tokio::time::timeout(Duration::from_millis(100), peer.quinn.open_uni()).await;
     assert!(beyond.is_err(), "a stream beyond the limit was granted");
-    let accepted = within(peer.connection.accept_bulk::<Message>()).await;
-    drop(accepted.expect("accepted"));
+    for _ in 0..64 {
+        let accepted = within(peer.connection.accept_bulk::<Message>()).await;
+        drop(accepted.expect("accepted"));
+    }
+    drop(streams);
     within(peer.quinn.open_uni()).await.expect("room again");
 }
