@@ -18,7 +18,8 @@ pub fn inputs(arguments: &InputArguments) -> anyhow::Result<()> {
         bail!("no graph named `{unknown}` is shipped; there are {}", known.join(", "));
     }
     for shipped in SHIPPED_INPUTS {
-        let is_wanted = arguments.names.is_empty() || arguments.names.iter().any(|name| name == shipped.graph);
+        let is_wanted =
+            arguments.names.is_empty() || arguments.names.iter().any(|name| name == shipped.graph);
         if is_wanted {
             for line in write(shipped.graph, &arguments.directory, &arguments.sizes)? {
                 output::line(line);

@@ -87,7 +87,13 @@ fn start_log(line: &CommandLine) {
 /// Filters name crates one by one.
 fn expanded(level: &str) -> String {
     let Some((rest, ours)) = level.split_once(",isochrone=") else { return level.to_owned() };
-    let crates =
-        ["isochrone", "isochrone_client", "isochrone_node_agent", "isochrone_scheduler", "isochrone_testbed", "isochrone_transport"];
+    let crates = [
+        "isochrone",
+        "isochrone_client",
+        "isochrone_node_agent",
+        "isochrone_scheduler",
+        "isochrone_testbed",
+        "isochrone_transport",
+    ];
     crates.iter().fold(rest.to_owned(), |filter, name| format!("{filter},{name}={ours}"))
 }

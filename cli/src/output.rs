@@ -95,7 +95,10 @@ mod tests {
         let rows =
             [["agent-1", "12", "1.5 ms"], ["a", "3", "10.0 ms"]].map(|row| row.map(str::to_owned).to_vec());
         let shown = table(&["agent", "commands", "busy"], &rows);
-        assert_eq!(shown, "agent    commands     busy\nagent-1        12   1.5 ms\na               3  10.0 ms\n");
+        assert_eq!(
+            shown,
+            "agent    commands     busy\nagent-1        12   1.5 ms\na               3  10.0 ms\n"
+        );
     }
 
     #[test]

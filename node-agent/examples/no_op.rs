@@ -20,9 +20,15 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let count = arguments.next().map_or(Ok(10_000), |count| count.parse())?;
     let device = arguments.next();
-    for completion in [CompletionMode::Callback, CompletionMode::Poller] {
+    for (completion, device_times) in [
+        (CompletionMode::Callback, true),
+        (CompletionMode::Callback, false),
+        (CompletionMode::Poller, true),
+        (CompletionMode::Poller, false),
+    ] {
         let (sink, mut events) = tokio::sync::mpsc::unbounded_channel();
-        let options = OpenClOptions { completion, device: device.clone(), ..OpenClOptions::default() };
+        let options =
+            OpenClOptions { completion, device_times, device: device.clone(), ..OpenClOptions::default() };
         let mut backend = OpenClBackend::open(&options, sink)?;
         backend.build(ProgramKey(0), "__kernel void no_op(void) {}", "");
         for _ in 0..backend.devices().len() {
@@ -33,7 +39,7 @@ fn main() -> Result<(), Failure> {
             let name = &backend.devices()[0].name;
             let driver = if has_spinning_driver { "spins" } else { "sleeps" };
             println!(
-                "{name}, {completion:?}, driver {driver}: to the event p50 {:.1} us, p99 {:.1} us; enqueue and flush p50 {:.1} us",
+                "{name}, {completion:?}, device times {device_times}, driver {driver}: to the event p50 {:.1} us, p99 {:.1} us; enqueue and flush p50 {:.1} us",
                 quantile(&mut spans, 0.5),
                 quantile(&mut spans, 0.99),
                 quantile(&mut enqueues, 0.5),
@@ -49,7 +55,9 @@ fn main() -> Result<(), Failure> {
         }
         let each = start.elapsed().as_secs_f64() * 1e6 / count as f64;
         println!("{completion:?}: {count} in a row, {each:.2} us each");
-        measure_transfers(&mut backend, &mut events)?;
+        if device_times {
+            measure_transfers(&mut backend, &mut events)?;
+        }
     }
     Ok(())
 }
@@ -84,7 +92,7 @@ fn measure_transfers(
     let buffer = BufferKey::default();
     let region = Region { buffer, range: ByteRange::new(0, size_bytes), version: Version(0) };
     let bytes = Bytes::from(vec![1; 64 << 20]);
-    for _ in 0..2 {
+    for _ in 0..3 {
         for (name, kind, upload) in [
             ("allocate", OperationKind::Allocate { buffer, size_bytes }, None),
             ("upload", OperationKind::Upload { region }, Some(bytes.clone())),

@@ -46,7 +46,8 @@ pub trait Backend: Send {
     /// Lets go of a program once the launches given before have ended.
     fn drop_program(&mut self, program: ProgramKey);
 
-    /// Enqueues an operation. `upload` holds the bytes of an upload, and is `None` for all others.
+    /// Enqueues an operation. Beside its slots a device has one more lane, numbered `DeviceFacts::slots`, for
+    /// moving bytes while launches run. `upload` holds the bytes of an upload, and is `None` for all others.
     fn perform(&mut self, operation: Operation, upload: Option<Bytes>);
 
     /// Called when the driver has given all that it has for now: work is handed to the devices.

@@ -181,6 +181,7 @@ impl Life {
                 self.scheduler_said(message);
                 drop(permit);
             }
+            Input::SchedulerLost { .. } if self.stop_by.is_some() => self.end(Ending::Stopped),
             Input::SchedulerLost { reason } => self.end(Ending::Lost(reason)),
             Input::PeerHello { link, agent, name, connection, verified } => {
                 self.peers.said_hello(link, agent, name, connection, verified);

@@ -40,11 +40,13 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn each_mode(slots: u16, test: impl Fn(Harness<OpenClBackend>)) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for completion in [CompletionMode::Callback, CompletionMode::Poller] {
+    for (completion, device_times) in
+        [(CompletionMode::Callback, true), (CompletionMode::Poller, true), (CompletionMode::Poller, false)]
+    {
         let (sink, events) = tokio::sync::mpsc::unbounded_channel();
         // The first device of the host, or of those whose name contains this.
         let device = std::env::var("ISOCHRONE_TEST_OPENCL_DEVICE").ok();
-        let options = OpenClOptions { slots, completion, device, ..OpenClOptions::default() };
+        let options = OpenClOptions { slots, completion, device_times, device, ..OpenClOptions::default() };
         match OpenClBackend::open(&options, sink) {
             Ok(backend) => test(Harness::new(backend, events)),
             Err(OpenClError::NoPlatform { .. } | OpenClError::NoDevice { .. }) => {

@@ -59,7 +59,6 @@ fn estimated_bytes(order: &Order) -> u64 {
         | Order::Release { .. }
         | Order::Cancel { .. }
         | Order::Retract { .. }
-        | Order::Retract { .. }
         | Order::OpenSession { .. }
         | Order::CloseSession { .. }
         | Order::PeerLeft { .. } => 96,

@@ -69,7 +69,6 @@ pub(crate) fn report(report: &Report) -> Result<(), Violation> {
         Report::Arrived { region: named, .. } | Report::PushFailed { region: named, .. } => region(*named),
         Report::Finished { .. }
         | Report::Retracted { .. }
-        | Report::Retracted { .. }
         | Report::Built { .. }
         | Report::LinkMeasured { .. }
         | Report::Memory { .. } => Ok(()),

@@ -182,18 +182,13 @@ impl Farm {
         self.scheduler.stop().await;
     }
 
-    fn start_agent(
-        &self,
-        options: &FarmOptions,
-        agent: &AgentSpecification,
-    ) -> Result<Running, FarmError> {
+    fn start_agent(&self, options: &FarmOptions, agent: &AgentSpecification) -> Result<Running, FarmError> {
         let identity = self.certificates.identity(Role::Agent, &agent.name)?;
         let listen = SocketAddr::new(self.address.ip(), 0);
         match &options.hosting {
             Hosting::InProcess => {
                 let maker = agent.devices.clone().into_maker();
-                let mut agent_options =
-                    AgentOptions::new(self.address.to_string(), listen, identity, maker);
+                let mut agent_options = AgentOptions::new(self.address.to_string(), listen, identity, maker);
                 agent_options.limits(options.limits.clone());
                 if let Some(bytes) = options.host_memory_bytes {
                     agent_options.host_memory_bytes(bytes);
@@ -212,8 +207,7 @@ impl Farm {
                 arguments.extend(devices.map_err(|source| FarmError::Directory { path: file, source })?);
                 let member = Member::Agent(agent.name.clone());
                 let logs = logs(&self.directory)?;
-                let process =
-                    MemberProcess::spawn(member, binary, &arguments, &agent.environment, &logs)?;
+                let process = MemberProcess::spawn(member, binary, &arguments, &agent.environment, &logs)?;
                 Ok(Running::Process(Box::new(process)))
             }
         }

@@ -218,8 +218,7 @@ impl PreparedGraph {
     /// A graph file loaded before; contents of its buffers move out of it.
     #[must_use]
     pub fn new(mut file: GraphFile) -> Self {
-        let contents =
-            file.buffers.iter_mut().map(|buffer| buffer.content.take().map(Bytes::from)).collect();
+        let contents = file.buffers.iter_mut().map(|buffer| buffer.content.take().map(Bytes::from)).collect();
         Self { file, contents }
     }
 
@@ -387,12 +386,12 @@ impl PreparedGraph {
             .map(|(buffer, handle)| {
                 (Place::Input { buffer: self.file.buffers[*buffer].name.clone() }, handle)
             })
+            .chain(submitted.steps.iter().enumerate().map(|(step, handle)| (self.step_place(step), handle)))
             .chain(
-                submitted.steps.iter().enumerate().map(|(step, handle)| (self.step_place(step), handle)),
-            )
-            .chain(self.file.outputs.iter().zip(&submitted.reads).flat_map(|(output, reads)| {
-                reads.iter().map(|read| (output_place(output), read.handle()))
-            }));
+                self.file.outputs.iter().zip(&submitted.reads).flat_map(|(output, reads)| {
+                    reads.iter().map(|read| (output_place(output), read.handle()))
+                }),
+            );
         for (place, handle) in places {
             match handle.outcome() {
                 Some(Err(CommandError::Dependency { .. })) => told.dependents += 1,
@@ -478,11 +477,7 @@ fn launched<'a>(mut builder: LaunchBuilder<'a>, launch: &Launch, buffers: &[Buff
     builder
 }
 
-fn bound<'a>(
-    builder: LaunchBuilder<'a>,
-    argument: &BufferArgument,
-    buffer: &Buffer,
-) -> LaunchBuilder<'a> {
+fn bound<'a>(builder: LaunchBuilder<'a>, argument: &BufferArgument, buffer: &Buffer) -> LaunchBuilder<'a> {
     let builder = match argument.access {
         None => builder.buffer(buffer),
         Some(Access::Read) => builder.read(buffer),

@@ -17,8 +17,9 @@ use isochrone_sched_core::agent::{Operation, OperationError, OperationKind};
 use opencl3::command_queue::flush;
 use opencl3::types::cl_mem;
 
+use super::OpenClOptions;
 use super::build::{Builder, BuiltProgram, LoadedKernel};
-use super::completion::{CompletionMode, Enqueued, Kept, Outlet, Releaser, Watcher};
+use super::completion::{Enqueued, Kept, Outlet, Releaser, Watcher};
 use super::error::OpenClError;
 use super::raw::{Context, DeviceHandle, Memory, Queue};
 use super::signature::{check_arguments, misaligned_part};
@@ -64,7 +65,7 @@ impl Device {
         handle: DeviceHandle,
         facts: DeviceFacts,
         index: DeviceIndex,
-        mode: CompletionMode,
+        options: &OpenClOptions,
         outlet: &Arc<Outlet>,
     ) -> Result<Self, OpenClError> {
         let refused = |call| {
@@ -72,10 +73,13 @@ impl Device {
             move |status| OpenClError::Call { call, device, source: Status(status) }
         };
         let context = Arc::new(Context::new(handle).map_err(refused("clCreateContext"))?);
-        let lanes = (0..facts.slots)
+        // One queue for each slot, and one beside them for moving bytes.
+        let lanes = (0..=facts.slots)
             .map(|_| {
-                let queue = context.create_queue(handle).map_err(refused("clCreateCommandQueue"))?;
-                let watcher = Watcher::new(mode, Arc::clone(outlet));
+                let queue = context
+                    .create_queue(handle, options.device_times)
+                    .map_err(refused("clCreateCommandQueue"))?;
+                let watcher = Watcher::new(options.completion, facts.kind, Arc::clone(outlet));
                 Ok(Lane { watcher, queue, is_dirty: false })
             })
             .collect::<Result<Vec<_>, OpenClError>>()?;
@@ -110,7 +114,7 @@ impl Device {
         let Operation { id, device: _, slot, kind } = operation;
         let lane = slot.index();
         if lane >= self.lanes.len() {
-            let reason = format!("{} has {} slots, no {slot}", self.facts.name, self.lanes.len());
+            let reason = format!("{} has {} slots, no {slot}", self.facts.name, self.facts.slots);
             self.outlet.fail(id, failed("slot", reason));
             return;
         }
@@ -208,9 +212,11 @@ impl Device {
         const CALL: &str = "clEnqueueReadBuffer";
         let (buffer, offset) = self.ranged(CALL, region.buffer, region.range)?;
         let size = host_size(region.range.len(), CALL)?;
-        let mut room: Vec<u8> = Vec::new();
-        room.try_reserve_exact(size)
-            .map_err(|error| failed(CALL, format!("no host memory for {}: {error}", region.range)))?;
+        let mut room = self
+            .outlet
+            .rooms
+            .take(size)
+            .ok_or_else(|| failed(CALL, format!("no host memory for {}", region.range)))?;
         let mut command = if size == 0 {
             self.marker(lane)?
         } else {

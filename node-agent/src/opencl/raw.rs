@@ -64,7 +64,7 @@ macro_rules! owned {
 
 owned!(/// One device's context.
     Context, cl_context, release_context, "clReleaseContext");
-owned!(/// An in-order queue with profiling.
+owned!(/// An in-order queue.
     Queue, cl_command_queue, release_command_queue, "clReleaseCommandQueue");
 owned!(/// A buffer or a sub-buffer. The driver keeps it for the commands that use it.
     Memory, cl_mem, release_mem_object, "clReleaseMemObject");
@@ -81,10 +81,11 @@ impl Context {
         create_context(&[device.0], ptr::null(), None, ptr::null_mut()).map(Self)
     }
 
-    /// A queue of the context's device.
-    pub(super) fn create_queue(&self, device: DeviceHandle) -> Result<Queue, i32> {
+    /// An in-order queue of the context's device.
+    pub(super) fn create_queue(&self, device: DeviceHandle, has_profiling: bool) -> Result<Queue, i32> {
+        let properties = if has_profiling { CL_QUEUE_PROFILING_ENABLE } else { 0 };
         // SAFETY: the context is valid and was made for this device.
-        unsafe { create_command_queue(self.get(), device.0, CL_QUEUE_PROFILING_ENABLE) }.map(Queue)
+        unsafe { create_command_queue(self.get(), device.0, properties) }.map(Queue)
     }
 
     /// A buffer with undefined contents.

@@ -235,7 +235,7 @@ impl VirtualBackend {
                     buffers: BTreeMap::new(),
                     allocated_bytes: 0,
                 });
-                lane_count += usize::from(model.slots);
+                lane_count += usize::from(model.slots) + 1;
             }
         }
         if devices.is_empty() {
@@ -324,7 +324,7 @@ impl Backend for VirtualBackend {
         let lane = self
             .devices
             .get(device.index())
-            .and_then(|device| (slot.0 < device.model.slots).then(|| device.first_lane + slot.index()));
+            .and_then(|device| (slot.0 <= device.model.slots).then(|| device.first_lane + slot.index()));
         let modelled = match lane {
             Some(lane) => self.model(device, kind, upload).map(|modelled| (lane, modelled)),
             None => Err(refused("slot", format!("{device} has no {slot}, or is not here"))),

@@ -118,7 +118,8 @@ pub struct Operation {
     pub id: OperationId,
     /// The device.
     pub device: DeviceIndex,
-    /// The in-order lane: an operation starts when those before it on its lane have ended.
+    /// The in-order lane: an operation starts when those before it on its lane have ended. Beside the
+    /// device's slots there is one lane more, numbered as the count of slots, for moving bytes.
     pub slot: SlotIndex,
     /// What to do.
     pub kind: OperationKind,
