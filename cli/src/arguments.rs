@@ -440,6 +440,10 @@ pub struct AgentArguments {
     #[arg(long = "virtual", value_name = "FILE", env = "ISOCHRONE_VIRTUAL", hide_env_values = true)]
     pub virtual_devices: Option<PathBuf>,
 
+    /// Everything about OpenCL devices from this file; flags come before it.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "virtual_devices")]
+    pub opencl: Option<PathBuf>,
+
     /// Only platforms whose name contains this
     #[arg(long, value_name = "TEXT", env = "ISOCHRONE_PLATFORM_FILTER", hide_env_values = true)]
     pub platform_filter: Option<String>,
@@ -465,6 +469,10 @@ pub struct AgentArguments {
     /// How the ends of commands are noticed [default: callback]
     #[arg(long, value_name = "MODE", env = "ISOCHRONE_COMPLETION", hide_env_values = true)]
     pub completion: Option<CompletionName>,
+
+    /// Measure durations by the host's clock instead of the device's: a little less exact, a little faster
+    #[arg(long)]
+    pub no_device_times: bool,
 
     /// How long stopping waits for commands that still run, in seconds [default: 10]
     #[arg(long, value_name = "SECONDS")]
@@ -566,12 +574,10 @@ mod tests {
     #[test]
     fn flags_of_members_are_known() {
         let line = "isochrone --no-config agent --certificates c --name a --stop-with-input --scheduler h:1 \
-                    --listen 127.0.0.1:0 --host-memory 12 --platform-filter P --device-filter D \
-                    --device-kind cpu --slots 1 --completion callback --close-seconds-max 10";
+                    --listen 127.0.0.1:0 --host-memory 12 --opencl devices.toml --device-kind cpu,gpu";
         let parsed = CommandLine::try_parse_from(line.split_whitespace()).unwrap();
         assert!(parsed.no_config);
-        assert!(
-            matches!(parsed.command, Command::Agent(arguments) if arguments.device_kinds == [KindName::Cpu])
-        );
+        let Command::Agent(arguments) = parsed.command else { panic!("not an agent") };
+        assert_eq!(arguments.device_kinds, [KindName::Cpu, KindName::Gpu]);
     }
 }

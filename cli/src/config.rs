@@ -89,6 +89,8 @@ pub struct AgentSection {
     pub slots: Option<u16>,
     /// How ends are noticed.
     pub completion: Option<CompletionName>,
+    /// Whether durations come from the device's own clock.
+    pub device_times: Option<bool>,
     /// How long the end waits for devices, in seconds.
     pub close_seconds_max: Option<u32>,
 }

@@ -75,22 +75,29 @@ fn devices(arguments: &AgentArguments, section: &AgentSection) -> anyhow::Result
     if let Some(path) = arguments.virtual_devices.as_ref().or(section.virtual_devices.as_ref()) {
         return local_farm::virtual_file(path);
     }
-    let defaults = OpenClOptions::default();
+    let defaults = arguments.opencl.as_deref().map(opencl_file).transpose()?.unwrap_or_default();
     let kinds = match (arguments.device_kinds.as_slice(), &section.device_kinds) {
-        ([], Some(kinds)) => kinds.clone(),
-        (kinds, _) => kinds.to_vec(),
+        ([], None) => defaults.kinds,
+        ([], Some(kinds)) => kinds.iter().copied().map(Into::into).collect(),
+        (kinds, _) => kinds.iter().copied().map(Into::into).collect(),
     };
+    let completion = arguments.completion.or(section.completion);
+    let close_seconds_max = arguments.close_seconds_max.or(section.close_seconds_max);
+    let device_times = if arguments.no_device_times { Some(false) } else { section.device_times };
     Ok(Devices::OpenCl(OpenClOptions {
-        platform: arguments.platform_filter.clone().or(section.platform_filter.clone()),
-        device: arguments.device_filter.clone().or(section.device_filter.clone()),
-        kinds: kinds.into_iter().map(Into::into).collect(),
+        platform: arguments.platform_filter.clone().or(section.platform_filter.clone()).or(defaults.platform),
+        device: arguments.device_filter.clone().or(section.device_filter.clone()).or(defaults.device),
+        kinds,
         slots: arguments.slots.or(section.slots).unwrap_or(defaults.slots),
-        completion: arguments.completion.or(section.completion).map_or(defaults.completion, Into::into),
-        close_seconds_max: arguments
-            .close_seconds_max
-            .or(section.close_seconds_max)
-            .unwrap_or(defaults.close_seconds_max),
+        completion: completion.map_or(defaults.completion, Into::into),
+        device_times: device_times.unwrap_or(defaults.device_times),
+        close_seconds_max: close_seconds_max.unwrap_or(defaults.close_seconds_max),
     }))
+}
+
+fn opencl_file(path: &Path) -> anyhow::Result<OpenClOptions> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
 }
 
 /// The certificate of a role; without a name, the only one of that role in the folder.

@@ -2,7 +2,6 @@
 //!
 //! Must never call a run good that did not hold.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -298,6 +297,8 @@ fn shown_medians(medians: &[Median], names: &[&str], policies: &[String]) -> Str
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn summary(policy: &str, makespan_seconds: f64) -> RunSummary {

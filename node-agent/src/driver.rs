@@ -196,7 +196,7 @@ impl Life {
             }
             Input::PeerLost { agent, dial, reason } => {
                 for message in self.peers.lost(agent, dial, &reason) {
-                    self.to_scheduler(&AgentToScheduler::RelayToPeer { to: agent, message });
+                    self.tell_scheduler(&AgentToScheduler::RelayToPeer { to: agent, message });
                 }
             }
             Input::ClientHello { link, session, secret, connection, sender, admitted } => {
@@ -352,7 +352,7 @@ impl Life {
             }
             AgentAction::SendNotice { to, task, dependent } => self.send_notice(to, task, dependent),
             AgentAction::SendDone { session, command, execution } => {
-                self.to_client(session, AgentToClient::Done { command, execution });
+                self.tell_client(session, AgentToClient::Done { command, execution });
             }
             AgentAction::Report(report) => self.reports.push(report),
             AgentAction::AdmitSession { session, secret } => {
@@ -401,7 +401,7 @@ impl Life {
         if region.range.len() <= self.inline_bytes_max {
             let follow_up = match self.store.slice(region) {
                 Ok(bytes) => {
-                    self.to_peer(to, PeerMessage::Replica { from: self.own, region, bytes });
+                    self.tell_peer(to, PeerMessage::Replica { from: self.own, region, bytes });
                     AgentEvent::SendDone { region }
                 }
                 Err(error) => AgentEvent::PushFailed { region, to, reason: error.to_string() },
@@ -436,7 +436,7 @@ impl Life {
         if size_bytes <= self.inline_bytes_max {
             match self.store.slice(region) {
                 Ok(bytes) => {
-                    self.to_client(session, AgentToClient::Data { command, offset_bytes, bytes });
+                    self.tell_client(session, AgentToClient::Data { command, offset_bytes, bytes });
                 }
                 // The read has been reported as finished: there is no other way to say that it is not.
                 Err(error) => self.fault(error.to_string()),
@@ -463,28 +463,28 @@ impl Life {
     }
 
     fn send_notice(&mut self, to: AgentId, task: TaskId, dependent: TaskId) {
-        self.to_peer(to, PeerMessage::Notice { task, dependent });
+        self.tell_peer(to, PeerMessage::Notice { task, dependent });
     }
 
-    fn to_peer(&mut self, to: AgentId, message: PeerMessage) {
+    fn tell_peer(&mut self, to: AgentId, message: PeerMessage) {
         if let Err(message) = self.peers.send(self.now, to, message) {
-            self.to_scheduler(&AgentToScheduler::RelayToPeer { to, message });
+            self.tell_scheduler(&AgentToScheduler::RelayToPeer { to, message });
         }
     }
 
-    fn to_client(&mut self, session: SessionId, message: AgentToClient) {
+    fn tell_client(&mut self, session: SessionId, message: AgentToClient) {
         if let Err(message) = self.clients.send(self.now, session, message) {
-            self.to_scheduler(&AgentToScheduler::RelayToClient { session, message });
+            self.tell_scheduler(&AgentToScheduler::RelayToClient { session, message });
         }
     }
 
     fn relay_to_client(&mut self, session: SessionId, messages: Vec<AgentToClient>) {
         for message in messages {
-            self.to_scheduler(&AgentToScheduler::RelayToClient { session, message });
+            self.tell_scheduler(&AgentToScheduler::RelayToClient { session, message });
         }
     }
 
-    fn to_scheduler(&mut self, message: &AgentToScheduler) {
+    fn tell_scheduler(&mut self, message: &AgentToScheduler) {
         if let Err(error) = self.sender.send(message) {
             self.end(Ending::Lost(described(&error)));
         }
@@ -522,7 +522,7 @@ impl Life {
     fn end_turn(&mut self) {
         self.backend.flush();
         for reports in self.reports.take() {
-            self.to_scheduler(&AgentToScheduler::Reports(reports));
+            self.tell_scheduler(&AgentToScheduler::Reports(reports));
         }
         if cfg!(debug_assertions) && self.now.since(self.checked_at) >= CHECK_INTERVAL {
             self.checked_at = self.now;

@@ -79,6 +79,11 @@ impl HostStore {
             .filter(|(_, piece)| piece.version > region.version)
             .map(|(start, piece)| piece.range(start))
             .collect();
+        if newer.is_empty() {
+            let allocation_bytes = bytes.len() as u64;
+            self.put(region.buffer, region.range, region.version, bytes, allocation_bytes);
+            return Ok(());
+        }
         let mut start = region.range.start;
         let ends = newer.iter().map(|range| (range.start, range.end));
         for (gap_end, next_start) in ends.chain([(region.range.end, region.range.end)]) {

@@ -71,7 +71,11 @@ fn shorten(report: &mut Report) {
         report
         && log.len() > LOG_BYTES_MAX
     {
-        log.truncate(log.floor_char_boundary(LOG_BYTES_MAX));
+        let mut end = LOG_BYTES_MAX;
+        while !log.is_char_boundary(end) {
+            end -= 1;
+        }
+        log.truncate(end);
         log.push_str("\n(cut here)");
     }
 }

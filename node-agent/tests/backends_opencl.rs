@@ -301,7 +301,13 @@ fn two_slots_work_side_by_side() {
             harness.end(id).0.unwrap();
         }
         assert_eq!(harness.download(1, 0, 4_096), harness.download(2, 0, 4_096));
-        let beyond = harness.give(2, launch(NO_OP, 1, vec![]), None);
+        // Beside the slots there is a lane for moving bytes, and nothing beyond it.
+        let words = words(std::iter::once(7));
+        let up = harness.give(2, OperationKind::Upload { region: region(1, 8, 12) }, Some(words.clone()));
+        let down = harness.give(2, OperationKind::Download { region: region(1, 8, 12) }, None);
+        harness.end(up).0.unwrap();
+        assert_eq!(harness.end(down).1.map(|(_, bytes)| bytes), Some(words));
+        let beyond = harness.give(3, launch(NO_OP, 1, vec![]), None);
         assert!(reason(harness.end(beyond).0).contains("slot"));
         harness.assert_silence();
     });

@@ -298,7 +298,7 @@ impl Driver {
             (ClientRequest::Ask { question_id, question }, session) => {
                 let identity = self.client_identity(link).cloned();
                 let Some(identity) = identity else { return };
-                let answer = self.answer(&identity, session, question);
+                let answer = self.answer(&identity, session, &question);
                 self.send(link, &ClientReply::Answer { question_id, answer });
             }
             (ClientRequest::Close, Some(session)) => {

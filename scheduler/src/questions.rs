@@ -14,13 +14,13 @@ impl Driver {
         &mut self,
         asker: &PeerIdentity,
         session: Option<SessionId>,
-        question: Question,
+        question: &Question,
     ) -> Answer {
         match question {
             Question::Devices => Answer::Devices(self.machine.devices()),
             Question::Status => Answer::Status(Box::new(self.status(asker))),
             Question::Explain { command } => {
-                let explanation = session.and_then(|session| self.machine.explain(session, command));
+                let explanation = session.and_then(|session| self.machine.explain(session, *command));
                 match explanation {
                     Some(explanation) => Answer::Explanation(explanation),
                     None => Answer::Refused {

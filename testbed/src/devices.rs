@@ -5,9 +5,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use isochrone_model::Span;
 use isochrone_model::units::BytesPerSecond;
-use isochrone_model::{DeviceKind, Span};
-use isochrone_node_agent::opencl::{CompletionMode, OpenClBackend, OpenClOptions};
+use isochrone_node_agent::opencl::{OpenClBackend, OpenClOptions};
 use isochrone_node_agent::virtual_devices::{VirtualBackend, VirtualDevice, VirtualOptions};
 use isochrone_node_agent::{Backend, BackendMaker};
 
@@ -53,74 +53,42 @@ impl Devices {
         }
     }
 
-    /// The same as arguments of `isochrone agent`. Modelled devices are written to `file`.
+    /// The same as arguments of `isochrone agent`, with all that can be chosen written to `file`.
     pub(crate) fn to_arguments(&self, file: &Path) -> std::io::Result<Vec<OsString>> {
-        match self {
-            Self::OpenCl(options) => Ok(opencl_arguments(options)),
-            Self::Virtual(options) => {
-                let text = toml::to_string(options).map_err(std::io::Error::other)?;
-                std::fs::write(file, text)?;
-                Ok(vec!["--virtual".into(), file.into()])
-            }
-        }
+        let (flag, text) = match self {
+            Self::OpenCl(options) => ("--opencl", toml::to_string(options)),
+            Self::Virtual(options) => ("--virtual", toml::to_string(options)),
+        };
+        std::fs::write(file, text.map_err(std::io::Error::other)?)?;
+        Ok(vec![flag.into(), file.into()])
     }
-}
-
-fn opencl_arguments(options: &OpenClOptions) -> Vec<OsString> {
-    let OpenClOptions { platform, device, kinds, slots, completion, close_seconds_max } = options;
-    let mut arguments: Vec<OsString> = Vec::new();
-    let mut push = |flag: &str, value: &str| arguments.extend([flag.into(), value.into()]);
-    if let Some(platform) = platform {
-        push("--platform-filter", platform);
-    }
-    if let Some(device) = device {
-        push("--device-filter", device);
-    }
-    for kind in kinds {
-        push(
-            "--device-kind",
-            match kind {
-                DeviceKind::Cpu => "cpu",
-                DeviceKind::Gpu => "gpu",
-                DeviceKind::Accelerator => "accelerator",
-                DeviceKind::Virtual => "virtual",
-            },
-        );
-    }
-    push("--slots", &slots.to_string());
-    push(
-        "--completion",
-        match completion {
-            CompletionMode::Callback => "callback",
-            CompletionMode::Poller => "poller",
-        },
-    );
-    push("--close-seconds-max", &close_seconds_max.to_string());
-    arguments
 }
 
 #[cfg(test)]
 mod tests {
+    use isochrone_model::DeviceKind;
+
     use super::*;
 
     #[test]
-    fn modelled_devices_come_back_from_their_file() {
+    fn devices_come_back_from_their_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("devices.toml");
-        let devices = Devices::modelled(3);
-        devices.to_arguments(&file).unwrap();
-        let read: VirtualOptions = toml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        assert_eq!(Devices::Virtual(read), devices);
-    }
-
-    #[test]
-    fn filters_become_arguments() {
-        let options = OpenClOptions {
+        let text = |devices: &Devices| {
+            let arguments = devices.to_arguments(&file).unwrap();
+            (arguments, std::fs::read_to_string(&file).unwrap())
+        };
+        let modelled = Devices::modelled(3);
+        let (arguments, written) = text(&modelled);
+        assert_eq!(arguments, ["--virtual".as_ref(), file.as_os_str()]);
+        assert_eq!(Devices::Virtual(toml::from_str(&written).unwrap()), modelled);
+        let filtered = Devices::OpenCl(OpenClOptions {
             platform: Some("Portable".to_owned()),
             kinds: vec![DeviceKind::Cpu],
             ..OpenClOptions::default()
-        };
-        let arguments = Devices::OpenCl(options).to_arguments(Path::new("unused")).unwrap();
-        assert_eq!(arguments[..4], ["--platform-filter", "Portable", "--device-kind", "cpu"]);
+        });
+        let (arguments, written) = text(&filtered);
+        assert_eq!(arguments[0], "--opencl");
+        assert_eq!(Devices::OpenCl(toml::from_str(&written).unwrap()), filtered);
     }
 }
