@@ -16,7 +16,7 @@ use isochrone_model::{
 };
 use isochrone_node_agent::virtual_devices::{VirtualBackend, VirtualDevice, VirtualOptions};
 use isochrone_node_agent::{AgentError, AgentOptions, Backend, BackendMaker, BoundAgent};
-use isochrone_scheduler::{BoundScheduler, SchedulerOptions};
+use isochrone_scheduler::{BoundScheduler, SchedulerOptions, StartError};
 use isochrone_transport::{
     Authority, CloseCode, CloseReason, Connection, ControlReceiver, ControlSender, Endpoint, Identity, Role,
     TransportOptions,
@@ -45,7 +45,16 @@ impl<T> Running<T> {
 fn start_scheduler(authority: &Authority, listen: SocketAddr) -> Running<()> {
     let mut options = SchedulerOptions::new(listen, issue(authority, Role::Scheduler, "scheduler"));
     options.policy("round-robin");
-    let bound = BoundScheduler::bind(options).unwrap();
+    // The socket of a scheduler before this one is let go of a moment after its end.
+    let bound = (0..200)
+        .find_map(|_| match BoundScheduler::bind(options.clone()) {
+            Err(StartError::Bind { .. }) => {
+                std::thread::sleep(Duration::from_millis(20));
+                None
+            }
+            bound => Some(bound.unwrap()),
+        })
+        .expect("the address becomes free");
     let address = bound.local_address();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(bound.run(async {

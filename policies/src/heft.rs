@@ -49,7 +49,11 @@ impl Heft {
     /// Plans every task that came in since the last time.
     fn plan_ahead(&mut self, view: &View<'_>) {
         let mut tasks: Vec<TaskIndex> = std::mem::take(&mut self.unplanned);
-        tasks.retain(|task| view.is_live(*task) && view.placed_on(*task).is_none());
+        // The place of a task that ended may belong to another one by now, even to one that came in since.
+        tasks.retain(|task| view.is_mine(*task) && view.placed_on(*task).is_none());
+        tasks.sort_by_key(|task| view.sequence(*task));
+        tasks.dedup();
+        tasks.retain(|task| !self.planned.contains_key(task));
         upward_ranks(view, &tasks, &mut self.ranks);
         let accounts = SlotAccounts::new(view);
         if self.planned.is_empty() {
@@ -141,8 +145,6 @@ impl Policy for Heft {
                     self.planned.remove(task);
                 }
                 self.unplanned.extend(open);
-                self.unplanned.sort_by_key(|task| view.sequence(*task));
-                self.unplanned.dedup();
                 self.timelines.clear();
             }
         }

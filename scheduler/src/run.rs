@@ -121,6 +121,8 @@ impl BoundScheduler {
         driver.run(inputs, shutdown).await;
         drop(sender);
         accepting.abort();
+        // Aborted just now; the socket is free for the next scheduler once nobody holds the endpoint.
+        let _ = accepting.await;
         endpoint.close(CloseCode::Draining, "the scheduler stops");
         // A peer that has vanished is not waited for.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, endpoint.drained()).await;
