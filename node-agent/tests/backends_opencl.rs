@@ -112,7 +112,7 @@ fn builds_tell_signatures_in_order_of_names() {
         let is_const: Vec<bool> =
             kernels[0].signature.arguments.iter().map(|argument| argument.is_const).collect();
         assert_eq!(is_const, [true, true, false]);
-        // The scanner of virtual devices tells the same of the same source.
+        // Built again, it comes from those kept.
         assert!(matches!(harness.build(SOURCE, "-cl-mad-enable"), BuildOutcome::Built { .. }));
         harness.backend.drop_program(isochrone_model::ProgramKey(1));
         assert!(reason(harness.run(launch(NO_OP, 1, vec![]))).contains("not built"));

@@ -101,10 +101,7 @@ fn messages_have_the_bytes_of_this_version() {
         ("hello", hex(&ClientToAgent::Hello { session: SessionId(1), secret })),
         ("data", hex(&AgentToClient::Data { command: CommandId(1), offset_bytes: 2, bytes })),
         ("notice", hex(&PeerMessage::Notice { task: TaskId(1), dependent: TaskId(2) })),
-        (
-            "relay",
-            hex(&BulkHeader::Relay { to: RelayTarget::Agent(AgentId(1)), header: Box::new(replica) }),
-        ),
+        ("relay", hex(&BulkHeader::Relay { to: RelayTarget::Agent(AgentId(1)), header: Box::new(replica) })),
     ];
     let shown: String = seen.iter().map(|(name, hex)| format!("{name} {hex}\n")).collect();
     assert_eq!(shown, include_str!("golden_messages.txt"));

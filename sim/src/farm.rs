@@ -7,10 +7,12 @@ use bytes::Bytes;
 use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
 use isochrone_model::order::SessionSecret;
 use isochrone_model::{
-    AgentFacts, AgentId, BytesPerSecond, CommandError, CommandId, DeviceFacts, DeviceKind, Limits, Order, Region, Report,
-    SessionId, Span, TaskId, TenantId, Timestamp,
+    AgentFacts, AgentId, BytesPerSecond, CommandError, CommandId, DeviceFacts, DeviceKind, Limits, Order,
+    Region, Report, SessionId, Span, TaskId, TenantId, Timestamp,
 };
-use isochrone_sched_core::agent::{AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind};
+use isochrone_sched_core::agent::{
+    AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind,
+};
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig};
 
 use crate::kernels;
@@ -140,11 +142,8 @@ impl Farm {
     /// # Errors
     /// When the policy's label makes none.
     pub fn new(options: FarmOptions) -> Result<Self, PolicyError> {
-        let config = SchedulerConfig {
-            limits: options.limits.clone(),
-            policy: options.policy.clone(),
-            costs: None,
-        };
+        let config =
+            SchedulerConfig { limits: options.limits.clone(), policy: options.policy.clone(), costs: None };
         Ok(Self {
             now: Timestamp::ZERO,
             order: 0,
@@ -341,16 +340,21 @@ impl Farm {
     pub fn assert_silence(&self) {
         assert_eq!(self.scheduler.unfinished_tasks(), 0, "the scheduler has no task left");
         for site in self.sites.iter().flatten() {
-            assert!(site.machine.is_idle(), "{} holds nothing: {} tasks", site.facts.name, site.machine.held_tasks());
+            assert!(
+                site.machine.is_idle(),
+                "{} holds nothing: {} tasks",
+                site.facts.name,
+                site.machine.held_tasks()
+            );
         }
     }
 
     /// Bytes that an agent's host store and devices hold.
     #[must_use]
     pub fn held_bytes(&self, agent: AgentId) -> u64 {
-        self.sites[agent.index()].as_ref().map_or(0, |site| {
-            site.store.len_bytes() + site.machine.device_used_bytes().iter().sum::<u64>()
-        })
+        self.sites[agent.index()]
+            .as_ref()
+            .map_or(0, |site| site.store.len_bytes() + site.machine.device_used_bytes().iter().sum::<u64>())
     }
 
     /// Orders that the scheduler has given to agents.
@@ -387,6 +391,31 @@ impl Farm {
     }
 
     fn deliver(&mut self, message: Message) {
+        if std::env::var("TRACE").is_ok() {
+            match &message {
+                /*DBG*/
+                Message::ToScheduler(e, l) => eprintln!("{:?} ->S {l:?} {e:?}", self.now),
+                Message::Orders(a, l, b) => {
+                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()])
+                }
+                Message::ToAgent(a, l, b) => {
+                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()])
+                }
+                Message::Replica { from, to, life, region, .. } => {
+                    eprintln!("{:?} replica {from:?} {to:?} {life} {region:?}", self.now)
+                }
+                Message::Payload { to, life, task, .. } => {
+                    eprintln!("{:?} payload {to:?} {life} {task:?}", self.now)
+                }
+                Message::Joined(a, l) => eprintln!("{:?} joined {a:?} {l}", self.now),
+                Message::Crash(a) => eprintln!("{:?} CRASH {a:?}", self.now),
+                Message::Return(a) => eprintln!("{:?} RETURN {a:?}", self.now),
+                Message::OperationEnds { agent, operation, .. } => {
+                    eprintln!("{:?} opends {agent:?} {operation:?}", self.now)
+                }
+                _ => {}
+            }
+        }
         match message {
             Message::ToScheduler(event, of_life) => {
                 if of_life.is_none_or(|(agent, life)| self.lives[agent.index()] == life) {
@@ -523,7 +552,14 @@ impl Farm {
                 let bytes = site.store.read(region);
                 let size_bytes = bytes.len() as u64;
                 let life = self.lives[to.index()];
-                self.send_bulk(size_bytes, |span| Message::Replica { from: agent, to, life, region, bytes, span });
+                self.send_bulk(size_bytes, |span| Message::Replica {
+                    from: agent,
+                    to,
+                    life,
+                    region,
+                    bytes,
+                    span,
+                });
                 let done = AgentEvent::SendDone { region };
                 self.push(self.now, Message::ToAgent(agent, self.lives[agent.index()], done));
             }

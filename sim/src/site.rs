@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use isochrone_model::{
-    AgentFacts, BoundArgument, BufferKey, ByteRange, DeviceIndex, Region, SlotIndex, Span, TaskId, Timestamp, Version,
+    AgentFacts, BoundArgument, BufferKey, ByteRange, DeviceIndex, Region, SlotIndex, Span, TaskId, Timestamp,
+    Version,
 };
 use isochrone_sched_core::agent::{Agent, AgentConfig, Operation, OperationError, OperationKind};
 
@@ -146,7 +147,11 @@ impl Site {
 
     /// Does an operation; for a download, gives its bytes. `upload` holds what the store had when it was
     /// enqueued.
-    pub fn perform(&mut self, operation: &Operation, upload: Option<&Bytes>) -> Result<Option<Bytes>, OperationError> {
+    pub fn perform(
+        &mut self,
+        operation: &Operation,
+        upload: Option<&Bytes>,
+    ) -> Result<Option<Bytes>, OperationError> {
         let device = operation.device;
         match &operation.kind {
             OperationKind::Allocate { .. } | OperationKind::Free { .. } => Ok(None),

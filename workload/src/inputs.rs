@@ -97,13 +97,8 @@ pub fn write_inputs(
     directory: &Path,
     options: &InputOptions,
 ) -> Result<Vec<PathBuf>, InputsError> {
-    let unknown = || InputsError::UnknownGraph {
-        graph: graph.to_owned(),
-    };
-    let shipped = SHIPPED_INPUTS
-        .iter()
-        .find(|shipped| shipped.graph == graph)
-        .ok_or_else(unknown)?;
+    let unknown = || InputsError::UnknownGraph { graph: graph.to_owned() };
+    let shipped = SHIPPED_INPUTS.iter().find(|shipped| shipped.graph == graph).ok_or_else(unknown)?;
     let sizes = [
         ("vector_length", options.vector_length),
         ("matrix_order", options.matrix_order),
@@ -117,9 +112,7 @@ pub fn write_inputs(
         "vector-add" => (0..2).map(|stream| vector(options, stream)).collect(),
         "cholesky" => vec![matrix(options)],
         "image-pipeline" => {
-            vec![image(options).map_err(|source| InputsError::Image {
-                source: Box::new(source),
-            })?]
+            vec![image(options).map_err(|source| InputsError::Image { source: Box::new(source) })?]
         }
         _ => return Err(unknown()),
     };
@@ -147,14 +140,9 @@ fn symmetric_unit(bits: u64) -> f32 {
 
 fn vector(options: &InputOptions, stream: u64) -> Vec<u8> {
     let seed = mix(options.seed ^ (stream << 32));
-    let numbers =
-        (0..u64::from(options.vector_length)).map(|index| symmetric_unit(mix(seed ^ index)));
+    let numbers = (0..u64::from(options.vector_length)).map(|index| symmetric_unit(mix(seed ^ index)));
     let bytes: Vec<u8> = numbers.flat_map(f32::to_le_bytes).collect();
-    encode_npy(
-        ElementType::Float32,
-        &[u64::from(options.vector_length)],
-        &bytes,
-    )
+    encode_npy(ElementType::Float32, &[u64::from(options.vector_length)], &bytes)
 }
 
 /// Random numbers between -1 and 1 that mirror at the diagonal, with the order added on the diagonal: each diagonal
@@ -167,11 +155,7 @@ fn matrix(options: &InputOptions) -> Vec<u8> {
         for column in 0..order {
             let (low, high) = (row.min(column), row.max(column));
             let off_diagonal = f64::from(symmetric_unit(mix(seed ^ (high << 32 | low))));
-            let number = if row == column {
-                off_diagonal.abs() + order as f64
-            } else {
-                off_diagonal
-            };
+            let number = if row == column { off_diagonal.abs() + order as f64 } else { off_diagonal };
             bytes.extend_from_slice(&number.to_le_bytes());
         }
     }
@@ -187,9 +171,8 @@ fn image(options: &InputOptions) -> Result<Vec<u8>, png::EncodingError> {
     let ridges: Vec<Vec<i64>> = (0..3)
         .map(|ridge| {
             let base = i64::from(height) * (5 + 2 * ridge as i64) / 12;
-            let line = |x| {
-                base - (clouds(seed ^ (ridge + 7), x, 0, 3 * unit) - 128) * i64::from(height) / 700
-            };
+            let line =
+                |x| base - (clouds(seed ^ (ridge + 7), x, 0, 3 * unit) - 128) * i64::from(height) / 700;
             (0..i64::from(width)).map(line).collect()
         })
         .collect();
@@ -218,11 +201,7 @@ fn sky(seed: u64, x: i64, y: i64, width: i64, height: i64, unit: i64) -> [i64; 3
     }
     let glow = 90 * unit * unit / distance_squared.max(1);
     let cloud = (clouds(seed, x, y * 2, 4 * unit) - 120).max(0);
-    [
-        90 + fall / 2 + cloud + glow,
-        130 + fall / 3 + cloud + glow,
-        205 + fall / 8 + cloud / 2 + glow / 2,
-    ]
+    [90 + fall / 2 + cloud + glow, 130 + fall / 3 + cloud + glow, 205 + fall / 8 + cloud / 2 + glow / 2]
 }
 
 fn ground(seed: u64, x: i64, y: i64, depth: i64, unit: i64) -> [i64; 3] {
@@ -237,11 +216,7 @@ fn ground(seed: u64, x: i64, y: i64, depth: i64, unit: i64) -> [i64; 3] {
         let lit = 150 - 60 * (dx + dy) / unit + texture / 4;
         return [lit, lit - 6, lit - 14];
     }
-    [
-        shade * 3 / 4 + texture / 3,
-        shade + texture / 2,
-        shade / 2 + texture / 4,
-    ]
+    [shade * 3 / 4 + texture / 3, shade + texture / 2, shade / 2 + texture / 4]
 }
 
 /// Smooth noise of four scales, 0 to 255.
@@ -250,9 +225,7 @@ fn clouds(seed: u64, x: i64, y: i64, size: i64) -> i64 {
     octaves
         .into_iter()
         .enumerate()
-        .map(|(index, (size, weight))| {
-            weight * smooth(seed ^ (index as u64) << 56, x, y, size.max(1))
-        })
+        .map(|(index, (size, weight))| weight * smooth(seed ^ (index as u64) << 56, x, y, size.max(1)))
         .sum::<i64>()
         / 15
 }
@@ -261,8 +234,7 @@ fn clouds(seed: u64, x: i64, y: i64, size: i64) -> i64 {
 fn smooth(seed: u64, x: i64, y: i64, size: i64) -> i64 {
     let (column, row) = (x / size, y / size);
     let (right, down) = (x % size, y % size);
-    let corner =
-        |column: i64, row: i64| (mix(seed ^ (row as u64) << 28 ^ column as u64) & 255) as i64;
+    let corner = |column: i64, row: i64| (mix(seed ^ (row as u64) << 28 ^ column as u64) & 255) as i64;
     let upper = corner(column, row) * (size - right) + corner(column + 1, row) * right;
     let lower = corner(column, row + 1) * (size - right) + corner(column + 1, row + 1) * right;
     (upper * (size - down) + lower * down) / (size * size)
@@ -274,13 +246,7 @@ mod tests {
     use crate::data_files::{DataFormat, read_array};
 
     fn small() -> InputOptions {
-        InputOptions {
-            seed: 3,
-            vector_length: 10,
-            matrix_order: 6,
-            image_width: 40,
-            image_height: 30,
-        }
+        InputOptions { seed: 3, vector_length: 10, matrix_order: 6, image_width: 40, image_height: 30 }
     }
 
     #[test]
@@ -292,21 +258,11 @@ mod tests {
             let again = write_inputs(shipped.graph, two.path(), &small()).unwrap();
             for ((first, second), file) in written.iter().zip(&again).zip(shipped.files) {
                 assert_eq!(*first, one.path().join(file));
-                assert_eq!(
-                    std::fs::read(first).unwrap(),
-                    std::fs::read(second).unwrap()
-                );
+                assert_eq!(std::fs::read(first).unwrap(), std::fs::read(second).unwrap());
             }
-            let other = write_inputs(
-                shipped.graph,
-                two.path(),
-                &InputOptions { seed: 4, ..small() },
-            )
-            .unwrap();
-            assert_ne!(
-                std::fs::read(&written[0]).unwrap(),
-                std::fs::read(&other[0]).unwrap()
-            );
+            let other =
+                write_inputs(shipped.graph, two.path(), &InputOptions { seed: 4, ..small() }).unwrap();
+            assert_ne!(std::fs::read(&written[0]).unwrap(), std::fs::read(&other[0]).unwrap());
         }
     }
 
@@ -317,17 +273,11 @@ mod tests {
         let array = read_array(&written[0], DataFormat::Npy, 1 << 20).unwrap();
         assert_eq!(array.shape, [6, 6]);
         let at = |row: usize, column: usize| {
-            f64::from_le_bytes(
-                array.bytes[(row * 6 + column) * 8..][..8]
-                    .try_into()
-                    .unwrap(),
-            )
+            f64::from_le_bytes(array.bytes[(row * 6 + column) * 8..][..8].try_into().unwrap())
         };
         for row in 0..6 {
-            let others: f64 = (0..6)
-                .filter(|&column| column != row)
-                .map(|column| at(row, column).abs())
-                .sum();
+            let others: f64 =
+                (0..6).filter(|&column| column != row).map(|column| at(row, column).abs()).sum();
             assert!(at(row, row) > others);
             assert!((0..6).all(|column| at(row, column).to_bits() == at(column, row).to_bits()));
         }
@@ -350,16 +300,8 @@ mod tests {
             write_inputs("nothing", folder.path(), &small()),
             Err(InputsError::UnknownGraph { .. })
         ));
-        let zero = InputOptions {
-            matrix_order: 0,
-            ..small()
-        };
+        let zero = InputOptions { matrix_order: 0, ..small() };
         let refused = write_inputs("cholesky", folder.path(), &zero);
-        assert!(matches!(
-            refused,
-            Err(InputsError::Size {
-                option: "matrix_order"
-            })
-        ));
+        assert!(matches!(refused, Err(InputsError::Size { option: "matrix_order" })));
     }
 }

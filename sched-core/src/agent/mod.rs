@@ -283,9 +283,10 @@ impl Agent {
                 }
             }
             Order::Release { task, dependent } => {
-                // One that was cancelled after it had been enqueued ends by itself.
+                // One that was cancelled after it had been enqueued ends by itself. A dependent that is not
+                // held has ended: it was ordered before this.
                 if !self.tasks.contains_key(&task) {
-                    self.take_notice(task, dependent);
+                    self.wait_is_over(dependent, task);
                 }
             }
             Order::Cancel { task } => self.cancel(task),
@@ -517,6 +518,9 @@ impl Agent {
             }
             (None, Err(error)) => TaskOutcome::Failed(error.into_command_error(self.device_name(device))),
         };
+        if matches!(outcome, TaskOutcome::Failed(_)) {
+            self.disown(&outputs);
+        }
         self.lane_has_room(device, slot);
         self.finish(task, outcome);
         for buffer in touched {
@@ -524,12 +528,47 @@ impl Agent {
         }
     }
 
+    /// What a failed launch left in its outputs must not be taken, or sent on, for the contents it was to make.
+    fn disown(&mut self, outputs: &[Region]) {
+        for region in outputs {
+            let Some(buffer) = self.buffers.get_mut(&region.buffer) else { continue };
+            let parts: Vec<isochrone_model::ByteRange> = buffer
+                .cells
+                .over(region.range)
+                .filter(|(_, cell)| {
+                    cell.is_some_and(|cell| {
+                        cell.version == region.version && cell.pending.is_empty() && !cell.on_host
+                    })
+                })
+                .map(|(range, _)| range)
+                .collect();
+            for range in parts {
+                buffer.cells.remove(range);
+            }
+        }
+    }
+
     /// One launch of a slot ended: the next task of its backlog may go.
     fn lane_has_room(&mut self, device: DeviceIndex, slot: SlotIndex) {
-        let device = &mut self.devices[device.index()];
-        device.in_flight[slot.index()] = device.in_flight[slot.index()].saturating_sub(1);
-        while let Some(task) = device.backlog[slot.index()].pop_front() {
-            if let Some(held) = self.tasks.get(&task) {
+        let in_flight = &mut self.devices[device.index()].in_flight[slot.index()];
+        *in_flight = in_flight.saturating_sub(1);
+        self.wake_backlog(LaneKey { device, slot });
+    }
+
+    /// Wakes the first task of a slot's backlog if the slot has room; one that then cannot take the room, for
+    /// want of contents or memory, wakes the next.
+    fn wake_backlog(&mut self, lane: LaneKey) {
+        let device = &mut self.devices[lane.device.index()];
+        if device.in_flight[lane.slot.index()] >= self.limits.slot_depth_max {
+            return;
+        }
+        while let Some(task) = device.backlog[lane.slot.index()].pop_front() {
+            // It may have been given back since, and ordered anew with other waits or to another slot.
+            if let Some(held) = self.tasks.get(&task)
+                && held.state == HeldState::Waiting
+                && held.waits.is_empty()
+                && held.order.lane == (Lane::Slot { device: lane.device, slot: lane.slot })
+            {
                 self.wake.insert((held.arrival, task));
                 break;
             }
@@ -631,7 +670,9 @@ impl Agent {
 
     /// Gives a task back if it has not started.
     fn retract(&mut self, task: TaskId) {
-        let Some(held) = self.tasks.get(&task).filter(|held| held.state == HeldState::Waiting) else { return };
+        let Some(held) = self.tasks.get(&task).filter(|held| held.state == HeldState::Waiting) else {
+            return;
+        };
         let attempt = held.order.attempt;
         self.cancel(task);
         self.report(Report::Retracted { task, attempt });

@@ -1,6 +1,6 @@
 //! Starting tasks: what holds one up, and what is enqueued for it when nothing does.
 
-use isochrone_model::{BufferKey, CommandError, Lane, Region, Span, TaskId, TaskOutcome, Work};
+use isochrone_model::{BufferKey, CommandError, Lane, Region, Span, TaskId, TaskOutcome, Version, Work};
 
 use super::buffer::{Cell, LaneKey, Pending, Residence};
 use super::event::{AgentAction, OperationKind};
@@ -10,6 +10,16 @@ use super::{Agent, HeldState, Purpose, share_slot, touched_buffers};
 /// Uploads up to this size go on the launch's own lane, in order before it: waiting for them to end would
 /// cost more than they take. Larger ones go beside the lane, so that they overlap what runs there.
 const LANE_UPLOAD_BYTES_MAX: u64 = 256 << 10;
+
+/// How a task's outputs stand with what is here.
+enum OutputsStand {
+    /// Some of it is older, none newer: the task is to run.
+    Older,
+    /// All of it is here, or was.
+    Made,
+    /// A part is newer, and a part was never here.
+    Superseded(Region),
+}
 
 /// What holds a task up.
 enum Hindrance {
@@ -40,7 +50,22 @@ impl Agent {
             self.finish(task, TaskOutcome::Failed(failure));
             return;
         }
-        match held.order.lane {
+        let lane = held.order.lane;
+        match self.outputs_stand(task) {
+            OutputsStand::Older => {}
+            OutputsStand::Made => {
+                if self.payloads.remove(&task).is_some() {
+                    self.actions.push(AgentAction::DropPayload { task });
+                }
+                self.finish_now(task);
+                return;
+            }
+            OutputsStand::Superseded(region) => {
+                self.finish(task, superseded(region));
+                return;
+            }
+        }
+        match lane {
             Lane::Host => self.try_host(task),
             Lane::Slot { device, slot } => {
                 let fits = self
@@ -54,6 +79,31 @@ impl Agent {
                     self.finish(task, TaskOutcome::Failed(CommandError::NoDevice { reason }));
                 }
             }
+        }
+    }
+
+    /// Whether what a task is to make is here already, or newer contents are: then an earlier attempt on an agent
+    /// that was lost had finished, and running it again would write old contents over new ones.
+    fn outputs_stand(&self, task: TaskId) -> OutputsStand {
+        let mut all_made = true;
+        let mut newer = None;
+        let outputs = &self.tasks[&task].order.outputs;
+        for region in outputs {
+            let Some(buffer) = self.buffers.get(&region.buffer) else {
+                return OutputsStand::Older;
+            };
+            for (_, cell) in buffer.cells.over(region.range) {
+                let version = cell.map_or(Version(0), |cell| cell.version);
+                all_made &= version >= region.version;
+                if version > region.version {
+                    newer = newer.or(Some(*region));
+                }
+            }
+        }
+        match newer {
+            _ if all_made && !outputs.is_empty() => OutputsStand::Made,
+            Some(region) => OutputsStand::Superseded(region),
+            None => OutputsStand::Older,
         }
     }
 
@@ -165,16 +215,14 @@ impl Agent {
         let inputs = self.tasks[&task].order.inputs.clone();
         match self.prepare(task, lane, &touched, &inputs) {
             Ok(()) => {}
-            Err(Hindrance::Contents(key)) => {
-                self.buffers.entry(key).or_default().waiters.push(task);
-                return;
-            }
-            Err(Hindrance::Memory) => {
-                self.devices[lane.device.index()].memory_waiters.push(task);
-                return;
-            }
-            Err(Hindrance::Failed(error)) => {
-                self.finish(task, TaskOutcome::Failed(error));
+            Err(hindrance) => {
+                match hindrance {
+                    Hindrance::Contents(key) => self.buffers.entry(key).or_default().waiters.push(task),
+                    Hindrance::Memory => self.devices[lane.device.index()].memory_waiters.push(task),
+                    Hindrance::Failed(error) => self.finish(task, TaskOutcome::Failed(error)),
+                }
+                // If it was woken to take the lane's room, another may.
+                self.wake_backlog(lane);
                 return;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use isochrone_model::message::{AgentToClient, ClientReply};
+use isochrone_model::message::ClientReply;
 use isochrone_model::{
     AgentId, Attempt, BufferKey, ByteRange, CommandError, CommandId, Order, Region, Report, SessionId, Span,
     TaskId, TaskOutcome,
@@ -10,7 +10,9 @@ use isochrone_model::{
 
 use super::Scheduler;
 use super::event::Action;
-use super::state::{BufferIndex, CommandRecord, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
+use super::state::{
+    BufferIndex, CommandRecord, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted,
+};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::policy::Change;
 
@@ -22,7 +24,7 @@ impl Scheduler {
             Report::Retracted { task, attempt } => self.take_retraction(agent, task, attempt),
             Report::Built { program, device, outcome } => self.take_build(agent, program, device, outcome),
             Report::Arrived { region, from, span } => self.take_arrival(agent, region, from, span),
-            Report::PushFailed { region, to, reason } => self.take_push_failure(region, to, &reason),
+            Report::PushFailed { region, to, reason } => self.take_push_failure(agent, region, to, &reason),
             Report::LinkMeasured { to, round_trip } => {
                 if to.index() < self.state.agents.len() {
                     self.state.costs.record_round_trip(agent, to, round_trip);
@@ -71,42 +73,44 @@ impl Scheduler {
         }
     }
 
-    /// A task that finished proves that its predecessors had: one that was to run again because the agent
-    /// that had run it was lost need not, unless what it made is still needed and nowhere to be had.
+    /// A task that finished proves that those whose success it needed had: one that was to run again because
+    /// the agent that had run it was lost need not, unless what it made is still needed and nowhere to be had.
     fn finish_proven(&mut self, task: TaskIndex) {
         if !self.state.task(task).is_retracting {
             return;
         }
+        let mut seen = BTreeSet::from([task]);
         let mut open = vec![task];
+        let mut proven = Vec::new();
         while let Some(task) = open.pop() {
-            let first: Vec<TaskIndex> = self.state.dag.predecessors(task).map(|(first, _)| first).collect();
-            for first in first {
-                let Some(record) = self.state.tasks[first.index()].as_ref() else { continue };
-                if record.attempt == Attempt(1)
-                    || record.is_retracting
-                    || matches!(record.work, TaskWork::Read { .. })
-                {
-                    continue;
-                }
-                let is_needed = record.outputs.iter().any(|output| {
-                    let version = &self.state.versions[output.version];
-                    let is_had = version
-                        .replicas
-                        .iter()
-                        .any(|replica| replica.state == ReplicaState::Resident && replica.range.contains(output.range));
-                    !is_had && (version.frontier_bytes > 0 || version.uses > 1)
-                });
-                if is_needed {
+            for (first, kind) in self.state.dag.predecessors(task) {
+                let record = self.state.task(first);
+                // A task that only came after it may have done so because it failed.
+                let is_proof = kind.carries_failure()
+                    && record.attempt > Attempt(1)
+                    && record.state == TaskState::Blocked;
+                if !is_proof || !seen.insert(first) {
                     continue;
                 }
                 open.push(first);
-                let (session, command) = (record.session, record.command);
-                let done = AgentToClient::Done { command, execution: Span::ZERO };
-                self.actions.push(Action::Reply { session, reply: ClientReply::Relayed(done) });
-                self.cancel_at_agent(first);
-                self.finish_task(first);
+                if !matches!(record.work, TaskWork::Read { .. }) && !self.outputs_are_missed(first) {
+                    proven.push(first);
+                }
             }
         }
+        for task in proven {
+            self.finish_without_report(task);
+        }
+    }
+
+    /// Whether someone still needs what a task makes and it is nowhere.
+    fn outputs_are_missed(&self, task: TaskIndex) -> bool {
+        let outputs = &self.state.task(task).outputs;
+        let is_needed = outputs.iter().any(|output| {
+            let version = &self.state.versions[output.version];
+            version.frontier_bytes > 0 || version.uses > 1
+        });
+        is_needed && !self.outputs_are_had(task)
     }
 
     /// Takes a measured duration into the cost model and the slot's account.
@@ -115,6 +119,10 @@ impl Scheduler {
         let TaskState::Dispatched { slot: Some(slot), .. } = record.state else {
             return;
         };
+        if execution == Span::ZERO {
+            // Its contents were there from an earlier attempt; nothing ran.
+            return;
+        }
         let device = self.state.slots[slot.index()].device;
         if let TaskWork::Kernel(kernel) = &record.work {
             let (row, items) = (kernel.row, kernel.range.items());
@@ -232,6 +240,10 @@ impl Scheduler {
             return;
         };
         self.state.generations[task.index()] = self.state.generations[task.index()].wrapping_add(1);
+        if record.is_retracting {
+            // Those before it that must run again wait for this.
+            self.is_placing_due = true;
+        }
         for input in &record.inputs {
             self.state.versions[input.version].uses -= 1;
             self.drop_version_if_unused(input.version);
@@ -393,6 +405,11 @@ impl Scheduler {
         }
         if let Some(version) = self.version_of(region) {
             self.mark_resident(version, region.range, agent);
+            // It may come although nobody counts on it any more: its maker was to run again.
+            for range in self.state.missing(version, region.range, agent) {
+                let replica = Replica { agent, range, state: ReplicaState::Resident };
+                self.state.versions[version].replicas.push(replica);
+            }
         }
     }
 
@@ -425,31 +442,84 @@ impl Scheduler {
     }
 
     /// A transfer failed: try another holder; when there is none, fail those that wait for it.
-    fn take_push_failure(&mut self, region: Region, to: AgentId, reason: &str) {
+    fn take_push_failure(&mut self, from: AgentId, region: Region, to: AgentId, reason: &str) {
         let Some(version) = self.version_of(region) else {
             return;
         };
-        self.state.versions[version].replicas.retain(|replica| {
-            replica.agent != to
-                || !replica.range.overlaps(region.range)
-                || !matches!(replica.state, ReplicaState::Coming { .. })
-        });
-        if !self.state.agents.get(to.index()).is_some_and(|agent| agent.is_present) {
-            return;
-        }
-        let waiting: Vec<TaskIndex> = self.tasks_awaiting(version, region.range, to);
-        if waiting.is_empty() {
+        let is_it = |replica: &Replica| {
+            replica.agent == to
+                && replica.range.overlaps(region.range)
+                && matches!(replica.state, ReplicaState::Coming { from: known, .. } if known == from)
+        };
+        let replicas = &mut self.state.versions[version].replicas;
+        let before = replicas.len();
+        replicas.retain(|replica| !is_it(replica));
+        if replicas.len() == before {
+            // A push of which nobody knows any more.
             return;
         }
         let failures = self.push_failures.entry((to, version.0)).or_default();
         *failures += 1;
-        if *failures < self.state.limits.attempts_max && self.order_transfer(version, region.range, to) {
-            return;
+        let may_retry = *failures < self.state.limits.attempts_max;
+        // Whoever else has it sends it; the one that failed only if there is no other.
+        let (held_by_sender, others): (Vec<Replica>, Vec<Replica>) = self.state.versions[version]
+            .replicas
+            .drain(..)
+            .partition(|replica| replica.agent == from && replica.range.overlaps(region.range));
+        self.state.versions[version].replicas = others;
+        let is_ordered = may_retry && self.order_transfer(version, region.range, to);
+        self.state.versions[version].replicas.extend(held_by_sender);
+        if !is_ordered && !(may_retry && self.order_transfer(version, region.range, to)) {
+            let error = error_of_push(reason);
+            for task in self.tasks_awaiting(version, region.range, to) {
+                if self.state.tasks[task.index()].is_some() {
+                    self.fail_task(task, error.clone());
+                }
+            }
         }
-        let error = CommandError::PayloadLost { reason: reason.to_owned() };
-        for task in waiting {
-            if self.state.tasks[task.index()].is_some() {
-                self.fail_task(task, error.clone());
+        if self.state.versions.get_mut(version.0).is_some() {
+            self.mend_transfers(version, &error_of_push(reason));
+        }
+    }
+
+    /// Orders again what was to come from a replica that is gone, or that will itself not come; fails those that
+    /// wait for what nobody can send.
+    fn mend_transfers(&mut self, version: VersionIndex, error: &CommandError) {
+        let mut again = Vec::new();
+        loop {
+            let gone: Vec<Replica> = self.state.versions[version]
+                .replicas
+                .iter()
+                .copied()
+                .filter(|replica| match replica.state {
+                    ReplicaState::Coming { from, .. } => {
+                        !self.state.missing(version, replica.range, from).is_empty()
+                    }
+                    ReplicaState::Resident | ReplicaState::Making => false,
+                })
+                .collect();
+            if gone.is_empty() {
+                break;
+            }
+            self.state.versions[version].replicas.retain(|replica| !gone.contains(replica));
+            again.extend(gone);
+        }
+        for replica in again {
+            let producer =
+                self.state.versions[version].producer.and_then(|producer| self.state.live(producer));
+            let is_to_be_made =
+                producer.is_some_and(|producer| self.state.task(producer).state.agent().is_none());
+            if is_to_be_made || self.order_transfer(version, replica.range, replica.agent) {
+                // When it is still to be made, those that wait for it are being given back.
+                continue;
+            }
+            for task in self.tasks_awaiting(version, replica.range, replica.agent) {
+                if self.state.tasks[task.index()].is_some() {
+                    self.fail_task(task, error.clone());
+                }
+            }
+            if self.state.versions.get_mut(version.0).is_none() {
+                return;
             }
         }
     }
@@ -597,64 +667,42 @@ impl Scheduler {
 
     /// Forgets the lost agent's replicas; contents that were nowhere else are lost to those who need them.
     fn lose_replicas(&mut self, agent: AgentId, name: &str) {
-        let mut lost = Vec::new();
-        let mut again = Vec::new();
         let places: Vec<u32> = self.state.versions.iter().map(|(place, _)| place).collect();
         for place in places {
             let index = VersionIndex(place);
-            let record = &mut self.state.versions[index];
-            if record.is_zero() {
-                continue;
-            }
+            let Some(record) = self.state.versions.get_mut(place) else { continue };
             let had = record.replicas.len();
             record.replicas.retain(|replica| replica.agent != agent);
-            // What was to come from a replica that is gone, or that will itself not come, is not coming.
-            loop {
-                let holders: BTreeSet<AgentId> = record.replicas.iter().map(|replica| replica.agent).collect();
-                let stays = |replica: &Replica| match replica.state {
-                    ReplicaState::Coming { from, .. } => holders.contains(&from),
-                    ReplicaState::Resident | ReplicaState::Making => true,
-                };
-                let gone = record.replicas.iter().filter(|replica| !stays(replica));
-                again.extend(gone.map(|replica| (index, replica.range, replica.agent)));
-                let before = record.replicas.len();
-                record.replicas.retain(stays);
-                if record.replicas.len() == before {
-                    break;
-                }
-            }
-            if record.replicas.len() < had && record.replicas.is_empty() && record.producer.is_none() {
-                lost.push(index);
-            }
-        }
-        for (version, range, to) in again {
-            if !self.state.versions[version].replicas.is_empty() && !self.order_transfer(version, range, to) {
-                lost.push(version);
-            }
-        }
-        for version in lost {
-            if self.state.versions.get_mut(version.0).is_none() {
+            if record.replicas.len() == had || record.is_zero() {
                 continue;
             }
-            let buffer = self.state.buffers[self.state.versions[version].buffer].key.buffer;
+            let buffer = self.state.buffers[self.state.versions[index].buffer].key.buffer;
             let error = CommandError::ContentLost { buffer, agent: name.to_owned() };
-            self.state.versions[version].poison = Some(Box::new(error.clone()));
-            let readers: Vec<TaskIndex> = self
-                .state
-                .tasks
-                .iter()
-                .enumerate()
-                .filter(|(_, record)| {
-                    record
-                        .as_ref()
-                        .is_some_and(|record| record.inputs.iter().any(|input| input.version == version))
-                })
-                .map(|(index, _)| TaskIndex(index as u32))
-                .collect();
-            for reader in readers {
-                if self.state.tasks[reader.index()].is_some() {
-                    self.fail_task(reader, error.clone());
-                }
+            self.mend_transfers(index, &error);
+            let Some(record) = self.state.versions.get_mut(place) else { continue };
+            let range = ByteRange::new(0, u64::MAX);
+            if record.replicas.is_empty() && record.producer.is_none() {
+                record.poison = Some(Box::new(error.clone()));
+                self.fail_readers(index, range, &error);
+            }
+        }
+    }
+
+    fn fail_readers(&mut self, version: VersionIndex, range: ByteRange, error: &CommandError) {
+        let readers: Vec<TaskIndex> = self
+            .state
+            .tasks
+            .iter()
+            .enumerate()
+            .filter_map(|(index, record)| Some((TaskIndex(index as u32), record.as_ref()?)))
+            .filter(|(_, record)| {
+                record.inputs.iter().any(|input| input.version == version && input.range.overlaps(range))
+            })
+            .map(|(task, _)| task)
+            .collect();
+        for reader in readers {
+            if self.state.tasks[reader.index()].is_some() {
+                self.fail_task(reader, error.clone());
             }
         }
     }
@@ -763,4 +811,8 @@ impl Scheduler {
         self.actions.push(Action::Reply { session, reply });
         self.actions.push(Action::SessionEnded { session });
     }
+}
+
+fn error_of_push(reason: &str) -> CommandError {
+    CommandError::PayloadLost { reason: reason.to_owned() }
 }

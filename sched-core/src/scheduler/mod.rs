@@ -318,13 +318,7 @@ impl Scheduler {
         AgentAddress { agent, name: facts.name.clone(), address: facts.address.clone() }
     }
 
-    fn open_session(
-        &mut self,
-        session: SessionId,
-        tenant_name: String,
-        policy: &str,
-        secret: SessionSecret,
-    ) {
+    fn open_session(&mut self, session: SessionId, tenant_name: String, policy: &str, secret: SessionSecret) {
         let refusal = if self.state.sessions.contains_key(&session) {
             Some(CommandError::IdReused { what: session.to_string() })
         } else if self.state.sessions.len() >= self.state.limits.sessions_max as usize {
@@ -410,7 +404,11 @@ impl Scheduler {
                 }
                 TaskState::Dispatched { agent, slot } => {
                     let is_excused = record.is_retracting;
-                    assert!(is_excused || unplaced == 0, "{} is dispatched only after its predecessors", record.id);
+                    assert!(
+                        is_excused || unplaced == 0,
+                        "{} is dispatched only after its predecessors",
+                        record.id
+                    );
                     assert!(
                         state.agents[agent.index()].is_present,
                         "{} is on an agent that is there",
@@ -422,7 +420,11 @@ impl Scheduler {
                     }
                     for (first, _) in state.dag.predecessors(task) {
                         let is_floating = state.task(first).state == TaskState::Floating;
-                        assert!(is_excused || !is_floating, "{} has its contents ordered before it", record.id);
+                        assert!(
+                            is_excused || !is_floating,
+                            "{} has its contents ordered before it",
+                            record.id
+                        );
                     }
                 }
             }

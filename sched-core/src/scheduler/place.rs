@@ -1,9 +1,11 @@
 //! Placing: asking policies, validating what they propose, ordering launches and transfers at once.
 
+use std::collections::BTreeSet;
+
 use isochrone_model::message::{AgentToClient, ClientReply};
 use isochrone_model::{
-    AgentId, ByteRange, DeviceId, Lane, Order, Payload, Region, SlotId, Span, TaskOrder, TaskWait, Timestamp,
-    Work,
+    AgentId, Attempt, ByteRange, CommandError, DeviceId, Lane, Order, Payload, Region, SlotId, Span,
+    TaskOrder, TaskWait, Timestamp, Work,
 };
 
 use super::Scheduler;
@@ -25,11 +27,28 @@ impl Scheduler {
         self.state.task_mut(task).waiting = waiting as u32;
     }
 
-    /// A task's predecessors are all placed: it floats, waits for its policy, or is placed at once.
+    /// A task's predecessors are all placed: it floats, waits for its policy, or is placed at once. One that
+    /// must run again goes through `place_automatic`, which lets it go when that is safe.
     pub(super) fn predecessors_are_placed(&mut self, task: TaskIndex) {
+        if self.state.task(task).attempt > Attempt(1) {
+            let id = self.state.task(task).id;
+            self.automatic.push(id);
+            self.is_placing_due = true;
+            return;
+        }
+        self.let_be_placed(task);
+    }
+
+    fn let_be_placed(&mut self, task: TaskIndex) {
         let mut open = vec![task];
-        while let Some(task) = open.pop() {
-            let record = self.state.task_mut(task);
+        while let Some(next) = open.pop() {
+            let record = self.state.task_mut(next);
+            if next != task && record.attempt > Attempt(1) {
+                let id = record.id;
+                self.automatic.push(id);
+                continue;
+            }
+            let task = next;
             match record.work {
                 TaskWork::Kernel(_) | TaskWork::Copy { .. } => {
                     record.state = TaskState::Placeable;
@@ -70,6 +89,8 @@ impl Scheduler {
     /// Lets the machine place what is its own to place, then the policies, until nothing moves.
     pub(super) fn place_all(&mut self) {
         self.is_placing_due = false;
+        let stranded = std::mem::take(&mut self.stranded);
+        self.automatic.extend(stranded);
         loop {
             let mut has_moved = self.place_automatic();
             for policy in 0..self.policies.len() {
@@ -174,9 +195,15 @@ impl Scheduler {
         self.state.decisions.push_back(decision);
     }
 
-    /// Places reads where their contents are, and barriers and markers where a predecessor is.
+    /// Places reads where their contents are, and barriers and markers where a predecessor is; lets tasks that
+    /// must run again be placed.
+    ///
+    /// The latter wait while any task that comes after them is asked to be given back: that one may have
+    /// started, which proves that they had finished, and it may have put newer contents where they would write
+    /// older ones.
     fn place_automatic(&mut self) -> bool {
         let mut has_moved = false;
+        let mut retracting = None;
         for id in std::mem::take(&mut self.automatic) {
             let Some(task) = self.state.live(id) else {
                 continue;
@@ -184,9 +211,34 @@ impl Scheduler {
             if self.state.task(task).state != TaskState::Blocked || self.state.task(task).waiting > 0 {
                 continue;
             }
-            if matches!(self.state.task(task).work, TaskWork::Nothing) && self.ends_without_agent(task) {
-                has_moved = true;
-                continue;
+            if self.state.task(task).attempt > Attempt(1) {
+                let before = retracting.get_or_insert_with(|| self.tasks_before_retracting());
+                if before.contains(&task) {
+                    self.stranded.push(id);
+                    continue;
+                }
+                if self.outputs_are_had(task) {
+                    self.finish_without_report(task);
+                    has_moved = true;
+                    continue;
+                }
+            }
+            match self.state.task(task).work {
+                TaskWork::Kernel(_)
+                | TaskWork::Copy { .. }
+                | TaskWork::Fill { .. }
+                | TaskWork::Write { .. } => {
+                    self.let_be_placed(task);
+                    has_moved = true;
+                    continue;
+                }
+                TaskWork::Nothing => {
+                    if self.ends_without_agent(task) {
+                        has_moved = true;
+                        continue;
+                    }
+                }
+                TaskWork::Read { .. } => {}
             }
             match self.home_of(task) {
                 Some(agent) => {
@@ -204,11 +256,50 @@ impl Scheduler {
         if self.state.dag.predecessors(task).next().is_some() {
             return false;
         }
+        self.finish_without_report(task);
+        true
+    }
+
+    /// Ends a task well that no agent has reported, and tells its client.
+    pub(super) fn finish_without_report(&mut self, task: TaskIndex) {
         let (session, command) = (self.state.task(task).session, self.state.task(task).command);
         let done = AgentToClient::Done { command, execution: Span::ZERO };
         self.actions.push(Action::Reply { session, reply: ClientReply::Relayed(done) });
         self.finish_task(task);
-        true
+    }
+
+    /// Every task that must have ended before some task that is asked to be given back may start.
+    fn tasks_before_retracting(&self) -> BTreeSet<TaskIndex> {
+        let mut open: Vec<TaskIndex> = self
+            .state
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| record.as_ref().is_some_and(|record| record.is_retracting))
+            .map(|(index, _)| TaskIndex(index as u32))
+            .collect();
+        let mut before = BTreeSet::new();
+        while let Some(task) = open.pop() {
+            for (first, _) in self.state.dag.predecessors(task) {
+                if before.insert(first) {
+                    open.push(first);
+                }
+            }
+        }
+        before
+    }
+
+    /// Whether a task makes contents and all of them lie somewhere whole: agents send only what a task that
+    /// finished has made.
+    pub(super) fn outputs_are_had(&self, task: TaskIndex) -> bool {
+        let outputs = &self.state.task(task).outputs;
+        !outputs.is_empty()
+            && outputs.iter().all(|output| {
+                let replicas = &self.state.versions[output.version].replicas;
+                replicas.iter().any(|replica| {
+                    replica.state == ReplicaState::Resident && replica.range.contains(output.range)
+                })
+            })
     }
 
     /// Floating contents that nobody in the graph reads go ahead to where they will most likely be read.
@@ -321,6 +412,14 @@ impl Scheduler {
             }
         }
         for task in order.into_iter().rev() {
+            if self.state.tasks[task.index()].is_none() {
+                // What it reads is lost with a task before it in this order.
+                continue;
+            }
+            if let Some(error) = self.lost_contents(task, agent) {
+                self.fail_task(task, error);
+                continue;
+            }
             let slot = match self.state.task(task).work {
                 TaskWork::Kernel(_) | TaskWork::Copy { .. } => slot,
                 TaskWork::Fill { .. } => slot.or_else(|| self.first_slot(agent)),
@@ -450,13 +549,55 @@ impl Scheduler {
         }
     }
 
-    /// Orders a part of a version to be sent to an agent; `false` when nobody has it.
-    pub(super) fn order_transfer(&mut self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
+    /// Why a task's inputs cannot all be had at an agent, if they cannot.
+    fn lost_contents(&self, task: TaskIndex, agent: AgentId) -> Option<CommandError> {
+        self.state.task(task).inputs.iter().find_map(|input| {
+            let is_lost = self
+                .state
+                .missing(input.version, input.range, agent)
+                .into_iter()
+                .any(|part| self.sources_of(input.version, part, agent).is_none());
+            is_lost.then(|| self.loss_error(input.version, input.range))
+        })
+    }
+
+    /// The error of a task that reads contents which no agent holds any more.
+    pub(super) fn loss_error(&self, version: VersionIndex, range: ByteRange) -> CommandError {
+        let record = &self.state.versions[version];
+        match &record.poison {
+            Some(poison) => (**poison).clone(),
+            None => {
+                let buffer = self.state.buffers[record.buffer].key.buffer;
+                CommandError::ContentSuperseded { buffer, range }
+            }
+        }
+    }
+
+    /// Who can send which piece of a part of a version to an agent, and when; `None` when a byte of it is
+    /// nowhere.
+    fn sources_of(
+        &self,
+        version: VersionIndex,
+        part: ByteRange,
+        to: AgentId,
+    ) -> Option<Vec<(AgentId, Timestamp, ByteRange)>> {
+        let mut sources = Vec::new();
         let mut position = part;
         while !position.is_empty() {
-            let Some((from, ready, reach)) = self.state.best_source(version, position, to) else {
-                return false;
-            };
+            let (from, ready, reach) = self.state.best_source(version, position, to)?;
+            sources.push((from, ready, reach));
+            position = ByteRange::new(reach.end, position.end);
+        }
+        Some(sources)
+    }
+
+    /// Orders a part of a version to be sent to an agent; `false`, and nothing is ordered, when a byte of it is
+    /// nowhere.
+    pub(super) fn order_transfer(&mut self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
+        let Some(sources) = self.sources_of(version, part, to) else {
+            return false;
+        };
+        for (from, ready, reach) in sources {
             let expected = self.state.costs.arrival(from, to, reach.len(), ready);
             self.state.costs.note_transfer(from, to, reach.len(), ready);
             let record = &mut self.state.versions[version];
@@ -468,7 +609,6 @@ impl Scheduler {
             let buffer = self.state.buffers[record.buffer].key;
             let region = Region { buffer, range: reach, version: record.version };
             self.order(from, Order::Push { region, to });
-            position = ByteRange::new(reach.end, position.end);
         }
         true
     }

@@ -86,8 +86,15 @@ impl Scenario {
                 .collect();
             farm.add_agent(devices, 1 << 30);
         }
-        let mut scenario =
-            Self { seed, policy, farm, sizes, steps: Vec::new(), batches: Vec::new(), agents: agents as usize };
+        let mut scenario = Self {
+            seed,
+            policy,
+            farm,
+            sizes,
+            steps: Vec::new(),
+            batches: Vec::new(),
+            agents: agents as usize,
+        };
         scenario.draw_graph(&mut random, &limits);
         scenario
     }
@@ -241,7 +248,11 @@ impl Model {
         &mut self.buffers[buffer][offset as usize..(offset + size) as usize]
     }
 
-    fn draw(&mut self, random: &mut Random, limits: &Limits) -> (CommandKind, Option<Bytes>, Option<Vec<u8>>) {
+    fn draw(
+        &mut self,
+        random: &mut Random,
+        limits: &Limits,
+    ) -> (CommandKind, Option<Bytes>, Option<Vec<u8>>) {
         let buffer = random.below(self.buffers.len() as u64) as usize;
         let (offset, size) = self.part(random, buffer);
         match random.below(12) {
@@ -254,7 +265,11 @@ impl Model {
                 } else {
                     (Payload::Stream { size_bytes: size }, Some(bytes))
                 };
-                (CommandKind::Write { buffer: buffer_id(buffer), offset_bytes: offset, payload }, offered, None)
+                (
+                    CommandKind::Write { buffer: buffer_id(buffer), offset_bytes: offset, payload },
+                    offered,
+                    None,
+                )
             }
             2 => {
                 let bytes = self.slice(buffer, offset, size).to_vec();

@@ -119,12 +119,7 @@ impl ElementType {
     /// The type with this name: OpenCL's (`float`), NumPy's (`float32`) or NumPy's short one (`f4`).
     pub fn from_name(name: &str) -> Option<ElementType> {
         ElementType::ALL.into_iter().find(|candidate| {
-            [
-                candidate.name(),
-                candidate.numpy_name(),
-                candidate.numpy_code(),
-            ]
-            .contains(&name)
+            [candidate.name(), candidate.numpy_name(), candidate.numpy_code()].contains(&name)
         })
     }
 
@@ -191,11 +186,7 @@ fn decode_integer(bytes: &[u8], signed: bool) -> i128 {
 }
 
 /// Converts little-endian elements; bytes after the last whole element are dropped.
-pub(super) fn convert(
-    bytes: &[u8],
-    from: ElementType,
-    to: ElementType,
-) -> Result<Vec<u8>, ConvertError> {
+pub(super) fn convert(bytes: &[u8], from: ElementType, to: ElementType) -> Result<Vec<u8>, ConvertError> {
     if from.is_float() && !to.is_float() {
         return Err(ConvertError::FloatToInteger { from, to });
     }
@@ -220,11 +211,8 @@ pub(super) fn convert(
             );
             for (index, element) in bytes.chunks_exact(from.size_bytes() as usize).enumerate() {
                 let value = decode_integer(element, signed);
-                let encoded = to.encode_integer(value).ok_or(ConvertError::OutOfRange {
-                    index,
-                    value,
-                    to,
-                })?;
+                let encoded =
+                    to.encode_integer(value).ok_or(ConvertError::OutOfRange { index, value, to })?;
                 converted.extend_from_slice(&encoded);
             }
         }

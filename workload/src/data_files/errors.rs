@@ -136,9 +136,7 @@ pub enum SliceError {
         rank: usize,
     },
     /// The slice reaches beyond the array.
-    #[error(
-        "the slice takes {count} from {first} on in dimension {dimension}, which has only {available}"
-    )]
+    #[error("the slice takes {count} from {first} on in dimension {dimension}, which has only {available}")]
     OutOfRange {
         /// The dimension, counted from 0.
         dimension: usize,

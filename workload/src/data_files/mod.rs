@@ -58,10 +58,7 @@ impl DataFormat {
 
     /// The format that the ending of a path suggests; anything unknown is raw.
     pub fn from_path(path: &Path) -> DataFormat {
-        let ending = path
-            .extension()
-            .and_then(|ending| ending.to_str())
-            .unwrap_or_default();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         match ending.to_ascii_lowercase().as_str() {
             "npy" => DataFormat::Npy,
             "png" => DataFormat::Png,
@@ -82,49 +79,30 @@ impl Array {
             return Ok(self);
         }
         let bytes = element::convert(&self.bytes, self.element_type, target)?;
-        Ok(Array {
-            element_type: target,
-            shape: self.shape,
-            bytes,
-        })
+        Ok(Array { element_type: target, shape: self.shape, bytes })
     }
 
     /// The bytes of a rectangular part: `ranges` holds the first index and the extent for each of the leading
     /// dimensions, the others are taken whole.
     pub fn slice(&self, ranges: &[(u64, u64)]) -> Result<Vec<u8>, SliceError> {
         if ranges.len() > self.shape.len() {
-            return Err(SliceError::TooManyDimensions {
-                found: ranges.len(),
-                rank: self.shape.len(),
-            });
+            return Err(SliceError::TooManyDimensions { found: ranges.len(), rank: self.shape.len() });
         }
         let mut start = vec![0; self.shape.len()];
         let mut extent = self.shape.clone();
         for (dimension, &(first, count)) in ranges.iter().enumerate() {
             let available = self.shape[dimension];
             if first.checked_add(count).is_none_or(|end| end > available) {
-                return Err(SliceError::OutOfRange {
-                    dimension,
-                    first,
-                    count,
-                    available,
-                });
+                return Err(SliceError::OutOfRange { dimension, first, count, available });
             }
             start[dimension] = first;
             extent[dimension] = count;
         }
-        let mut bytes = Vec::with_capacity(
-            (extent.iter().product::<u64>() * self.element_type.size_bytes()) as usize,
-        );
-        for_each_run(
-            &self.shape,
-            &start,
-            &extent,
-            self.element_type.size_bytes() as usize,
-            |whole, _| {
-                bytes.extend_from_slice(&self.bytes[whole]);
-            },
-        );
+        let mut bytes =
+            Vec::with_capacity((extent.iter().product::<u64>() * self.element_type.size_bytes()) as usize);
+        for_each_run(&self.shape, &start, &extent, self.element_type.size_bytes() as usize, |whole, _| {
+            bytes.extend_from_slice(&self.bytes[whole]);
+        });
         Ok(bytes)
     }
 }
@@ -164,14 +142,9 @@ pub(crate) fn for_each_run(
             position = (position * run_extent + start[split]) * inner;
         }
         let whole_offset = position as usize * element_bytes;
-        visit(
-            whole_offset..whole_offset + run_bytes,
-            part_offset..part_offset + run_bytes,
-        );
+        visit(whole_offset..whole_offset + run_bytes, part_offset..part_offset + run_bytes);
         part_offset += run_bytes;
-        let Some(dimension) = (0..split)
-            .rev()
-            .find(|&dimension| index[dimension] + 1 < extent[dimension])
+        let Some(dimension) = (0..split).rev().find(|&dimension| index[dimension] + 1 < extent[dimension])
         else {
             return;
         };
@@ -182,26 +155,16 @@ pub(crate) fn for_each_run(
 
 /// Reads a file of at most `bytes_max` bytes.
 pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DataFileError> {
-    let at = |source| DataFileError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let at = |source| DataFileError::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(at)?;
     let metadata = file.metadata().map_err(at)?;
     if metadata.is_dir() {
-        return Err(DataFileError::Directory {
-            path: path.to_owned(),
-        });
+        return Err(DataFileError::Directory { path: path.to_owned() });
     }
     let mut bytes = Vec::with_capacity(metadata.len().min(bytes_max) as usize);
-    file.take(bytes_max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(at)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(at)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(DataFileError::TooLarge {
-            path: path.to_owned(),
-            bytes_max,
-        });
+        return Err(DataFileError::TooLarge { path: path.to_owned(), bytes_max });
     }
     Ok(bytes)
 }
@@ -211,21 +174,14 @@ pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DataF
 pub fn read_array(path: &Path, format: DataFormat, bytes_max: u64) -> Result<Array, DataFileError> {
     let bytes = read_bounded(path, bytes_max)?;
     match format {
-        DataFormat::Npy => decode_npy(&bytes).map_err(|source| DataFileError::Npy {
-            path: path.to_owned(),
-            source,
-        }),
-        DataFormat::Png => {
-            decode_png(&bytes, bytes_max).map_err(|source| DataFileError::PngDecoding {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })
+        DataFormat::Npy => {
+            decode_npy(&bytes).map_err(|source| DataFileError::Npy { path: path.to_owned(), source })
         }
-        DataFormat::Raw => Ok(Array {
-            element_type: ElementType::UInt8,
-            shape: vec![bytes.len() as u64],
-            bytes,
-        }),
+        DataFormat::Png => decode_png(&bytes, bytes_max)
+            .map_err(|source| DataFileError::PngDecoding { path: path.to_owned(), source: Box::new(source) }),
+        DataFormat::Raw => {
+            Ok(Array { element_type: ElementType::UInt8, shape: vec![bytes.len() as u64], bytes })
+        }
     }
 }
 
@@ -241,24 +197,14 @@ pub fn write_output(output: &Output, bytes: &[u8]) -> Result<(), DataFileError> 
         });
     }
     match &output.encoding {
-        Encoding::Npy {
-            element_type,
-            shape,
-        } => write_atomically(&output.path, &encode_npy(*element_type, shape, bytes)),
+        Encoding::Npy { element_type, shape } => {
+            write_atomically(&output.path, &encode_npy(*element_type, shape, bytes))
+        }
         Encoding::Raw { .. } => write_atomically(&output.path, bytes),
-        Encoding::Png {
-            width,
-            height,
-            channels,
-            bits,
-        } => {
-            let encoded =
-                encode_png(*width, *height, *channels, *bits, bytes).map_err(|source| {
-                    DataFileError::PngEncoding {
-                        path: output.path.clone(),
-                        source: Box::new(source),
-                    }
-                })?;
+        Encoding::Png { width, height, channels, bits } => {
+            let encoded = encode_png(*width, *height, *channels, *bits, bytes).map_err(|source| {
+                DataFileError::PngEncoding { path: output.path.clone(), source: Box::new(source) }
+            })?;
             write_atomically(&output.path, &encoded)
         }
     }
@@ -267,29 +213,17 @@ pub fn write_output(output: &Output, bytes: &[u8]) -> Result<(), DataFileError> 
 /// Writes a file through a temporary one beside it, so that no reader ever sees half of it.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DataFileError> {
     static SEQUENCE: AtomicU64 = AtomicU64::new(0);
-    let at = |source| DataFileError::Write {
-        path: path.to_owned(),
-        source,
-    };
+    let at = |source| DataFileError::Write { path: path.to_owned(), source };
     let Some(file_name) = path.file_name() else {
-        return Err(DataFileError::NoFileName {
-            path: path.to_owned(),
-        });
+        return Err(DataFileError::NoFileName { path: path.to_owned() });
     };
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(at)?;
     }
     // The process and a count make the name this writer's own, also when two runs write the same output.
     let mut temporary_name = std::ffi::OsString::from(".");
     temporary_name.push(file_name);
-    temporary_name.push(format!(
-        ".{}.{}.part",
-        std::process::id(),
-        SEQUENCE.fetch_add(1, Ordering::Relaxed)
-    ));
+    temporary_name.push(format!(".{}.{}.part", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed)));
     let temporary: PathBuf = path.with_file_name(temporary_name);
     let written = fs::File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes))

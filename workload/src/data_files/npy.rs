@@ -21,9 +21,7 @@ struct Header {
 /// `uchar`.
 pub fn decode_npy(bytes: &[u8]) -> Result<Array, NpyError> {
     let after_signature = bytes.strip_prefix(SIGNATURE).ok_or(NpyError::Signature)?;
-    let (&[major, _minor], rest) = after_signature
-        .split_first_chunk::<2>()
-        .ok_or(NpyError::Truncated)?;
+    let (&[major, _minor], rest) = after_signature.split_first_chunk::<2>().ok_or(NpyError::Truncated)?;
     let (header_bytes, rest) = match major {
         1 => {
             let (length, rest) = rest.split_first_chunk::<2>().ok_or(NpyError::Truncated)?;
@@ -35,33 +33,20 @@ pub fn decode_npy(bytes: &[u8]) -> Result<Array, NpyError> {
         }
         major => return Err(NpyError::Version { major }),
     };
-    let (header, content) = rest
-        .split_at_checked(header_bytes)
-        .ok_or(NpyError::Truncated)?;
-    let header = HeaderParser {
-        text: header,
-        position: 0,
-    }
-    .parse()?;
+    let (header, content) = rest.split_at_checked(header_bytes).ok_or(NpyError::Truncated)?;
+    let header = HeaderParser { text: header, position: 0 }.parse()?;
     let descr = header.descr.ok_or(NpyError::MissingKey { key: "descr" })?;
-    let fortran_order = header.fortran_order.ok_or(NpyError::MissingKey {
-        key: "fortran_order",
-    })?;
+    let fortran_order = header.fortran_order.ok_or(NpyError::MissingKey { key: "fortran_order" })?;
     let shape = header.shape.ok_or(NpyError::MissingKey { key: "shape" })?;
     let (element_type, big_endian) = parse_descr(&descr)?;
 
     let expected = shape
         .iter()
-        .try_fold(element_type.size_bytes(), |product, &extent| {
-            product.checked_mul(extent)
-        })
+        .try_fold(element_type.size_bytes(), |product, &extent| product.checked_mul(extent))
         .filter(|&product| product <= isize::MAX as u64)
         .ok_or(NpyError::Shape)?;
     if content.len() as u64 != expected {
-        return Err(NpyError::ContentSize {
-            expected,
-            found: content.len() as u64,
-        });
+        return Err(NpyError::ContentSize { expected, found: content.len() as u64 });
     }
     let element_bytes = element_type.size_bytes() as usize;
     let mut bytes = if fortran_order && shape.len() > 1 {
@@ -70,42 +55,26 @@ pub fn decode_npy(bytes: &[u8]) -> Result<Array, NpyError> {
         content.to_vec()
     };
     if big_endian && element_bytes > 1 {
-        bytes
-            .chunks_exact_mut(element_bytes)
-            .for_each(<[u8]>::reverse);
+        bytes.chunks_exact_mut(element_bytes).for_each(<[u8]>::reverse);
     }
-    Ok(Array {
-        element_type,
-        shape,
-        bytes,
-    })
+    Ok(Array { element_type, shape, bytes })
 }
 
 /// The bytes of a `.npy` file (version 1, C order) with these elements.
 pub fn encode_npy(element_type: ElementType, shape: &[u64], bytes: &[u8]) -> Vec<u8> {
-    let order = if element_type.size_bytes() == 1 {
-        '|'
-    } else {
-        '<'
-    };
+    let order = if element_type.size_bytes() == 1 { '|' } else { '<' };
     let extents = match shape {
         [] => String::new(),
         [single] => format!("{single},"),
-        several => several
-            .iter()
-            .map(u64::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        several => several.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
     };
     let mut header = format!(
         "{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({extents}), }}",
         element_type.numpy_code()
     );
     let prefix_bytes = SIGNATURE.len() + 4;
-    let padding = (prefix_bytes + header.len() + 1).next_multiple_of(ALIGNMENT_BYTES)
-        - prefix_bytes
-        - header.len()
-        - 1;
+    let padding =
+        (prefix_bytes + header.len() + 1).next_multiple_of(ALIGNMENT_BYTES) - prefix_bytes - header.len() - 1;
     header.push_str(&" ".repeat(padding));
     header.push('\n');
     // Version 1 counts the header in 16 bits; only thousands of dimensions need more.
@@ -124,9 +93,7 @@ pub fn encode_npy(element_type: ElementType, shape: &[u64], bytes: &[u8]) -> Vec
 
 /// The element type that NumPy's `descr` names, and whether it is big-endian.
 fn parse_descr(descr: &str) -> Result<(ElementType, bool), NpyError> {
-    let unknown = || NpyError::ElementType {
-        descr: descr.to_owned(),
-    };
+    let unknown = || NpyError::ElementType { descr: descr.to_owned() };
     let (order, code) = descr.split_at_checked(1).ok_or_else(unknown)?;
     let big_endian = match order {
         "<" | "|" | "=" => false,
@@ -134,12 +101,8 @@ fn parse_descr(descr: &str) -> Result<(ElementType, bool), NpyError> {
         _ => return Err(unknown()),
     };
     let code = if code == "b1" { "u1" } else { code };
-    let element_type = ElementType::ALL
-        .into_iter()
-        .find(|candidate| candidate.numpy_code() == code);
-    element_type
-        .map(|element_type| (element_type, big_endian))
-        .ok_or_else(unknown)
+    let element_type = ElementType::ALL.into_iter().find(|candidate| candidate.numpy_code() == code);
+    element_type.map(|element_type| (element_type, big_endian)).ok_or_else(unknown)
 }
 
 /// Reorders elements whose first dimension is contiguous so that the last one is. At least two dimensions.
@@ -196,17 +159,11 @@ impl HeaderParser<'_> {
     }
 
     fn malformed(&self) -> NpyError {
-        NpyError::Header {
-            position: self.position,
-        }
+        NpyError::Header { position: self.position }
     }
 
     fn peek(&mut self) -> Option<u8> {
-        while self
-            .text
-            .get(self.position)
-            .is_some_and(u8::is_ascii_whitespace)
-        {
+        while self.text.get(self.position).is_some_and(u8::is_ascii_whitespace) {
             self.position += 1;
         }
         self.text.get(self.position).copied()
@@ -221,16 +178,11 @@ impl HeaderParser<'_> {
     }
 
     fn string(&mut self) -> Result<String, NpyError> {
-        let quote = self
-            .peek()
-            .filter(|quote| matches!(quote, b'\'' | b'"'))
-            .ok_or_else(|| self.malformed())?;
+        let quote =
+            self.peek().filter(|quote| matches!(quote, b'\'' | b'"')).ok_or_else(|| self.malformed())?;
         self.position += 1;
         let rest = &self.text[self.position..];
-        let length = rest
-            .iter()
-            .position(|&byte| byte == quote)
-            .ok_or_else(|| self.malformed())?;
+        let length = rest.iter().position(|&byte| byte == quote).ok_or_else(|| self.malformed())?;
         self.position += length + 1;
         Ok(String::from_utf8_lossy(&rest[..length]).into_owned())
     }
@@ -250,10 +202,7 @@ impl HeaderParser<'_> {
         let mut extents = Vec::new();
         self.expect(b'(')?;
         while self.peek() != Some(b')') {
-            let digits = self.text[self.position..]
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
+            let digits = self.text[self.position..].iter().take_while(|byte| byte.is_ascii_digit()).count();
             let text = String::from_utf8_lossy(&self.text[self.position..self.position + digits]);
             extents.push(text.parse().map_err(|_| self.malformed())?);
             self.position += digits;

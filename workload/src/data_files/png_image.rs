@@ -7,9 +7,7 @@ use super::{Array, ElementType};
 /// Reads the bytes of a PNG file as an array `[height, width, channels]` of `uchar` or, with 16 bits a sample,
 /// `ushort`. Palettes become RGB, samples of less than 8 bits become 8, transparent colours become an alpha channel.
 pub fn decode_png(bytes: &[u8], bytes_max: u64) -> Result<Array, png::DecodingError> {
-    let limits = png::Limits {
-        bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX),
-    };
+    let limits = png::Limits { bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX) };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(png::Transformations::EXPAND);
     let mut reader = decoder.read_info()?;
@@ -22,11 +20,7 @@ pub fn decode_png(bytes: &[u8], bytes_max: u64) -> Result<Array, png::DecodingEr
     content.truncate(frame.buffer_size());
     let element_type = if frame.bit_depth == png::BitDepth::Sixteen {
         // PNG is big-endian.
-        content
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .for_each(|sample| sample.reverse());
+        content.as_chunks_mut::<2>().0.iter_mut().for_each(|sample| sample.reverse());
         ElementType::UInt16
     } else {
         ElementType::UInt8
@@ -55,20 +49,12 @@ pub fn encode_png(
         3 => png::ColorType::Rgb,
         _ => png::ColorType::Rgba,
     });
-    encoder.set_depth(if bits == 16 {
-        png::BitDepth::Sixteen
-    } else {
-        png::BitDepth::Eight
-    });
+    encoder.set_depth(if bits == 16 { png::BitDepth::Sixteen } else { png::BitDepth::Eight });
     encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header()?;
     if bits == 16 {
         let mut swapped = bytes.to_vec();
-        swapped
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .for_each(|sample| sample.reverse());
+        swapped.as_chunks_mut::<2>().0.iter_mut().for_each(|sample| sample.reverse());
         writer.write_image_data(&swapped)?;
     } else {
         writer.write_image_data(bytes)?;

@@ -58,28 +58,14 @@ pub(super) fn parse(text: &str, reports: &mut Reports) -> Option<Node> {
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let line = error.span().map_or(1, |span| reports.line_of(&span));
-        let place = Place {
-            line,
-            key: Rc::from(""),
-        };
-        reports.report(
-            &place,
-            Problem::Toml {
-                message: error.message().to_owned(),
-            },
-        );
+        let place = Place { line, key: Rc::from("") };
+        reports.report(&place, Problem::Toml { message: error.message().to_owned() });
     }
     if !errors.is_empty() {
         return None;
     }
-    let mut reader = TreeReader {
-        reports,
-        line_hint: 1,
-    };
-    Some(Node {
-        line: 1,
-        kind: reader.table(root.into_inner(), ""),
-    })
+    let mut reader = TreeReader { reports, line_hint: 1 };
+    Some(Node { line: 1, kind: reader.table(root.into_inner(), "") })
 }
 
 /// Turns the parser's tree into ours. The recursion is bounded by the parser, which refuses deep nesting.
@@ -90,26 +76,16 @@ struct TreeReader<'a> {
 
 impl TreeReader<'_> {
     fn table(&mut self, table: DeTable<'_>, path: &str) -> NodeKind {
-        let mut entries: Vec<(Range<usize>, _, _)> = table
-            .into_iter()
-            .map(|(key, value)| (key.span(), key.into_inner(), value))
-            .collect();
+        let mut entries: Vec<(Range<usize>, _, _)> =
+            table.into_iter().map(|(key, value)| (key.span(), key.into_inner(), value)).collect();
         entries.sort_by_key(|(span, _, _)| span.start);
         let mut read = Vec::with_capacity(entries.len());
         for (span, key, value) in entries {
             let line = self.reports.line_of(&span);
-            let path = if path.is_empty() {
-                key.to_string()
-            } else {
-                format!("{path}.{key}")
-            };
+            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
             self.line_hint = line;
             let node = self.value(value, &path);
-            read.push(Entry {
-                key: key.into_owned(),
-                line,
-                node,
-            });
+            read.push(Entry { key: key.into_owned(), line, node });
         }
         NodeKind::Table(read)
     }
@@ -117,17 +93,8 @@ impl TreeReader<'_> {
     fn value(&mut self, value: Spanned<DeValue<'_>>, path: &str) -> Node {
         let line = self.reports.line_of(&value.span());
         let unusable = |reader: &mut Self, expected| {
-            let place = Place {
-                line,
-                key: Rc::from(path),
-            };
-            reader.reports.report(
-                &place,
-                Problem::WrongType {
-                    expected,
-                    found: "a number out of range",
-                },
-            );
+            let place = Place { line, key: Rc::from(path) };
+            reader.reports.report(&place, Problem::WrongType { expected, found: "a number out of range" });
         };
         let kind = match value.into_inner() {
             DeValue::String(text) => NodeKind::Text(text.into_owned()),
@@ -177,24 +144,10 @@ impl<'a> TableView<'a> {
         reports: &mut Reports,
     ) -> Option<TableView<'a>> {
         let view = TableView::open(node, path, line, reports)?;
-        for entry in view
-            .entries
-            .iter()
-            .filter(|entry| !known.contains(&entry.key.as_str()))
-        {
-            let place = Place {
-                line: entry.line,
-                key: Rc::from(join(path, &entry.key)),
-            };
+        for entry in view.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let place = Place { line: entry.line, key: Rc::from(join(path, &entry.key)) };
             let suggestion = nearest(&entry.key, known.iter().copied());
-            reports.report(
-                &place,
-                Problem::UnknownKey {
-                    name: entry.key.clone(),
-                    suggestion,
-                    known,
-                },
-            );
+            reports.report(&place, Problem::UnknownKey { name: entry.key.clone(), suggestion, known });
         }
         Some(view)
     }
@@ -206,18 +159,9 @@ impl<'a> TableView<'a> {
         line: usize,
         reports: &mut Reports,
     ) -> Option<TableView<'a>> {
-        let place = Place {
-            line,
-            key: Rc::from(path),
-        };
+        let place = Place { line, key: Rc::from(path) };
         let NodeKind::Table(entries) = &node.kind else {
-            reports.report(
-                &place,
-                Problem::WrongType {
-                    expected: "a table",
-                    found: node.kind_name(),
-                },
-            );
+            reports.report(&place, Problem::WrongType { expected: "a table", found: node.kind_name() });
             return None;
         };
         Some(TableView { place, entries })
@@ -234,13 +178,7 @@ impl<'a> TableView<'a> {
     /// The value of a key with its place.
     pub(super) fn get(&self, key: &str) -> Option<(&'a Node, Place)> {
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        Some((
-            &entry.node,
-            Place {
-                line: entry.line,
-                key: Rc::from(join(&self.place.key, key)),
-            },
-        ))
+        Some((&entry.node, Place { line: entry.line, key: Rc::from(join(&self.place.key, key)) }))
     }
 
     /// Like `get`, reporting when the key is missing.
@@ -252,20 +190,14 @@ impl<'a> TableView<'a> {
     ) -> Option<(&'a Node, Place)> {
         let found = self.get(key);
         if found.is_none() {
-            reports.report(
-                &self.place_of_missing(key),
-                Problem::MissingKey { name: key, hint },
-            );
+            reports.report(&self.place_of_missing(key), Problem::MissingKey { name: key, hint });
         }
         found
     }
 
     /// The table's own line with the key that it lacks, so that each lack is its own error.
     fn place_of_missing(&self, key: &str) -> Place {
-        Place {
-            line: self.place.line,
-            key: Rc::from(join(&self.place.key, key)),
-        }
+        Place { line: self.place.line, key: Rc::from(join(&self.place.key, key)) }
     }
 
     pub(super) fn text(&self, key: &str, reports: &mut Reports) -> Option<Located<String>> {
@@ -278,11 +210,7 @@ impl<'a> TableView<'a> {
         template(node, place, reports)
     }
 
-    pub(super) fn expression(
-        &self,
-        key: &str,
-        reports: &mut Reports,
-    ) -> Option<Located<Expression>> {
+    pub(super) fn expression(&self, key: &str, reports: &mut Reports) -> Option<Located<Expression>> {
         let (node, place) = self.get(key)?;
         expression(node, place, reports)
     }
@@ -294,20 +222,13 @@ impl<'a> TableView<'a> {
     ) -> Option<Located<Vec<Located<Expression>>>> {
         let (node, place) = self.get(key)?;
         let items = list(node, &place, "a list of integers or expressions", reports)?;
-        let read = items
-            .into_iter()
-            .filter_map(|(node, place)| expression(node, place, reports))
-            .collect();
+        let read = items.into_iter().filter_map(|(node, place)| expression(node, place, reports)).collect();
         Some(Located { place, value: read })
     }
 }
 
 pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The items of a list with their places.
@@ -318,55 +239,27 @@ pub(super) fn list<'a>(
     reports: &mut Reports,
 ) -> Option<Vec<(&'a Node, Place)>> {
     let NodeKind::List(items) = &node.kind else {
-        reports.report(
-            place,
-            Problem::WrongType {
-                expected,
-                found: node.kind_name(),
-            },
-        );
+        reports.report(place, Problem::WrongType { expected, found: node.kind_name() });
         return None;
     };
     let located = items.iter().enumerate().map(|(index, item)| {
-        (
-            item,
-            Place {
-                line: item.line,
-                key: Rc::from(format!("{}[{index}]", place.key)),
-            },
-        )
+        (item, Place { line: item.line, key: Rc::from(format!("{}[{index}]", place.key)) })
     });
     Some(located.collect())
 }
 
 pub(super) fn text(node: &Node, place: Place, reports: &mut Reports) -> Option<Located<String>> {
     if let NodeKind::Text(text) = &node.kind {
-        return Some(Located {
-            place,
-            value: text.clone(),
-        });
+        return Some(Located { place, value: text.clone() });
     }
-    reports.report(
-        &place,
-        Problem::WrongType {
-            expected: "a string",
-            found: node.kind_name(),
-        },
-    );
+    reports.report(&place, Problem::WrongType { expected: "a string", found: node.kind_name() });
     None
 }
 
-pub(super) fn template(
-    node: &Node,
-    place: Place,
-    reports: &mut Reports,
-) -> Option<Located<Template>> {
+pub(super) fn template(node: &Node, place: Place, reports: &mut Reports) -> Option<Located<Template>> {
     let text = text(node, place, reports)?;
     match Template::parse(&text.value) {
-        Ok(template) => Some(Located {
-            place: text.place,
-            value: template,
-        }),
+        Ok(template) => Some(Located { place: text.place, value: template }),
         Err(error) => {
             reports.report(&text.place, error.into());
             None
@@ -375,11 +268,7 @@ pub(super) fn template(
 }
 
 /// A number, a boolean, or a string that holds an expression.
-pub(super) fn expression(
-    node: &Node,
-    place: Place,
-    reports: &mut Reports,
-) -> Option<Located<Expression>> {
+pub(super) fn expression(node: &Node, place: Place, reports: &mut Reports) -> Option<Located<Expression>> {
     let parsed = match &node.kind {
         NodeKind::Integer(value) => Ok(Expression::integer(*value)),
         NodeKind::Float(value) => Ok(Expression::float(*value)),
@@ -387,21 +276,12 @@ pub(super) fn expression(
         NodeKind::Text(text) => Expression::parse(text),
         NodeKind::Date | NodeKind::List(_) | NodeKind::Table(_) => {
             let expected = "a number or an expression in quotes";
-            reports.report(
-                &place,
-                Problem::WrongType {
-                    expected,
-                    found: node.kind_name(),
-                },
-            );
+            reports.report(&place, Problem::WrongType { expected, found: node.kind_name() });
             return None;
         }
     };
     match parsed {
-        Ok(expression) => Some(Located {
-            place,
-            value: expression,
-        }),
+        Ok(expression) => Some(Located { place, value: expression }),
         Err(error) => {
             reports.report(&place, error.into());
             None

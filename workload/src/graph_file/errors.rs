@@ -84,11 +84,7 @@ pub enum Problem {
         found: usize,
     },
     /// Of several keys exactly one must be present.
-    #[error(
-        "exactly one of {} must be given, found {}",
-        listed(choices),
-        listed(found)
-    )]
+    #[error("exactly one of {} must be given, found {}", listed(choices), listed(found))]
     ExactlyOne {
         /// The keys to choose from.
         choices: &'static [&'static str],
@@ -104,9 +100,7 @@ pub enum Problem {
         other: &'static str,
     },
     /// A name is not an identifier.
-    #[error(
-        "`{name}` is not a usable name; use letters, digits and underscores, with no digit first"
-    )]
+    #[error("`{name}` is not a usable name; use letters, digits and underscores, with no digit first")]
     BadName {
         /// The name.
         name: String,
@@ -216,9 +210,7 @@ pub enum Problem {
         found: u64,
     },
     /// A range reaches beyond its buffer or holds nothing.
-    #[error(
-        "bytes {offset} to {offset} + {size} do not lie in {within}, which is {available} bytes long"
-    )]
+    #[error("bytes {offset} to {offset} + {size} do not lie in {within}, which is {available} bytes long")]
     Range {
         /// First byte.
         offset: u64,
@@ -352,12 +344,8 @@ pub(super) struct Reports {
 
 impl Reports {
     pub(super) fn new(path: &Path, text: &str) -> Reports {
-        let line_starts = std::iter::once(0).chain(
-            text.bytes()
-                .enumerate()
-                .filter(|&(_, byte)| byte == b'\n')
-                .map(|(at, _)| at + 1),
-        );
+        let line_starts = std::iter::once(0)
+            .chain(text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1));
         Reports {
             path: path.to_owned(),
             line_starts: line_starts.collect(),
@@ -369,8 +357,7 @@ impl Reports {
 
     /// The line of a byte of the text, counted from 1.
     pub(super) fn line_of(&self, span: &Range<usize>) -> usize {
-        self.line_starts
-            .partition_point(|&start| start <= span.start)
+        self.line_starts.partition_point(|&start| start <= span.start)
     }
 
     pub(super) fn report(&mut self, place: &Place, problem: Problem) {
@@ -401,10 +388,7 @@ impl Reports {
 
     pub(super) fn into_errors(mut self) -> GraphFileErrors {
         self.errors.sort_by_key(|error| error.line);
-        GraphFileErrors {
-            errors: self.errors,
-            further: self.further,
-        }
+        GraphFileErrors { errors: self.errors, further: self.further }
     }
 }
 
@@ -420,10 +404,7 @@ pub(super) fn read_graph_text(path: &Path, bytes_max: u64) -> Result<String, Gra
             bindings: String::new(),
             problem: Box::new(problem),
         };
-        GraphFileErrors {
-            errors: vec![error],
-            further: 0,
-        }
+        GraphFileErrors { errors: vec![error], further: 0 }
     })
 }
 
@@ -475,19 +456,11 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names
-        .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 fn listed_owned(names: &[String]) -> String {
-    if names.is_empty() {
-        "no capabilities".to_owned()
-    } else {
-        listed(names)
-    }
+    if names.is_empty() { "no capabilities".to_owned() } else { listed(names) }
 }
 
 /// The causes of a file error in the same line, since the list of errors prints no chains.

@@ -130,9 +130,7 @@ pub enum ExpressionProblem {
     #[error("the result overflows")]
     Overflow,
     /// `size_of` was asked for a type that does not exist.
-    #[error(
-        "`{name}` is not a type; use an OpenCL type such as float, or a NumPy type such as float32"
-    )]
+    #[error("`{name}` is not a type; use an OpenCL type such as float, or a NumPy type such as float32")]
     UnknownType {
         /// The name.
         name: String,
@@ -179,11 +177,7 @@ impl Scope {
 
     /// The local names with their values, as in `i = 2, j = 0`.
     pub(super) fn describe_locals(&self) -> String {
-        self.locals
-            .iter()
-            .map(|(name, value)| format!("{name} = {value}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.locals.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
     }
 
     fn suggest(&self, name: &str) -> Option<String> {
@@ -203,26 +197,10 @@ pub(super) struct Expression {
 #[derive(Debug, Clone)]
 enum Term {
     Literal(Value),
-    Name {
-        name: Rc<str>,
-        column: usize,
-    },
-    Unary {
-        operator: UnaryOperator,
-        operand: Box<Term>,
-        column: usize,
-    },
-    Binary {
-        operator: BinaryOperator,
-        left: Box<Term>,
-        right: Box<Term>,
-        column: usize,
-    },
-    Call {
-        function: Function,
-        arguments: Vec<Term>,
-        column: usize,
-    },
+    Name { name: Rc<str>, column: usize },
+    Unary { operator: UnaryOperator, operand: Box<Term>, column: usize },
+    Binary { operator: BinaryOperator, left: Box<Term>, right: Box<Term>, column: usize },
+    Call { function: Function, arguments: Vec<Term>, column: usize },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,14 +257,8 @@ enum Function {
 }
 
 impl Function {
-    const ALL: [Function; 6] = [
-        Function::Min,
-        Function::Max,
-        Function::CeilDiv,
-        Function::RoundUp,
-        Function::SizeOf,
-        Function::If,
-    ];
+    const ALL: [Function; 6] =
+        [Function::Min, Function::Max, Function::CeilDiv, Function::RoundUp, Function::SizeOf, Function::If];
 
     fn name(self) -> &'static str {
         match self {
@@ -312,33 +284,21 @@ impl Function {
 
 impl Expression {
     pub(super) fn integer(value: i128) -> Expression {
-        Expression {
-            text: Rc::from(value.to_string()),
-            root: Rc::new(Term::Literal(Value::Integer(value))),
-        }
+        Expression { text: Rc::from(value.to_string()), root: Rc::new(Term::Literal(Value::Integer(value))) }
     }
 
     pub(super) fn float(value: f64) -> Expression {
-        Expression {
-            text: Rc::from(format!("{value:?}")),
-            root: Rc::new(Term::Literal(Value::Float(value))),
-        }
+        Expression { text: Rc::from(format!("{value:?}")), root: Rc::new(Term::Literal(Value::Float(value))) }
     }
 
     pub(super) fn boolean(value: bool) -> Expression {
-        Expression {
-            text: Rc::from(value.to_string()),
-            root: Rc::new(Term::Literal(Value::Boolean(value))),
-        }
+        Expression { text: Rc::from(value.to_string()), root: Rc::new(Term::Literal(Value::Boolean(value))) }
     }
 
     pub(super) fn parse(text: &str) -> Result<Expression, ExpressionError> {
         let mut parser = parser::Parser::new(text, 0)?;
         let root = Rc::new(parser.whole()?);
-        Ok(Expression {
-            text: Rc::from(text),
-            root,
-        })
+        Ok(Expression { text: Rc::from(text), root })
     }
 
     pub(super) fn text(&self) -> &str {
@@ -372,15 +332,9 @@ impl Expression {
     }
 
     fn wrong_kind(&self, expected: &'static str, found: &Value) -> ExpressionError {
-        let problem = ExpressionProblem::Expected {
-            expected,
-            found: format!("{} ({found})", found.kind_name()),
-        };
-        ExpressionError {
-            text: self.text.to_string(),
-            column: 1,
-            problem,
-        }
+        let problem =
+            ExpressionProblem::Expected { expected, found: format!("{} ({found})", found.kind_name()) };
+        ExpressionError { text: self.text.to_string(), column: 1, problem }
     }
 }
 
@@ -397,14 +351,8 @@ impl RangeExpression {
         let (first, end) = parser.range()?;
         let text: Rc<str> = Rc::from(text);
         Ok(RangeExpression {
-            first: Expression {
-                text: text.clone(),
-                root: Rc::new(first),
-            },
-            end: Expression {
-                text,
-                root: Rc::new(end),
-            },
+            first: Expression { text: text.clone(), root: Rc::new(first) },
+            end: Expression { text, root: Rc::new(end) },
         })
     }
 
@@ -430,11 +378,7 @@ impl Template {
     pub(super) fn parse(text: &str) -> Result<Template, ExpressionError> {
         let fail = |at: usize, problem| {
             let column = text[..at].chars().count() + 1;
-            Err(ExpressionError {
-                text: text.to_owned(),
-                column,
-                problem,
-            })
+            Err(ExpressionError { text: text.to_owned(), column, problem })
         };
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -449,10 +393,8 @@ impl Template {
                 continue;
             }
             if brace == "}" {
-                let problem = ExpressionProblem::Expected {
-                    expected: "`}}`",
-                    found: "a single `}`".to_owned(),
-                };
+                let problem =
+                    ExpressionProblem::Expected { expected: "`}}`", found: "a single `}`".to_owned() };
                 return fail(at, problem);
             }
             let Some(length) = text[at..].find('}') else {
@@ -461,9 +403,7 @@ impl Template {
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
-            pieces.push(Piece::Expression(Expression::parse(
-                &text[at + 1..at + length],
-            )?));
+            pieces.push(Piece::Expression(Expression::parse(&text[at + 1..at + length])?));
             at += length + 1;
         }
         literal.push_str(&text[at..]);
@@ -499,23 +439,15 @@ impl BufferReference {
         let mut parser = parser::Parser::new(text, 0)?;
         let (name, indices) = parser.reference()?;
         let text: Rc<str> = Rc::from(text);
-        let indices = indices
-            .into_iter()
-            .map(|root| Expression {
-                text: text.clone(),
-                root: Rc::new(root),
-            })
-            .collect();
+        let indices =
+            indices.into_iter().map(|root| Expression { text: text.clone(), root: Rc::new(root) }).collect();
         Ok(BufferReference { name, indices })
     }
 
     /// The name of the buffer that is meant, as [`super::Buffer::name`] has it.
     pub(super) fn evaluate(&self, scope: &Scope) -> Result<String, ExpressionError> {
-        let indices = self
-            .indices
-            .iter()
-            .map(|index| index.evaluate_integer(scope))
-            .collect::<Result<Vec<_>, _>>()?;
+        let indices =
+            self.indices.iter().map(|index| index.evaluate_integer(scope)).collect::<Result<Vec<_>, _>>()?;
         Ok(member_name(&self.name, &indices))
     }
 }
@@ -525,14 +457,7 @@ pub(super) fn member_name(name: &str, indices: &[i128]) -> String {
     if indices.is_empty() {
         return name.to_owned();
     }
-    format!(
-        "{name}[{}]",
-        indices
-            .iter()
-            .map(i128::to_string)
-            .collect::<Vec<_>>()
-            .join(",")
-    )
+    format!("{name}[{}]", indices.iter().map(i128::to_string).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]

@@ -298,12 +298,7 @@ impl Output {
         match &self.encoding {
             Encoding::Npy { shape, .. } => shape.clone(),
             Encoding::Raw { size_bytes } => vec![*size_bytes],
-            Encoding::Png {
-                width,
-                height,
-                channels,
-                ..
-            } => {
+            Encoding::Png { width, height, channels, .. } => {
                 vec![u64::from(*height), u64::from(*width), u64::from(*channels)]
             }
         }
@@ -358,11 +353,7 @@ impl GraphFile {
 
     /// Like [`GraphFile::load`] with the text of the file given; `path` names it in errors and its folder is where
     /// relative paths start.
-    pub fn from_text(
-        path: &Path,
-        text: &str,
-        settings: &Settings,
-    ) -> Result<GraphFile, GraphFileErrors> {
+    pub fn from_text(path: &Path, text: &str, settings: &Settings) -> Result<GraphFile, GraphFileErrors> {
         let mut reports = errors::Reports::new(path, text);
         let document = document::parse(text, &mut reports)
             .map(|root| syntax::parse_document(&root, &settings.limits, &mut reports));

@@ -14,31 +14,18 @@ pub(super) struct PendingDependency {
 }
 
 /// Fills in `after` of each command; what leads nowhere is reported.
-pub(super) fn resolve(
-    commands: &mut [Command],
-    pending: Vec<PendingDependency>,
-    reports: &mut Reports,
-) {
-    let by_label: HashMap<String, usize> = commands
-        .iter()
-        .enumerate()
-        .map(|(index, command)| (command.label.clone(), index))
-        .collect();
+pub(super) fn resolve(commands: &mut [Command], pending: Vec<PendingDependency>, reports: &mut Reports) {
+    let by_label: HashMap<String, usize> =
+        commands.iter().enumerate().map(|(index, command)| (command.label.clone(), index)).collect();
     for dependency in pending {
         match by_label.get(&dependency.label) {
             Some(&index) => commands[dependency.command].after.push(index),
             None => {
                 // Comparing with a million labels for each of a million slips would take hours; one is enough.
-                let labels = commands
-                    .iter()
-                    .take(10_000)
-                    .map(|command| command.label.as_str());
+                let labels = commands.iter().take(10_000).map(|command| command.label.as_str());
                 let suggestion = nearest(&dependency.label, labels);
-                let problem = Problem::Unknown {
-                    what: "command labelled",
-                    name: dependency.label,
-                    suggestion,
-                };
+                let problem =
+                    Problem::Unknown { what: "command labelled", name: dependency.label, suggestion };
                 let bindings = format!("label = {}", commands[dependency.command].label);
                 reports.report_with(&dependency.place, bindings, problem);
             }
@@ -59,9 +46,7 @@ pub(super) fn find_cycle(commands: &[Command]) -> Option<Vec<usize>> {
             followers[before].push(index);
         }
     }
-    let mut ready: Vec<usize> = (0..commands.len())
-        .filter(|&index| waiting[index] == 0)
-        .collect();
+    let mut ready: Vec<usize> = (0..commands.len()).filter(|&index| waiting[index] == 0).collect();
     while let Some(index) = ready.pop() {
         for &follower in &followers[index] {
             waiting[follower] -= 1;
@@ -77,11 +62,7 @@ pub(super) fn find_cycle(commands: &[Command]) -> Option<Vec<usize>> {
     while position[current] == usize::MAX {
         position[current] = path.len();
         path.push(current);
-        current = commands[current]
-            .after
-            .iter()
-            .copied()
-            .find(|&before| waiting[before] > 0)?;
+        current = commands[current].after.iter().copied().find(|&before| waiting[before] > 0)?;
     }
     Some(path.split_off(position[current]))
 }

@@ -1,17 +1,12 @@
 //! Near misses: the known name that a wrong one most likely meant. Must never hold text for people.
 
 /// The candidate closest to `name`, if any is close enough to be a slip of the keyboard.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let distance_max = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(name, candidate), candidate))
-        .filter(|&(distance, candidate)| {
-            distance <= distance_max && distance < candidate.chars().count()
-        })
+        .filter(|&(distance, candidate)| distance <= distance_max && distance < candidate.chars().count())
         .min()
         .map(|(_, candidate)| candidate.to_owned())
 }

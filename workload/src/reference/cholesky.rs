@@ -20,20 +20,13 @@ pub(super) fn verify(
         [rows, columns] if rows == columns => rows as usize,
         _ => {
             let expected = "a square matrix";
-            return Err(VerificationError::InputShape {
-                name: "a",
-                shape: array.shape,
-                expected,
-            });
+            return Err(VerificationError::InputShape { name: "a", shape: array.shape, expected });
         }
     };
     let shape = array.shape.clone();
     let matrix: Vec<f64> = floats64(&array.convert(ElementType::Float64)?.bytes).collect();
-    let roundoff = if element_type == ElementType::Float32 {
-        f64::from(f32::EPSILON) / 2.0
-    } else {
-        f64::EPSILON / 2.0
-    };
+    let roundoff =
+        if element_type == ElementType::Float32 { f64::from(f32::EPSILON) / 2.0 } else { f64::EPSILON / 2.0 };
     let found = output(outputs, "l", element_type, &shape)?;
     let found: Vec<f64> = match element_type {
         ElementType::Float32 => floats32(found).map(f64::from).collect(),
@@ -43,8 +36,7 @@ pub(super) fn verify(
     let (max_error, tolerance) = compare(&found, &factor, order)?;
     let residual = residual(&matrix, &found, order);
     // The classical bound for the factor times its transpose, row by row, summed over the matrix.
-    let residual_max =
-        2.0 * (order as f64 + 6.0) * roundoff * trace(&matrix, order) / norm(&matrix, order);
+    let residual_max = 2.0 * (order as f64 + 6.0) * roundoff * trace(&matrix, order) / norm(&matrix, order);
     if residual.is_nan() || residual > residual_max {
         return Err(VerificationError::Mismatch {
             what: "the relative residual |A - L L^T| / |A|",
@@ -98,8 +90,7 @@ fn factorise(matrix: &[f64], order: usize, roundoff: f64) -> Result<Factor, Veri
                     return Err(VerificationError::NotPositiveDefinite { column });
                 }
                 values[position] = rest.sqrt();
-                bounds[position] =
-                    rest_bound / (2.0 * values[position]) + 4.0 * roundoff * values[position];
+                bounds[position] = rest_bound / (2.0 * values[position]) + 4.0 * roundoff * values[position];
             } else {
                 let pivot = values[column * order + column];
                 let value: f64 = rest / pivot;
@@ -119,10 +110,8 @@ fn compare(found: &[f64], factor: &Factor, order: usize) -> Result<(f64, f64), V
     let (mut max_error, mut tolerance) = (0.0_f64, 0.0_f64);
     let mut wrong = 0;
     let mut first = None;
-    for (index, (&found, (&expected, &bound))) in found
-        .iter()
-        .zip(factor.values.iter().zip(&factor.bounds))
-        .enumerate()
+    for (index, (&found, (&expected, &bound))) in
+        found.iter().zip(factor.values.iter().zip(&factor.bounds)).enumerate()
     {
         let error = (found - expected).abs();
         // Written so that a result that is no number counts as wrong.
@@ -138,14 +127,7 @@ fn compare(found: &[f64], factor: &Factor, order: usize) -> Result<(f64, f64), V
         return Ok((max_error, tolerance));
     };
     let position = vec![(index / order) as u64, (index % order) as u64];
-    Err(VerificationError::Mismatch {
-        what: "the factor L",
-        position,
-        expected,
-        found,
-        tolerance,
-        wrong,
-    })
+    Err(VerificationError::Mismatch { what: "the factor L", position, expected, found, tolerance, wrong })
 }
 
 /// The Frobenius norm of A - L L^T relative to that of A; A is read from its lower triangle.

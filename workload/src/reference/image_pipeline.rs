@@ -16,37 +16,17 @@ pub(super) fn verify(
 ) -> Result<Verification, VerificationError> {
     let (image, _) = input(graph_file, "image")?;
     let (height, width) = match image.shape[..] {
-        [height, width, 3] if image.element_type == ElementType::UInt8 => {
-            (height as usize, width as usize)
-        }
+        [height, width, 3] if image.element_type == ElementType::UInt8 => (height as usize, width as usize),
         _ => {
             let expected = "8-bit RGB";
-            return Err(VerificationError::InputShape {
-                name: "image",
-                shape: image.shape,
-                expected,
-            });
+            return Err(VerificationError::InputShape { name: "image", shape: image.shape, expected });
         }
     };
-    let found = output(
-        outputs,
-        "result",
-        ElementType::UInt8,
-        &[height as u64, width as u64, 1],
-    )?;
-    let edges = Plane {
-        width,
-        height,
-        samples: luminance(&image.bytes),
-    }
-    .blurred()
-    .edges();
+    let found = output(outputs, "result", ElementType::UInt8, &[height as u64, width as u64, 1])?;
+    let edges = Plane { width, height, samples: luminance(&image.bytes) }.blurred().edges();
     let expected = equalised(&edges.samples);
-    let differences = expected
-        .iter()
-        .zip(found)
-        .enumerate()
-        .filter(|(_, (expected, found))| expected != found);
+    let differences =
+        expected.iter().zip(found).enumerate().filter(|(_, (expected, found))| expected != found);
     let mut wrong = 0;
     let mut first = None;
     for (index, (&expected, &found)) in differences {
@@ -75,8 +55,7 @@ fn luminance(rgb: &[u8]) -> Vec<u8> {
     let pixels = rgb.as_chunks::<3>().0.iter();
     pixels
         .map(|&[red, green, blue]| {
-            ((77 * u32::from(red) + 150 * u32::from(green) + 29 * u32::from(blue) + 128) / 256)
-                as u8
+            ((77 * u32::from(red) + 150 * u32::from(green) + 29 * u32::from(blue) + 128) / 256) as u8
         })
         .collect()
 }
@@ -97,14 +76,9 @@ impl Plane {
     }
 
     fn map(&self, pixel: impl Fn(i64, i64) -> u8) -> Plane {
-        let places =
-            (0..self.height as i64).flat_map(|y| (0..self.width as i64).map(move |x| (x, y)));
+        let places = (0..self.height as i64).flat_map(|y| (0..self.width as i64).map(move |x| (x, y)));
         let samples = places.map(|(x, y)| pixel(x, y)).collect();
-        Plane {
-            width: self.width,
-            height: self.height,
-            samples,
-        }
+        Plane { width: self.width, height: self.height, samples }
     }
 
     fn blurred(&self) -> Plane {
@@ -122,8 +96,7 @@ impl Plane {
     fn edges(&self) -> Plane {
         self.map(|x, y| {
             let at = |dx: i64, dy: i64| i64::from(self.at(x + dx, y + dy));
-            let across =
-                at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1);
+            let across = at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1);
             let down = at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1);
             (across * across + down * down).isqrt().min(255) as u8
         })
@@ -149,8 +122,5 @@ fn equalised(samples: &[u8]) -> Vec<u8> {
             ((up_to.saturating_sub(base) * 255 + spread / 2) / spread) as u8
         })
         .collect();
-    samples
-        .iter()
-        .map(|&sample| table[usize::from(sample)])
-        .collect()
+    samples.iter().map(|&sample| table[usize::from(sample)]).collect()
 }

@@ -118,28 +118,15 @@ pub fn verify(
         "vector-add" => vector_add::verify(graph_file, outputs),
         "cholesky" => cholesky::verify(graph_file, outputs),
         "image-pipeline" => image_pipeline::verify(graph_file, outputs),
-        _ => Err(VerificationError::UnknownName {
-            name: name.to_owned(),
-        }),
+        _ => Err(VerificationError::UnknownName { name: name.to_owned() }),
     }
 }
 
 /// Reads an input file again, with the element type that it has on disk.
-fn input(
-    graph_file: &GraphFile,
-    name: &'static str,
-) -> Result<(Array, ElementType), VerificationError> {
+fn input(graph_file: &GraphFile, name: &'static str) -> Result<(Array, ElementType), VerificationError> {
     let missing = VerificationError::MissingData { name };
-    let data = graph_file
-        .data
-        .iter()
-        .find(|data| data.name == name)
-        .ok_or(missing)?;
-    let array = data_files::read_array(
-        &data.path,
-        DataFormat::from_path(&data.path),
-        INPUT_BYTES_MAX,
-    )?;
+    let data = graph_file.data.iter().find(|data| data.name == name).ok_or(missing)?;
+    let array = data_files::read_array(&data.path, DataFormat::from_path(&data.path), INPUT_BYTES_MAX)?;
     Ok((array, data.element_type))
 }
 
@@ -151,39 +138,21 @@ fn output<'a>(
     expected: &[u64],
 ) -> Result<&'a [u8], VerificationError> {
     let missing = VerificationError::MissingOutput { name };
-    let (output, bytes) = outputs
-        .iter()
-        .find(|(output, _)| output.name == name)
-        .ok_or(missing)?;
+    let (output, bytes) = outputs.iter().find(|(output, _)| output.name == name).ok_or(missing)?;
     let (found, found_type) = (output.shape(), output.element_type());
-    if found != expected || found_type != expected_type || bytes.len() as u64 != output.size_bytes()
-    {
+    if found != expected || found_type != expected_type || bytes.len() as u64 != output.size_bytes() {
         let expected = expected.to_vec();
-        return Err(VerificationError::OutputShape {
-            name,
-            expected,
-            found,
-            expected_type,
-            found_type,
-        });
+        return Err(VerificationError::OutputShape { name, expected, found, expected_type, found_type });
     }
     Ok(bytes)
 }
 
 fn floats32(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|number| f32::from_le_bytes(*number))
+    bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number))
 }
 
 fn floats64(bytes: &[u8]) -> impl Iterator<Item = f64> {
-    bytes
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|number| f64::from_le_bytes(*number))
+    bytes.as_chunks::<8>().0.iter().map(|number| f64::from_le_bytes(*number))
 }
 
 #[cfg(test)]

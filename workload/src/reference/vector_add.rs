@@ -12,24 +12,15 @@ pub(super) fn verify(
     let (b, _) = input(graph_file, "b")?;
     if a.shape != b.shape {
         let expected = "the same shape as `a`";
-        return Err(VerificationError::InputShape {
-            name: "b",
-            shape: b.shape,
-            expected,
-        });
+        return Err(VerificationError::InputShape { name: "b", shape: b.shape, expected });
     }
     let shape = a.shape.clone();
-    let (a, b) = (
-        a.convert(ElementType::Float32)?,
-        b.convert(ElementType::Float32)?,
-    );
+    let (a, b) = (a.convert(ElementType::Float32)?, b.convert(ElementType::Float32)?);
     let found = output(outputs, "c", ElementType::Float32, &shape)?;
     let mut wrong = 0;
     let mut first = None;
-    for (index, ((a, b), found)) in floats32(&a.bytes)
-        .zip(floats32(&b.bytes))
-        .zip(floats32(found))
-        .enumerate()
+    for (index, ((a, b), found)) in
+        floats32(&a.bytes).zip(floats32(&b.bytes)).zip(floats32(found)).enumerate()
     {
         let expected = a + b;
         if expected.to_bits() != found.to_bits() {

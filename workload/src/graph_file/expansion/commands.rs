@@ -51,38 +51,16 @@ impl Expander<'_> {
                 continue;
             };
             if self.pending.len() >= limits.dependencies_max {
-                return self.exceed(
-                    &template.place,
-                    "entries in `after`",
-                    limits.dependencies_max as u64,
-                );
+                return self.exceed(&template.place, "entries in `after`", limits.dependencies_max as u64);
             }
-            self.pending.push(PendingDependency {
-                command: index,
-                label,
-                place: template.place.clone(),
-            });
+            self.pending.push(PendingDependency { command: index, label, place: template.place.clone() });
         }
         let line = step.place.line;
         if let Some(line) = self.line_by_label.insert(label.clone(), line) {
-            let place = step
-                .label
-                .as_ref()
-                .map_or(&step.place, |label| &label.place);
-            self.report(
-                place,
-                Problem::DuplicateLabel {
-                    label: label.clone(),
-                    line,
-                },
-            );
+            let place = step.label.as_ref().map_or(&step.place, |label| &label.place);
+            self.report(place, Problem::DuplicateLabel { label: label.clone(), line });
         }
-        self.commands.push(Command {
-            label,
-            after: Vec::new(),
-            line,
-            kind,
-        });
+        self.commands.push(Command { label, after: Vec::new(), line, kind });
         self.places.push(step.place.key.clone());
     }
 
@@ -91,13 +69,7 @@ impl Expander<'_> {
         match &step.kind {
             StepKind::Launch { .. } => self.launch(step),
             StepKind::Copy { .. } => self.copy(step).map(|kind| (kind, "copy".to_owned())),
-            StepKind::Fill {
-                place,
-                buffer,
-                offset,
-                size,
-                pattern,
-            } => {
+            StepKind::Fill { place, buffer, offset, size, pattern } => {
                 let kind = self.fill(place, buffer, offset.as_ref(), size.as_ref(), pattern);
                 kind.map(|kind| (kind, "fill".to_owned()))
             }
@@ -108,34 +80,17 @@ impl Expander<'_> {
     }
 
     fn launch(&mut self, step: &Step) -> Option<(CommandKind, String)> {
-        let StepKind::Launch {
-            kernel,
-            program,
-            global,
-            local,
-            offset,
-            arguments,
-        } = &step.kind
-        else {
+        let StepKind::Launch { kernel, program, global, local, offset, arguments } = &step.kind else {
             return None;
         };
         let program = self.find_program(step, program.as_ref());
         let name = self.fill_in(kernel);
         let extents = self.index_space(global, local.as_ref(), offset.as_ref());
-        let arguments: Vec<Option<Argument>> = arguments
-            .iter()
-            .map(|argument| self.argument(argument))
-            .collect();
+        let arguments: Vec<Option<Argument>> =
+            arguments.iter().map(|argument| self.argument(argument)).collect();
         let (program, name, (global, local, offset)) = (program?, name?, extents?);
         let arguments = arguments.into_iter().collect::<Option<Vec<_>>>()?;
-        let launch = Launch {
-            program,
-            kernel: name.clone(),
-            global,
-            local,
-            offset,
-            arguments,
-        };
+        let launch = Launch { program, kernel: name.clone(), global, local, offset, arguments };
         Some((CommandKind::Launch(launch), name))
     }
 
@@ -145,35 +100,19 @@ impl Expander<'_> {
                 return Some(0);
             }
             let hint = "name one of [programs.NAME], since the file does not have exactly one";
-            self.report(
-                &step.place,
-                Problem::MissingKey {
-                    name: "program",
-                    hint,
-                },
-            );
+            self.report(&step.place, Problem::MissingKey { name: "program", hint });
             return None;
         };
-        let found = self
-            .program_names
-            .iter()
-            .position(|known| *known == name.value);
+        let found = self.program_names.iter().position(|known| *known == name.value);
         if found.is_none() {
             let suggestion = nearest(&name.value, self.program_names.iter().map(String::as_str));
-            let problem = Problem::Unknown {
-                what: "program",
-                name: name.value.clone(),
-                suggestion,
-            };
+            let problem = Problem::Unknown { what: "program", name: name.value.clone(), suggestion };
             self.report(&name.place, problem);
         }
         found
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "global, local and offset, as a launch has them"
-    )]
+    #[expect(clippy::type_complexity, reason = "global, local and offset, as a launch has them")]
     fn index_space(
         &mut self,
         global: &Located<Vec<Located<Expression>>>,
@@ -183,25 +122,13 @@ impl Expander<'_> {
         let dimensions = global.value.len();
         if !(1..=3).contains(&dimensions) {
             let expected = "1 to 3 dimensions".to_owned();
-            self.report(
-                &global.place,
-                Problem::WrongCount {
-                    expected,
-                    found: dimensions,
-                },
-            );
+            self.report(&global.place, Problem::WrongCount { expected, found: dimensions });
             return None;
         }
         for list in [local, offset].into_iter().flatten() {
             if list.value.len() != dimensions {
                 let expected = format!("as many dimensions as `global` has ({dimensions})");
-                self.report(
-                    &list.place,
-                    Problem::WrongCount {
-                        expected,
-                        found: list.value.len(),
-                    },
-                );
+                self.report(&list.place, Problem::WrongCount { expected, found: list.value.len() });
                 return None;
             }
         }
@@ -217,10 +144,7 @@ impl Expander<'_> {
         if let (Some(group), Some(local)) = (&group, local) {
             for (dimension, (&global, &size)) in extents.iter().zip(group).enumerate() {
                 if global % size != 0 {
-                    let problem = Problem::NotDivisible {
-                        global,
-                        local: size,
-                    };
+                    let problem = Problem::NotDivisible { global, local: size };
                     self.report(&local.value[dimension].place, problem);
                     return None;
                 }
@@ -233,14 +157,10 @@ impl Expander<'_> {
     fn extents(&mut self, expressions: &[Located<Expression>]) -> Option<Vec<u64>> {
         let counts = self.counts(expressions)?;
         if let Some(dimension) = counts.iter().position(|&count| count == 0) {
-            let allowed =
-                "every dimension needs at least 1 work-item (skip empty launches with `if`)";
+            let allowed = "every dimension needs at least 1 work-item (skip empty launches with `if`)";
             self.report(
                 &expressions[dimension].place,
-                Problem::OutOfRange {
-                    value: "0".to_owned(),
-                    allowed,
-                },
+                Problem::OutOfRange { value: "0".to_owned(), allowed },
             );
             return None;
         }
@@ -253,48 +173,25 @@ impl Expander<'_> {
             ArgumentSyntax::Local(size) => {
                 let size_bytes = self.count(size)?;
                 if size_bytes == 0 {
-                    self.report(
-                        &size.place,
-                        Problem::Empty {
-                            what: "the local memory",
-                        },
-                    );
+                    self.report(&size.place, Problem::Empty { what: "the local memory" });
                     return None;
                 }
                 Some(Argument::Local { size_bytes })
             }
             ArgumentSyntax::Buffer(argument) => {
-                let BufferArgumentSyntax {
-                    place,
-                    buffer: reference,
-                    offset,
-                    size,
-                    access,
-                    touches,
-                } = &**argument;
+                let BufferArgumentSyntax { place, buffer: reference, offset, size, access, touches } =
+                    &**argument;
                 let buffer = self.find_buffer(reference)?;
                 let bound = self.buffer_range(place, buffer, offset.as_ref(), size.as_ref())?;
                 let touches = match touches {
-                    Some(Located {
-                        place,
-                        value: (first, count),
-                    }) => {
-                        let (offset_bytes, size_bytes) =
-                            self.count(first).zip(self.count(count))?;
-                        let range = ByteRange {
-                            offset_bytes,
-                            size_bytes,
-                        };
+                    Some(Located { place, value: (first, count) }) => {
+                        let (offset_bytes, size_bytes) = self.count(first).zip(self.count(count))?;
+                        let range = ByteRange { offset_bytes, size_bytes };
                         Some(self.touched(place, buffer, bound, range)?)
                     }
                     None => None,
                 };
-                Some(Argument::Buffer(BufferArgument {
-                    buffer,
-                    bound,
-                    access: *access,
-                    touches,
-                }))
+                Some(Argument::Buffer(BufferArgument { buffer, bound, access: *access, touches }))
             }
         }
     }
@@ -327,32 +224,16 @@ impl Expander<'_> {
                 let Some(found) = ScalarType::from_name(&name) else {
                     let suggestion = nearest(&name, keys::SCALAR_TYPES.iter().copied());
                     let allowed = keys::SCALAR_TYPES;
-                    self.report(
-                        &template.place,
-                        Problem::NotOneOf {
-                            found: name,
-                            allowed,
-                            suggestion,
-                        },
-                    );
+                    self.report(&template.place, Problem::NotOneOf { found: name, allowed, suggestion });
                     return None;
                 };
                 found
             }
         };
         if scalar.values.len() != count {
-            let expected = if count == 1 {
-                "a single number".to_owned()
-            } else {
-                format!("a list of {count} numbers")
-            };
-            self.report(
-                &scalar.place,
-                Problem::WrongCount {
-                    expected,
-                    found: scalar.values.len(),
-                },
-            );
+            let expected =
+                if count == 1 { "a single number".to_owned() } else { format!("a list of {count} numbers") };
+            self.report(&scalar.place, Problem::WrongCount { expected, found: scalar.values.len() });
             return None;
         }
         let mut bytes = Vec::new();
@@ -364,10 +245,7 @@ impl Expander<'_> {
                 (Value::Boolean(_) | Value::Text(_), _) => None,
             };
             let Some(encoded) = encoded else {
-                let problem = Problem::ScalarRange {
-                    value: value.to_string(),
-                    element_type,
-                };
+                let problem = Problem::ScalarRange { value: value.to_string(), element_type };
                 self.report(&expression.place, problem);
                 return None;
             };
@@ -391,51 +269,25 @@ impl Expander<'_> {
         let buffer = self.find_buffer(buffer);
         let pattern = self.scalar(pattern);
         let (buffer, pattern) = (buffer?, pattern?);
-        let ByteRange {
-            offset_bytes,
-            size_bytes,
-        } = self.buffer_range(place, buffer, offset, size)?;
+        let ByteRange { offset_bytes, size_bytes } = self.buffer_range(place, buffer, offset, size)?;
         for (what, value) in [("the offset", offset_bytes), ("the size", size_bytes)] {
             if value % pattern.len() as u64 != 0 {
-                self.report(
-                    place,
-                    Problem::Pattern {
-                        what,
-                        value,
-                        pattern: pattern.len(),
-                    },
-                );
+                self.report(place, Problem::Pattern { what, value, pattern: pattern.len() });
                 return None;
             }
         }
-        Some(CommandKind::Fill {
-            buffer,
-            offset_bytes,
-            size_bytes,
-            pattern,
-        })
+        Some(CommandKind::Fill { buffer, offset_bytes, size_bytes, pattern })
     }
 
     fn copy(&mut self, step: &Step) -> Option<CommandKind> {
-        let StepKind::Copy {
-            place,
-            source,
-            source_offset,
-            target,
-            target_offset,
-            size,
-        } = &step.kind
-        else {
+        let StepKind::Copy { place, source, source_offset, target, target_offset, size } = &step.kind else {
             return None;
         };
         let (source, target) = (self.find_buffer(source), self.find_buffer(target));
         let (source, target) = (source?, target?);
         let read = self.buffer_range(place, source, source_offset.as_ref(), size.as_ref())?;
         let offset_bytes = self.optional_count(target_offset.as_ref())?.unwrap_or(0);
-        let written = ByteRange {
-            offset_bytes,
-            size_bytes: read.size_bytes,
-        };
+        let written = ByteRange { offset_bytes, size_bytes: read.size_bytes };
         if !self.check_range(place, target, written) {
             return None;
         }

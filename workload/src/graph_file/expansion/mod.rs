@@ -50,42 +50,21 @@ pub(super) fn expand(
         expander.expand_buffer(buffer);
     }
     expander.proceed()?;
-    expander.program_names = programs
-        .iter()
-        .map(|program| program.name.clone())
-        .collect();
+    expander.program_names = programs.iter().map(|program| program.name.clone()).collect();
     expander.expand_steps(&document.steps);
     for output in &document.outputs {
         if !expander.stopped {
             expander.expand_output(output);
         }
     }
-    let verify = document
-        .verify
-        .as_ref()
-        .map(|name| expander.check_reference(name));
+    let verify = document.verify.as_ref().map(|name| expander.check_reference(name));
     expander.proceed()?;
-    let Expander {
-        mut commands,
-        buffers,
-        pending,
-        places,
-        data,
-        outputs,
-        reports,
-        ..
-    } = expander;
+    let Expander { mut commands, buffers, pending, places, data, outputs, reports, .. } = expander;
     order::resolve(&mut commands, pending, reports);
     if let Some(cycle) = order::find_cycle(&commands) {
-        let mut members: Vec<String> = cycle
-            .iter()
-            .map(|&index| commands[index].label.clone())
-            .collect();
+        let mut members: Vec<String> = cycle.iter().map(|&index| commands[index].label.clone()).collect();
         members.push(members[0].clone());
-        let place = Place {
-            line: commands[cycle[0]].line,
-            key: places[cycle[0]].clone(),
-        };
+        let place = Place { line: commands[cycle[0]].line, key: places[cycle[0]].clone() };
         reports.report(&place, Problem::Cycle { members });
     }
     Some(GraphFile {
@@ -167,9 +146,7 @@ impl<'a> Expander<'a> {
     }
 
     fn accept<T>(&mut self, place: &Place, result: Result<T, impl Into<Problem>>) -> Option<T> {
-        result
-            .map_err(|problem| self.report(place, problem.into()))
-            .ok()
+        result.map_err(|problem| self.report(place, problem.into())).ok()
     }
 
     fn fill_in(&mut self, template: &Located<Template>) -> Option<String> {
@@ -189,23 +166,14 @@ impl<'a> Expander<'a> {
         let count = u64::try_from(value).ok();
         if count.is_none() {
             let allowed = "it must be an integer from 0 to 18446744073709551615";
-            self.report(
-                &expression.place,
-                Problem::OutOfRange {
-                    value: value.to_string(),
-                    allowed,
-                },
-            );
+            self.report(&expression.place, Problem::OutOfRange { value: value.to_string(), allowed });
         }
         count
     }
 
     fn counts(&mut self, expressions: &[Located<Expression>]) -> Option<Vec<u64>> {
         // Every one is computed before giving up, so that all errors show at once.
-        let counts: Vec<Option<u64>> = expressions
-            .iter()
-            .map(|expression| self.count(expression))
-            .collect();
+        let counts: Vec<Option<u64>> = expressions.iter().map(|expression| self.count(expression)).collect();
         counts.into_iter().collect()
     }
 
@@ -223,11 +191,7 @@ impl<'a> Expander<'a> {
             let suggestion = nearest(&name, keys::SCALAR_TYPES.iter().copied());
             self.report(
                 &template.place,
-                Problem::NotOneOf {
-                    found: name,
-                    allowed: keys::SCALAR_TYPES,
-                    suggestion,
-                },
+                Problem::NotOneOf { found: name, allowed: keys::SCALAR_TYPES, suggestion },
             );
         }
         element_type
@@ -235,29 +199,12 @@ impl<'a> Expander<'a> {
 
     /// Decides all parameters and puts them in scope; `None` if any of them has no value.
     fn parameters(&mut self, document: &Document) -> Option<BTreeMap<String, String>> {
-        let known: BTreeSet<&str> = document
-            .parameters
-            .iter()
-            .map(|parameter| parameter.name.as_str())
-            .collect();
-        for name in self
-            .settings
-            .parameters
-            .keys()
-            .filter(|name| !known.contains(name.as_str()))
-        {
-            let place = Place {
-                line: 0,
-                key: Rc::from(format!("parameters.{name}")),
-            };
+        let known: BTreeSet<&str> =
+            document.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        for name in self.settings.parameters.keys().filter(|name| !known.contains(name.as_str())) {
+            let place = Place { line: 0, key: Rc::from(format!("parameters.{name}")) };
             let suggestion = nearest(name, known.iter().copied());
-            self.reports.report(
-                &place,
-                Problem::UnknownParameter {
-                    name: name.clone(),
-                    suggestion,
-                },
-            );
+            self.reports.report(&place, Problem::UnknownParameter { name: name.clone(), suggestion });
         }
         let mut texts = BTreeMap::new();
         for parameter in &document.parameters {
@@ -277,10 +224,7 @@ impl<'a> Expander<'a> {
             (ParameterDefault::Choose(choices), Some(text)) => {
                 let chosen = choices.iter().find(|(value, _)| value.to_string() == *text);
                 chosen.map(|(value, _)| value.clone()).ok_or_else(|| {
-                    let values: Vec<String> = choices
-                        .iter()
-                        .map(|(value, _)| format!("`{value}`"))
-                        .collect();
+                    let values: Vec<String> = choices.iter().map(|(value, _)| format!("`{value}`")).collect();
                     Problem::ParameterValue {
                         value: text.clone(),
                         expected: format!("one of {}", values.join(", ")),
@@ -289,15 +233,12 @@ impl<'a> Expander<'a> {
             }
             (ParameterDefault::Choose(choices), None) => {
                 let capabilities = &self.settings.capabilities;
-                let applies = |when: &Option<String>| {
-                    when.as_ref().is_none_or(|when| capabilities.contains(when))
-                };
+                let applies =
+                    |when: &Option<String>| when.as_ref().is_none_or(|when| capabilities.contains(when));
                 let chosen = choices.iter().find(|(_, when)| applies(when));
                 chosen
                     .map(|(value, _)| value.clone())
-                    .ok_or_else(|| Problem::NoChoice {
-                        capabilities: capabilities.iter().cloned().collect(),
-                    })
+                    .ok_or_else(|| Problem::NoChoice { capabilities: capabilities.iter().cloned().collect() })
             }
         };
         self.accept(&parameter.place, decided)
@@ -305,10 +246,7 @@ impl<'a> Expander<'a> {
 
     fn load_data(&mut self, data: &Data) {
         if self.arrays.contains_key(&data.name) {
-            let problem = Problem::NameTaken {
-                name: data.name.clone(),
-                by: "other data",
-            };
+            let problem = Problem::NameTaken { name: data.name.clone(), by: "other data" };
             return self.report(&data.file.place, problem);
         }
         let Some(file) = self.fill_in(&data.file) else {
@@ -317,8 +255,8 @@ impl<'a> Expander<'a> {
         let path = self.folder.join(&file);
         let format = data.format.unwrap_or_else(|| DataFormat::from_path(&path));
         let bytes_max = self.settings.limits.data_file_bytes_max;
-        let array = data_files::read_array(&path, format, bytes_max)
-            .map_err(|source| Problem::File { source });
+        let array =
+            data_files::read_array(&path, format, bytes_max).map_err(|source| Problem::File { source });
         let Some(array) = self.accept(&data.file.place, array) else {
             return;
         };
@@ -327,12 +265,7 @@ impl<'a> Expander<'a> {
         };
         self.set_properties(&data.name, format, &array);
         let (element_type, shape) = (array.element_type, array.shape.clone());
-        self.data.push(DataFile {
-            name: data.name.clone(),
-            path,
-            element_type,
-            shape,
-        });
+        self.data.push(DataFile { name: data.name.clone(), path, element_type, shape });
         self.arrays.insert(data.name.clone(), array);
     }
 
@@ -346,17 +279,11 @@ impl<'a> Expander<'a> {
             if let Some(shape) = &data.shape {
                 self.report(
                     &shape.place,
-                    Problem::Conflict {
-                        name: "shape",
-                        other: "a file that has its own shape",
-                    },
+                    Problem::Conflict { name: "shape", other: "a file that has its own shape" },
                 );
             }
             let converted = array.convert_if(element_type);
-            let place = data
-                .dtype
-                .as_ref()
-                .map_or(&data.file.place, |dtype| &dtype.place);
+            let place = data.dtype.as_ref().map_or(&data.file.place, |dtype| &dtype.place);
             return self.accept(place, converted);
         }
         let element_type = element_type.unwrap_or(ElementType::UInt8);
@@ -365,29 +292,20 @@ impl<'a> Expander<'a> {
             Some(shape) => (self.counts(&shape.value)?, &shape.place),
             None => (vec![found / element_type.size_bytes()], &data.file.place),
         };
-        let expected = shape
-            .iter()
-            .try_fold(element_type.size_bytes(), |product, extent| {
-                product.checked_mul(*extent)
-            });
+        let expected =
+            shape.iter().try_fold(element_type.size_bytes(), |product, extent| product.checked_mul(*extent));
         let expected = expected.unwrap_or(u64::MAX);
         if expected != found {
             self.report(place, Problem::RawSize { expected, found });
             return None;
         }
-        Some(Array {
-            element_type,
-            shape,
-            bytes: array.bytes,
-        })
+        Some(Array { element_type, shape, bytes: array.bytes })
     }
 
     /// Puts what expressions may ask about a data file in scope.
     fn set_properties(&mut self, name: &str, format: DataFormat, array: &Array) {
-        let mut properties = vec![
-            ("bytes".to_owned(), array.bytes.len() as u64),
-            ("count".to_owned(), array.elements()),
-        ];
+        let mut properties =
+            vec![("bytes".to_owned(), array.bytes.len() as u64), ("count".to_owned(), array.elements())];
         for (dimension, &extent) in array.shape.iter().enumerate() {
             properties.push((format!("dim{dimension}"), extent));
         }
@@ -396,16 +314,10 @@ impl<'a> Expander<'a> {
             DataFormat::Npy | DataFormat::Raw => &["rows", "cols"],
         };
         properties.extend(
-            named
-                .iter()
-                .zip(&array.shape)
-                .map(|(property, &extent)| ((*property).to_owned(), extent)),
+            named.iter().zip(&array.shape).map(|(property, &extent)| ((*property).to_owned(), extent)),
         );
         for (property, value) in properties {
-            self.scope.set_global(
-                format!("{name}.{property}"),
-                Value::Integer(i128::from(value)),
-            );
+            self.scope.set_global(format!("{name}.{property}"), Value::Integer(i128::from(value)));
         }
     }
 
@@ -416,15 +328,10 @@ impl<'a> Expander<'a> {
                 continue;
             };
             let source_path = self.folder.join(&file);
-            let bytes =
-                data_files::read_bounded(&source_path, self.settings.limits.source_bytes_max);
-            let source = bytes
-                .map_err(|source| Problem::File { source })
-                .and_then(|bytes| {
-                    String::from_utf8(bytes).map_err(|_| Problem::ProgramText {
-                        path: source_path.clone(),
-                    })
-                });
+            let bytes = data_files::read_bounded(&source_path, self.settings.limits.source_bytes_max);
+            let source = bytes.map_err(|source| Problem::File { source }).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| Problem::ProgramText { path: source_path.clone() })
+            });
             if let Some(source) = self.accept(&syntax.file.place, source) {
                 programs.push(Program {
                     name: syntax.name.clone(),
@@ -439,10 +346,7 @@ impl<'a> Expander<'a> {
 
     fn set_value(&mut self, name: &str, expression: &Located<Expression>) {
         if self.scope.contains(name) {
-            let problem = Problem::NameTaken {
-                name: name.to_owned(),
-                by: "a parameter",
-            };
+            let problem = Problem::NameTaken { name: name.to_owned(), by: "a parameter" };
             return self.report(&expression.place, problem);
         }
         if let Some(value) = self.value_of(expression) {
@@ -458,10 +362,7 @@ impl<'a> Expander<'a> {
             }
             let message = match &requirement.message {
                 Some(message) => self.fill_in(message),
-                None => Some(format!(
-                    "`{}` does not hold",
-                    requirement.check.value.text()
-                )),
+                None => Some(format!("`{}` does not hold", requirement.check.value.text())),
             };
             if let Some(message) = message {
                 self.report(&requirement.check.place, Problem::Requirement { message });
@@ -473,14 +374,7 @@ impl<'a> Expander<'a> {
         if !crate::reference::NAMES.contains(&name.value.as_str()) {
             let allowed = crate::reference::NAMES;
             let suggestion = nearest(&name.value, allowed.iter().copied());
-            self.report(
-                &name.place,
-                Problem::NotOneOf {
-                    found: name.value.clone(),
-                    allowed,
-                    suggestion,
-                },
-            );
+            self.report(&name.place, Problem::NotOneOf { found: name.value.clone(), allowed, suggestion });
         }
         name.value.clone()
     }
@@ -510,11 +404,7 @@ impl<'a> Expander<'a> {
         for value in values {
             self.iterations += 1;
             if self.iterations > self.settings.limits.iterations_max {
-                self.exceed(
-                    &range.place,
-                    "turns of loops",
-                    self.settings.limits.iterations_max,
-                );
+                self.exceed(&range.place, "turns of loops", self.settings.limits.iterations_max);
             }
             if self.stopped {
                 return;
@@ -528,12 +418,7 @@ impl<'a> Expander<'a> {
         }
     }
 
-    fn turn(
-        &mut self,
-        repetition: &Repetition,
-        indices: &[i128],
-        body: &mut dyn FnMut(&mut Self, &[i128]),
-    ) {
+    fn turn(&mut self, repetition: &Repetition, indices: &[i128], body: &mut dyn FnMut(&mut Self, &[i128])) {
         let depth = self.scope.depth();
         let mut complete = true;
         for (name, expression) in &repetition.names {
@@ -561,13 +446,7 @@ impl<'a> Expander<'a> {
     fn is_free(&mut self, name: &str, place: &Place) -> bool {
         let taken = self.scope.contains(name);
         if taken {
-            self.report(
-                place,
-                Problem::NameTaken {
-                    name: name.to_owned(),
-                    by: "another value",
-                },
-            );
+            self.report(place, Problem::NameTaken { name: name.to_owned(), by: "another value" });
         }
         !taken
     }
@@ -593,8 +472,5 @@ fn parse_as(default: &Value, text: &str) -> Result<Value, Problem> {
         Value::Boolean(_) => (text.parse().ok().map(Value::Boolean), "true or false"),
         Value::Text(_) => (Some(Value::Text(Rc::from(text))), "a text"),
     };
-    parsed.ok_or_else(|| Problem::ParameterValue {
-        value: text.to_owned(),
-        expected: expected.to_owned(),
-    })
+    parsed.ok_or_else(|| Problem::ParameterValue { value: text.to_owned(), expected: expected.to_owned() })
 }

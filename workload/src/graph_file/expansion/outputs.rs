@@ -11,11 +11,7 @@ use crate::data_files::for_each_run;
 pub(crate) fn assemble(output: &Output, parts: &[Vec<u8>]) -> Result<Vec<u8>, AssembleError> {
     if parts.len() != output.parts.len() {
         let (expected, found) = (output.parts.len(), parts.len());
-        return Err(AssembleError::PartCount {
-            output: output.name.clone(),
-            expected,
-            found,
-        });
+        return Err(AssembleError::PartCount { output: output.name.clone(), expected, found });
     }
     let shape = output.shape();
     let element_bytes = output.element_type().size_bytes() as usize;
@@ -31,15 +27,9 @@ pub(crate) fn assemble(output: &Output, parts: &[Vec<u8>]) -> Result<Vec<u8>, As
                 found,
             });
         }
-        for_each_run(
-            &shape,
-            &part.start,
-            &part.extent,
-            element_bytes,
-            |target, source| {
-                whole[target].copy_from_slice(&bytes[source]);
-            },
-        );
+        for_each_run(&shape, &part.start, &part.extent, element_bytes, |target, source| {
+            whole[target].copy_from_slice(&bytes[source]);
+        });
     }
     Ok(whole)
 }
@@ -54,10 +44,7 @@ struct Plan {
 
 /// Where a part ends in the first dimension.
 fn end_of(part: &OutputPart) -> u64 {
-    part.start
-        .first()
-        .zip(part.extent.first())
-        .map_or(0, |(start, extent)| start + extent)
+    part.start.first().zip(part.extent.first()).map_or(0, |(start, extent)| start + extent)
 }
 
 impl Expander<'_> {
@@ -105,12 +92,7 @@ impl Expander<'_> {
             }
             self.check_output_size(&syntax.place, &[total], plan.element_bytes);
         }
-        self.outputs.push(Output {
-            name: syntax.name.clone(),
-            path,
-            encoding,
-            parts,
-        });
+        self.outputs.push(Output { name: syntax.name.clone(), path, encoding, parts });
     }
 
     fn plan_output(&mut self, syntax: &OutputSyntax) -> Option<Plan> {
@@ -122,67 +104,42 @@ impl Expander<'_> {
                     Some(shape) => Some(self.counts(&shape.value)?),
                     None => None,
                 };
-                let encoding = Encoding::Npy {
-                    element_type,
-                    shape: shape.clone().unwrap_or_default(),
-                };
+                let encoding = Encoding::Npy { element_type, shape: shape.clone().unwrap_or_default() };
                 (encoding, shape, element_type.size_bytes())
             }
             EncodingSyntax::Png(png) => {
-                let PngSyntax {
-                    width,
-                    height,
-                    channels,
-                    bits,
-                } = &**png;
+                let PngSyntax { width, height, channels, bits } = &**png;
                 let size = "an image is 1 to 2147483647 pixels wide and high";
                 let width = self.bounded(width, 1, 0x7fff_ffff, size);
                 let height = self.bounded(height, 1, 0x7fff_ffff, size);
-                let channels =
-                    self.bounded_or(channels.as_ref(), 1, 4, 1, "an image has 1 to 4 channels");
+                let channels = self.bounded_or(channels.as_ref(), 1, 4, 1, "an image has 1 to 4 channels");
                 let bits = self.bounded_or(bits.as_ref(), 8, 16, 8, "a sample has 8 or 16 bits");
                 let (width, height, channels, bits) = (width?, height?, channels?, bits?);
                 let bits = if bits == 16 { 16 } else { 8 };
                 let shape = vec![height, width, channels];
                 let channels = channels as u8;
-                let encoding = Encoding::Png {
-                    width: width as u32,
-                    height: height as u32,
-                    channels,
-                    bits,
-                };
+                let encoding = Encoding::Png { width: width as u32, height: height as u32, channels, bits };
                 (encoding, Some(shape), u64::from(bits / 8))
             }
         };
         match &shape {
-            Some(shape) => self
-                .check_output_size(&syntax.place, shape, element_bytes)
-                .then_some(())?,
+            Some(shape) => self.check_output_size(&syntax.place, shape, element_bytes).then_some(())?,
             None => {
                 for (name, list) in [("at", &syntax.at), ("part", &syntax.part)] {
                     if let Some(list) = list {
                         self.report(
                             &list.place,
-                            Problem::Conflict {
-                                name,
-                                other: "an output without `shape`",
-                            },
+                            Problem::Conflict { name, other: "an output without `shape`" },
                         );
                     }
                 }
             }
         }
-        Some(Plan {
-            encoding,
-            shape,
-            element_bytes,
-        })
+        Some(Plan { encoding, shape, element_bytes })
     }
 
     fn check_output_size(&mut self, place: &Place, shape: &[u64], element_bytes: u64) -> bool {
-        let size = shape.iter().try_fold(element_bytes, |product, extent| {
-            product.checked_mul(*extent)
-        });
+        let size = shape.iter().try_fold(element_bytes, |product, extent| product.checked_mul(*extent));
         let limit = self.settings.limits.output_bytes_max;
         let fits = size.is_some_and(|size| size <= limit);
         if !fits {
@@ -200,13 +157,7 @@ impl Expander<'_> {
     ) -> Option<u64> {
         let value = self.count(expression)?;
         if !(least..=most).contains(&value) || (least == 8 && value != 8 && value != 16) {
-            self.report(
-                &expression.place,
-                Problem::OutOfRange {
-                    value: value.to_string(),
-                    allowed,
-                },
-            );
+            self.report(&expression.place, Problem::OutOfRange { value: value.to_string(), allowed });
             return None;
         }
         Some(value)
@@ -229,58 +180,31 @@ impl Expander<'_> {
     /// One part; `end` is where the part before it ended, for outputs whose parts follow each other.
     fn output_part(&mut self, syntax: &OutputSyntax, plan: &Plan, end: u64) -> Option<OutputPart> {
         let buffer = self.find_buffer(&syntax.buffer)?;
-        let range = self.buffer_range(
-            &syntax.buffer.place,
-            buffer,
-            syntax.offset.as_ref(),
-            syntax.size.as_ref(),
-        )?;
+        let range =
+            self.buffer_range(&syntax.buffer.place, buffer, syntax.offset.as_ref(), syntax.size.as_ref())?;
         let Some(shape) = &plan.shape else {
             let extent = range.size_bytes / plan.element_bytes;
             if extent * plan.element_bytes != range.size_bytes {
-                let problem = Problem::PartSize {
-                    part: extent * plan.element_bytes,
-                    range: range.size_bytes,
-                };
+                let problem =
+                    Problem::PartSize { part: extent * plan.element_bytes, range: range.size_bytes };
                 self.report(&syntax.buffer.place, problem);
                 return None;
             }
-            return Some(OutputPart {
-                buffer,
-                range,
-                start: vec![end],
-                extent: vec![extent],
-            });
+            return Some(OutputPart { buffer, range, start: vec![end], extent: vec![extent] });
         };
         let start = self.position(syntax.at.as_ref(), shape, vec![0; shape.len()])?;
         let extent = self.position(syntax.part.as_ref(), shape, shape.clone())?;
         for (dimension, &available) in shape.iter().enumerate() {
             let (first, count) = (start[dimension], extent[dimension]);
             if first.checked_add(count).is_none_or(|end| end > available) {
-                let place = syntax
-                    .at
-                    .as_ref()
-                    .or(syntax.part.as_ref())
-                    .map_or(&syntax.place, |list| &list.place);
-                self.report(
-                    place,
-                    Problem::PartRange {
-                        dimension,
-                        first,
-                        count,
-                        available,
-                    },
-                );
+                let place =
+                    syntax.at.as_ref().or(syntax.part.as_ref()).map_or(&syntax.place, |list| &list.place);
+                self.report(place, Problem::PartRange { dimension, first, count, available });
                 return None;
             }
         }
         self.check_part_size(syntax, &extent, plan.element_bytes, range)?;
-        Some(OutputPart {
-            buffer,
-            range,
-            start,
-            extent,
-        })
+        Some(OutputPart { buffer, range, start, extent })
     }
 
     /// The part lies within the output, whose size has been checked, so that the product cannot overflow.
@@ -293,13 +217,7 @@ impl Expander<'_> {
     ) -> Option<()> {
         let part = extent.iter().product::<u64>() * element_bytes;
         if part != range.size_bytes {
-            self.report(
-                &syntax.buffer.place,
-                Problem::PartSize {
-                    part,
-                    range: range.size_bytes,
-                },
-            );
+            self.report(&syntax.buffer.place, Problem::PartSize { part, range: range.size_bytes });
             return None;
         }
         Some(())
@@ -316,17 +234,8 @@ impl Expander<'_> {
             return Some(default);
         };
         if list.value.len() != shape.len() {
-            let expected = format!(
-                "{} numbers, one for each dimension of the output",
-                shape.len()
-            );
-            self.report(
-                &list.place,
-                Problem::WrongCount {
-                    expected,
-                    found: list.value.len(),
-                },
-            );
+            let expected = format!("{} numbers, one for each dimension of the output", shape.len());
+            self.report(&list.place, Problem::WrongCount { expected, found: list.value.len() });
             return None;
         }
         self.counts(&list.value)

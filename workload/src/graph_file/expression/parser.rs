@@ -2,9 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{
-    BinaryOperator, ExpressionError, ExpressionProblem, Function, Term, UnaryOperator, Value,
-};
+use super::{BinaryOperator, ExpressionError, ExpressionProblem, Function, Term, UnaryOperator, Value};
 use crate::graph_file::suggestion::nearest;
 
 /// Bounds the recursion of reading and of computing.
@@ -22,8 +20,8 @@ enum Token {
 
 /// Longer symbols first, since the first that fits is taken.
 const SYMBOLS: [&str; 22] = [
-    "||", "&&", "==", "!=", "<=", ">=", "..", "<", ">", "+", "-", "*", "/", "%", "(", ")", "[",
-    "]", ",", "!", "{", "}",
+    "||", "&&", "==", "!=", "<=", ">=", "..", "<", ">", "+", "-", "*", "/", "%", "(", ")", "[", "]", ",",
+    "!", "{", "}",
 ];
 
 /// A reader of one text.
@@ -38,12 +36,7 @@ impl<'a> Parser<'a> {
     /// Splits the text into tokens; `depth` is how deep the expression already stands.
     pub(super) fn new(text: &'a str, depth: usize) -> Result<Parser<'a>, ExpressionError> {
         let tokens = tokenize(text)?;
-        Ok(Parser {
-            text,
-            tokens,
-            position: 0,
-            depth,
-        })
+        Ok(Parser { text, tokens, position: 0, depth })
     }
 
     pub(super) fn whole(&mut self) -> Result<Term, ExpressionError> {
@@ -104,28 +97,19 @@ impl<'a> Parser<'a> {
 
     fn expect_end(&self, wanted: &'static str) -> Result<(), ExpressionError> {
         let (token, column) = self.peek();
-        if *token == Token::End {
-            Ok(())
-        } else {
-            Err(self.fail_at(*column, expected(wanted, token)))
-        }
+        if *token == Token::End { Ok(()) } else { Err(self.fail_at(*column, expected(wanted, token))) }
     }
 
     fn fail_at(&self, column: usize, problem: ExpressionProblem) -> ExpressionError {
-        ExpressionError {
-            text: self.text.to_owned(),
-            column,
-            problem,
-        }
+        ExpressionError { text: self.text.to_owned(), column, problem }
     }
 
     /// Reads operators that bind at least as strongly as `strength_min`.
     fn expression(&mut self, strength_min: u8) -> Result<Term, ExpressionError> {
         let mut left = self.operand()?;
         let mut links = 0;
-        while let Some((operator, strength)) = self
-            .peek_operator()
-            .filter(|&(_, strength)| strength >= strength_min)
+        while let Some((operator, strength)) =
+            self.peek_operator().filter(|&(_, strength)| strength >= strength_min)
         {
             let column = self.next().1;
             // A long chain is a deep tree, and computing it recurses as far.
@@ -134,12 +118,7 @@ impl<'a> Parser<'a> {
                 return Err(self.fail_at(column, ExpressionProblem::Depth { limit: DEPTH_MAX }));
             }
             let right = self.expression(strength + 1)?;
-            left = Term::Binary {
-                operator,
-                left: Box::new(left),
-                right: Box::new(right),
-                column,
-            };
+            left = Term::Binary { operator, left: Box::new(left), right: Box::new(right), column };
         }
         Ok(left)
     }
@@ -180,25 +159,18 @@ impl<'a> Parser<'a> {
                 Term::Literal(Value::Boolean(name == "true"))
             }
             Token::Name(name) if self.accept("(") => self.call(&name, column)?,
-            Token::Name(name) => Term::Name {
-                name: Rc::from(name),
-                column,
-            },
+            Token::Name(name) => Term::Name { name: Rc::from(name), column },
             Token::Symbol("(") => {
                 let inner = self.expression(0)?;
                 self.expect(")", "`)`")?;
                 inner
             }
-            Token::Symbol("-") => Term::Unary {
-                operator: UnaryOperator::Negate,
-                operand: Box::new(self.operand()?),
-                column,
-            },
-            Token::Symbol("!") => Term::Unary {
-                operator: UnaryOperator::Not,
-                operand: Box::new(self.operand()?),
-                column,
-            },
+            Token::Symbol("-") => {
+                Term::Unary { operator: UnaryOperator::Negate, operand: Box::new(self.operand()?), column }
+            }
+            Token::Symbol("!") => {
+                Term::Unary { operator: UnaryOperator::Not, operand: Box::new(self.operand()?), column }
+            }
             other @ (Token::Symbol(_) | Token::End) => {
                 return Err(self.fail_at(column, expected("a number, a name or `(`", &other)));
             }
@@ -216,18 +188,10 @@ impl<'a> Parser<'a> {
             }
             self.expect(")", "`,` or `)`")?;
         }
-        let Some(function) = Function::ALL
-            .into_iter()
-            .find(|function| function.name() == name)
-        else {
+        let Some(function) = Function::ALL.into_iter().find(|function| function.name() == name) else {
             let suggestion = nearest(name, Function::ALL.iter().map(|function| function.name()));
-            return Err(self.fail_at(
-                column,
-                ExpressionProblem::UnknownFunction {
-                    name: name.to_owned(),
-                    suggestion,
-                },
-            ));
+            return Err(self
+                .fail_at(column, ExpressionProblem::UnknownFunction { name: name.to_owned(), suggestion }));
         };
         let (least, most, words) = function.arguments();
         if !(least..=most).contains(&arguments.len()) {
@@ -238,11 +202,7 @@ impl<'a> Parser<'a> {
             };
             return Err(self.fail_at(column, problem));
         }
-        Ok(Term::Call {
-            function,
-            arguments,
-            column,
-        })
+        Ok(Term::Call { function, arguments, column })
     }
 }
 
@@ -255,10 +215,7 @@ fn expected(wanted: &'static str, token: &Token) -> ExpressionProblem {
         Token::Symbol(symbol) => format!("`{symbol}`"),
         Token::End => "the end".to_owned(),
     };
-    ExpressionProblem::Expected {
-        expected: wanted,
-        found,
-    }
+    ExpressionProblem::Expected { expected: wanted, found }
 }
 
 fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ExpressionError> {
@@ -267,30 +224,21 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ExpressionError> {
     let mut at = 0;
     while let Some(&first) = characters.get(at) {
         let column = at + 1;
-        let fail = |problem| ExpressionError {
-            text: text.to_owned(),
-            column,
-            problem,
-        };
+        let fail = |problem| ExpressionError { text: text.to_owned(), column, problem };
         if first.is_whitespace() {
             at += 1;
         } else if first.is_ascii_digit() {
-            let (token, length) =
-                number(&characters[at..]).ok_or_else(|| fail(ExpressionProblem::Number))?;
+            let (token, length) = number(&characters[at..]).ok_or_else(|| fail(ExpressionProblem::Number))?;
             tokens.push((token, column));
             at += length;
         } else if first.is_ascii_alphabetic() || first == '_' {
             let length = name_length(&characters[at..]);
-            tokens.push((
-                Token::Name(characters[at..at + length].iter().collect()),
-                column,
-            ));
+            tokens.push((Token::Name(characters[at..at + length].iter().collect()), column));
             at += length;
         } else if first == '\'' {
             let rest = &characters[at + 1..];
             let length = rest.iter().position(|&next| next == '\'');
-            let length =
-                length.ok_or_else(|| fail(ExpressionProblem::NotClosed { opened: '\'' }))?;
+            let length = length.ok_or_else(|| fail(ExpressionProblem::NotClosed { opened: '\'' }))?;
             tokens.push((Token::Text(rest[..length].iter().collect()), column));
             at += length + 2;
         } else {
@@ -315,19 +263,11 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ExpressionError> {
 /// The length of a name: identifiers joined by single points, so that `0..a.rows..` splits where it should.
 fn name_length(characters: &[char]) -> usize {
     let is_part = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
-    let mut length = characters
-        .iter()
-        .take_while(|character| is_part(character))
-        .count();
+    let mut length = characters.iter().take_while(|character| is_part(character)).count();
     while characters.get(length) == Some(&'.')
-        && characters
-            .get(length + 1)
-            .is_some_and(|next| next.is_ascii_alphabetic() || *next == '_')
+        && characters.get(length + 1).is_some_and(|next| next.is_ascii_alphabetic() || *next == '_')
     {
-        length += 1 + characters[length + 1..]
-            .iter()
-            .take_while(|character| is_part(character))
-            .count();
+        length += 1 + characters[length + 1..].iter().take_while(|character| is_part(character)).count();
     }
     length
 }
@@ -335,33 +275,22 @@ fn name_length(characters: &[char]) -> usize {
 /// A number and its length; a point belongs to it only if a digit follows.
 fn number(characters: &[char]) -> Option<(Token, usize)> {
     let digits = |from: usize| {
-        characters[from..]
-            .iter()
-            .take_while(|next| next.is_ascii_digit() || **next == '_')
-            .count()
+        characters[from..].iter().take_while(|next| next.is_ascii_digit() || **next == '_').count()
     };
     let mut length = digits(0);
     let mut is_float = false;
-    if characters.get(length) == Some(&'.')
-        && characters.get(length + 1).is_some_and(char::is_ascii_digit)
-    {
+    if characters.get(length) == Some(&'.') && characters.get(length + 1).is_some_and(char::is_ascii_digit) {
         is_float = true;
         length += 1 + digits(length + 1);
     }
     if matches!(characters.get(length), Some('e' | 'E')) {
         let sign = usize::from(matches!(characters.get(length + 1), Some('+' | '-')));
-        if characters
-            .get(length + 1 + sign)
-            .is_some_and(char::is_ascii_digit)
-        {
+        if characters.get(length + 1 + sign).is_some_and(char::is_ascii_digit) {
             is_float = true;
             length += 1 + sign + digits(length + 1 + sign);
         }
     }
-    let text: String = characters[..length]
-        .iter()
-        .filter(|next| **next != '_')
-        .collect();
+    let text: String = characters[..length].iter().filter(|next| **next != '_').collect();
     if is_float {
         let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
         return Some((Token::Float(value), length));

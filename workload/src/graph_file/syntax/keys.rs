@@ -2,16 +2,8 @@
 //! hold what a key means.
 
 /// The top level.
-pub(crate) const DOCUMENT: &[&str] = &[
-    "graph",
-    "parameters",
-    "data",
-    "values",
-    "programs",
-    "buffers",
-    "steps",
-    "outputs",
-];
+pub(crate) const DOCUMENT: &[&str] =
+    &["graph", "parameters", "data", "values", "programs", "buffers", "steps", "outputs"];
 /// `[graph]`.
 pub(crate) const GRAPH: &[&str] = &["name", "description", "verify", "require"];
 /// An item of `graph.require` that is a table.
@@ -25,9 +17,8 @@ pub(crate) const DATA: &[&str] = &["file", "format", "dtype", "shape"];
 /// `[programs.NAME]`.
 pub(crate) const PROGRAM: &[&str] = &["file", "options"];
 /// `[buffers.NAME]`.
-pub(crate) const BUFFER: &[&str] = &[
-    "for", "in", "let", "if", "file", "format", "data", "slice", "dtype", "shape", "size",
-];
+pub(crate) const BUFFER: &[&str] =
+    &["for", "in", "let", "if", "file", "format", "data", "slice", "dtype", "shape", "size"];
 /// An entry of `[[steps]]`, of every kind.
 pub(crate) const STEP: &[&str] = &[
     "for",
@@ -62,12 +53,11 @@ pub(crate) const BUFFER_ARGUMENT: &[&str] = &["buffer", "offset", "size", "acces
 pub(crate) const TYPED_SCALAR: &[&str] = &["type", "value"];
 /// `[outputs.NAME]`.
 pub(crate) const OUTPUT: &[&str] = &[
-    "for", "in", "let", "if", "file", "format", "dtype", "shape", "width", "height", "channels",
-    "bits", "buffer", "offset", "size", "at", "part",
+    "for", "in", "let", "if", "file", "format", "dtype", "shape", "width", "height", "channels", "bits",
+    "buffer", "offset", "size", "at", "part",
 ];
 /// The scalar types of OpenCL; each also stands with 2, 3, 4, 8 or 16 after it.
-pub(crate) const SCALAR_TYPES: &[&str] = &[
-    "char", "uchar", "short", "ushort", "int", "uint", "long", "ulong", "float", "double",
-];
+pub(crate) const SCALAR_TYPES: &[&str] =
+    &["char", "uchar", "short", "ushort", "int", "uint", "long", "ulong", "float", "double"];
 /// The words for `access`.
 pub(crate) const ACCESS: &[&str] = &["read", "write", "read-write"];

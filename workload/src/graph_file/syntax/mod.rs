@@ -9,16 +9,12 @@ use std::rc::Rc;
 
 use super::document::{self, Entry, Node, NodeKind, TableView, join, list};
 use super::errors::{Located, Place, Problem, Reports};
-use super::expression::{
-    BufferReference, Expression, ExpressionError, RangeExpression, Template, Value,
-};
+use super::expression::{BufferReference, Expression, ExpressionError, RangeExpression, Template, Value};
 use super::limits::Limits;
 use super::suggestion::nearest;
 use crate::data_files::DataFormat;
 
-pub(super) use steps::{
-    ArgumentSyntax, BufferArgumentSyntax, ScalarSyntax, ScalarType, Step, StepKind,
-};
+pub(super) use steps::{ArgumentSyntax, BufferArgumentSyntax, ScalarSyntax, ScalarType, Step, StepKind};
 
 /// A whole graph file.
 #[derive(Debug, Default)]
@@ -92,17 +88,11 @@ pub(super) struct BufferSyntax {
 #[derive(Debug)]
 pub(super) enum BufferOrigin {
     /// A file, or a part of it; the name is that of a [`Data`].
-    Data {
-        name: Located<String>,
-        slice: Vec<Pair>,
-    },
+    Data { name: Located<String>, slice: Vec<Pair> },
     /// A number of bytes.
     Size(Located<Expression>),
     /// A number of elements.
-    Shape {
-        shape: Vec<Located<Expression>>,
-        dtype: Located<Template>,
-    },
+    Shape { shape: Vec<Located<Expression>>, dtype: Located<Template> },
 }
 
 /// The first and the count of a range.
@@ -124,10 +114,7 @@ pub(super) struct OutputSyntax {
 
 #[derive(Debug)]
 pub(super) enum EncodingSyntax {
-    Npy {
-        dtype: Located<Template>,
-        shape: Option<Located<Vec<Located<Expression>>>>,
-    },
+    Npy { dtype: Located<Template>, shape: Option<Located<Vec<Located<Expression>>>> },
     Raw,
     Png(Box<PngSyntax>),
 }
@@ -146,9 +133,7 @@ pub(super) fn parse_document(root: &Node, limits: &Limits, reports: &mut Reports
     let Some(view) = TableView::checked(root, "", 1, keys::DOCUMENT, reports) else {
         return document;
     };
-    if let Some((node, place)) =
-        view.require("graph", "start the file with [graph] and a name", reports)
-    {
+    if let Some((node, place)) = view.require("graph", "start the file with [graph] and a name", reports) {
         parse_header(node, &place, &mut document, reports);
     }
     for entry in section(&view, "parameters", reports) {
@@ -175,42 +160,28 @@ pub(super) fn parse_document(root: &Node, limits: &Limits, reports: &mut Reports
         document.steps = steps::parse_steps(node, &place, limits, 0, reports);
     }
     for entry in section(&view, "outputs", reports) {
-        document
-            .outputs
-            .extend(parse_output(entry, limits, reports));
+        document.outputs.extend(parse_output(entry, limits, reports));
     }
     document
 }
 
 fn section<'a>(view: &TableView<'a>, name: &str, reports: &mut Reports) -> &'a [Entry] {
-    let opened = view
-        .get(name)
-        .and_then(|(node, place)| TableView::open(node, name, place.line, reports));
+    let opened = view.get(name).and_then(|(node, place)| TableView::open(node, name, place.line, reports));
     opened.map(|view| view.entries()).unwrap_or_default()
 }
 
 fn entry_place(section: &str, entry: &Entry) -> Place {
-    Place {
-        line: entry.line,
-        key: Rc::from(join(section, &entry.key)),
-    }
+    Place { line: entry.line, key: Rc::from(join(section, &entry.key)) }
 }
 
 /// Whether a name chosen by the author can stand in an expression; reported if not.
 fn is_name(name: &str, place: &Place, reports: &mut Reports) -> bool {
     let mut characters = name.chars();
-    let good = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    let good = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|next| next.is_ascii_alphanumeric() || next == '_')
         && !["true", "false"].contains(&name);
     if !good {
-        reports.report(
-            place,
-            Problem::BadName {
-                name: name.to_owned(),
-            },
-        );
+        reports.report(place, Problem::BadName { name: name.to_owned() });
     }
     good
 }
@@ -220,14 +191,8 @@ fn parse_header(node: &Node, place: &Place, document: &mut Document, reports: &m
         return;
     };
     view.require("name", "give the graph a short name", reports);
-    document.name = view
-        .text("name", reports)
-        .map(|text| text.value)
-        .unwrap_or_default();
-    document.description = view
-        .text("description", reports)
-        .map(|text| text.value)
-        .unwrap_or_default();
+    document.name = view.text("name", reports).map(|text| text.value).unwrap_or_default();
+    document.description = view.text("description", reports).map(|text| text.value).unwrap_or_default();
     document.verify = view.text("verify", reports);
     let Some((node, place)) = view.get("require") else {
         return;
@@ -235,27 +200,16 @@ fn parse_header(node: &Node, place: &Place, document: &mut Document, reports: &m
     for (node, place) in list(node, &place, "a list of conditions", reports).unwrap_or_default() {
         if !matches!(node.kind, NodeKind::Table(_)) {
             let check = document::expression(node, place, reports);
-            document.requirements.extend(check.map(|check| Requirement {
-                check,
-                message: None,
-            }));
+            document.requirements.extend(check.map(|check| Requirement { check, message: None }));
             continue;
         }
-        let Some(view) =
-            TableView::checked(node, &place.key, place.line, keys::REQUIREMENT, reports)
-        else {
+        let Some(view) = TableView::checked(node, &place.key, place.line, keys::REQUIREMENT, reports) else {
             continue;
         };
-        view.require(
-            "check",
-            "write the condition, as in check = \"n % tiles == 0\"",
-            reports,
-        );
+        view.require("check", "write the condition, as in check = \"n % tiles == 0\"", reports);
         let message = view.template("message", reports);
         let check = view.expression("check", reports);
-        document
-            .requirements
-            .extend(check.map(|check| Requirement { check, message }));
+        document.requirements.extend(check.map(|check| Requirement { check, message }));
     }
 }
 
@@ -265,28 +219,16 @@ fn parse_parameter(entry: &Entry, reports: &mut Reports) -> Option<Parameter> {
         return None;
     }
     let default = if matches!(entry.node.kind, NodeKind::Table(_)) {
-        let view = TableView::checked(
-            &entry.node,
-            &place.key,
-            entry.line,
-            keys::PARAMETER,
-            reports,
-        )?;
-        let (node, list_place) = view.require(
-            "choose",
-            "list the alternatives: choose = [{ value = ... }]",
-            reports,
-        )?;
+        let view = TableView::checked(&entry.node, &place.key, entry.line, keys::PARAMETER, reports)?;
+        let (node, list_place) =
+            view.require("choose", "list the alternatives: choose = [{ value = ... }]", reports)?;
         let mut choices = Vec::new();
         for (node, place) in list(node, &list_place, "a list of alternatives", reports)? {
-            let Some(view) =
-                TableView::checked(node, &place.key, place.line, keys::CHOICE, reports)
-            else {
+            let Some(view) = TableView::checked(node, &place.key, place.line, keys::CHOICE, reports) else {
                 continue;
             };
             let when = view.text("when", reports).map(|text| text.value);
-            if let Some((node, place)) =
-                view.require("value", "say what to take when it applies", reports)
+            if let Some((node, place)) = view.require("value", "say what to take when it applies", reports)
                 && let Some(value) = plain_value(node, &place, reports)
             {
                 choices.push((value, when));
@@ -296,11 +238,7 @@ fn parse_parameter(entry: &Entry, reports: &mut Reports) -> Option<Parameter> {
     } else {
         ParameterDefault::Value(plain_value(&entry.node, &place, reports)?)
     };
-    Some(Parameter {
-        name: entry.key.clone(),
-        place,
-        default,
-    })
+    Some(Parameter { name: entry.key.clone(), place, default })
 }
 
 fn plain_value(node: &Node, place: &Place, reports: &mut Reports) -> Option<Value> {
@@ -311,13 +249,7 @@ fn plain_value(node: &Node, place: &Place, reports: &mut Reports) -> Option<Valu
         NodeKind::Boolean(value) => Some(Value::Boolean(*value)),
         NodeKind::Date | NodeKind::List(_) | NodeKind::Table(_) => {
             let expected = "an integer, a float, a string or a boolean";
-            reports.report(
-                place,
-                Problem::WrongType {
-                    expected,
-                    found: node.kind_name(),
-                },
-            );
+            reports.report(place, Problem::WrongType { expected, found: node.kind_name() });
             None
         }
     }
@@ -334,22 +266,12 @@ fn parse_data(entry: &Entry, reports: &mut Reports) -> Option<Data> {
 
 /// The file keys that `[data.NAME]` and `[buffers.NAME]` share.
 fn data_from(view: &TableView<'_>, entry: &Entry, reports: &mut Reports) -> Option<Data> {
-    view.require(
-        "file",
-        "name the file, relative to the folder of the graph file",
-        reports,
-    );
+    view.require("file", "name the file, relative to the folder of the graph file", reports);
     let format = parse_format(view, reports);
     let dtype = view.template("dtype", reports);
     let shape = view.expressions("shape", reports);
     let file = view.template("file", reports)?;
-    Some(Data {
-        name: entry.key.clone(),
-        file,
-        format,
-        dtype,
-        shape,
-    })
+    Some(Data { name: entry.key.clone(), file, format, dtype, shape })
 }
 
 fn parse_format(view: &TableView<'_>, reports: &mut Reports) -> Option<DataFormat> {
@@ -363,28 +285,16 @@ fn parse_format(view: &TableView<'_>, reports: &mut Reports) -> Option<DataForma
 
 fn not_one_of(found: &str, allowed: &'static [&'static str]) -> Problem {
     let suggestion = nearest(found, allowed.iter().copied());
-    Problem::NotOneOf {
-        found: found.to_owned(),
-        allowed,
-        suggestion,
-    }
+    Problem::NotOneOf { found: found.to_owned(), allowed, suggestion }
 }
 
 fn parse_program(entry: &Entry, reports: &mut Reports) -> Option<ProgramSyntax> {
     let place = entry_place("programs", entry);
     let view = TableView::checked(&entry.node, &place.key, entry.line, keys::PROGRAM, reports)?;
-    view.require(
-        "file",
-        "name the .cl file, relative to the folder of the graph file",
-        reports,
-    );
+    view.require("file", "name the .cl file, relative to the folder of the graph file", reports);
     let options = view.template("options", reports);
     let file = view.template("file", reports)?;
-    Some(ProgramSyntax {
-        name: entry.key.clone(),
-        file,
-        options,
-    })
+    Some(ProgramSyntax { name: entry.key.clone(), file, options })
 }
 
 fn parse_buffer(entry: &Entry, limits: &Limits, document: &mut Document, reports: &mut Reports) {
@@ -392,20 +302,14 @@ fn parse_buffer(entry: &Entry, limits: &Limits, document: &mut Document, reports
     if !is_name(&entry.key, &place, reports) {
         return;
     }
-    let Some(view) = TableView::checked(&entry.node, &place.key, entry.line, keys::BUFFER, reports)
-    else {
+    let Some(view) = TableView::checked(&entry.node, &place.key, entry.line, keys::BUFFER, reports) else {
         return;
     };
     let repetition = parse_repetition(&view, limits, reports);
     let Some(origin) = parse_origin(&view, entry, document, reports) else {
         return;
     };
-    document.buffers.push(BufferSyntax {
-        name: entry.key.clone(),
-        place,
-        repetition,
-        origin,
-    });
+    document.buffers.push(BufferSyntax { name: entry.key.clone(), place, repetition, origin });
 }
 
 fn parse_origin(
@@ -423,13 +327,7 @@ fn parse_origin(
         .collect();
     let [origin] = found[..] else {
         let found = found.into_iter().map(str::to_owned).collect();
-        reports.report(
-            &view.place,
-            Problem::ExactlyOne {
-                choices: CHOICES,
-                found,
-            },
-        );
+        reports.report(&view.place, Problem::ExactlyOne { choices: CHOICES, found });
         return None;
     };
     let conflicts: &[&'static str] = match origin {
@@ -440,44 +338,26 @@ fn parse_origin(
     };
     for name in conflicts {
         if let Some((_, place)) = view.get(name) {
-            let other = CHOICES
-                .iter()
-                .copied()
-                .find(|choice| *choice == origin)
-                .unwrap_or_default();
+            let other = CHOICES.iter().copied().find(|choice| *choice == origin).unwrap_or_default();
             reports.report(&place, Problem::Conflict { name, other });
         }
     }
     match origin {
         "file" => {
             let data = data_from(view, entry, reports)?;
-            let name = Located {
-                place: data.file.place.clone(),
-                value: data.name.clone(),
-            };
+            let name = Located { place: data.file.place.clone(), value: data.name.clone() };
             document.data.push(data);
-            Some(BufferOrigin::Data {
-                name,
-                slice: parse_slice(view, reports),
-            })
+            Some(BufferOrigin::Data { name, slice: parse_slice(view, reports) })
         }
-        "data" => Some(BufferOrigin::Data {
-            name: view.text("data", reports)?,
-            slice: parse_slice(view, reports),
-        }),
+        "data" => {
+            Some(BufferOrigin::Data { name: view.text("data", reports)?, slice: parse_slice(view, reports) })
+        }
         "size" => Some(BufferOrigin::Size(view.expression("size", reports)?)),
         _ => {
-            view.require(
-                "dtype",
-                "name the type of one element, as in dtype = \"float\"",
-                reports,
-            );
+            view.require("dtype", "name the type of one element, as in dtype = \"float\"", reports);
             let dtype = view.template("dtype", reports);
             let shape = view.expressions("shape", reports)?.value;
-            Some(BufferOrigin::Shape {
-                shape,
-                dtype: dtype?,
-            })
+            Some(BufferOrigin::Shape { shape, dtype: dtype? })
         }
     }
 }
@@ -486,17 +366,9 @@ fn parse_slice(view: &TableView<'_>, reports: &mut Reports) -> Vec<Pair> {
     let Some((node, place)) = view.get("slice") else {
         return Vec::new();
     };
-    let pairs = list(
-        node,
-        &place,
-        "a list of [first, count] for each dimension",
-        reports,
-    )
-    .unwrap_or_default();
-    pairs
-        .into_iter()
-        .filter_map(|(node, place)| parse_pair(node, &place, reports))
-        .collect()
+    let pairs =
+        list(node, &place, "a list of [first, count] for each dimension", reports).unwrap_or_default();
+    pairs.into_iter().filter_map(|(node, place)| parse_pair(node, &place, reports)).collect()
 }
 
 /// Two expressions in a list.
@@ -505,13 +377,7 @@ pub(super) fn parse_pair(node: &Node, place: &Place, reports: &mut Reports) -> O
     let [(first, first_place), (count, count_place)] = <[_; 2]>::try_from(items)
         .map_err(|items| {
             let expected = "a list of two, [first, count]".to_owned();
-            reports.report(
-                place,
-                Problem::WrongCount {
-                    expected,
-                    found: items.len(),
-                },
-            );
+            reports.report(place, Problem::WrongCount { expected, found: items.len() });
         })
         .ok()?;
     let first = document::expression(first, first_place, reports);
@@ -521,10 +387,7 @@ pub(super) fn parse_pair(node: &Node, place: &Place, reports: &mut Reports) -> O
 
 /// Reads `for`, `in`, `let` and `if`.
 fn parse_repetition(view: &TableView<'_>, limits: &Limits, reports: &mut Reports) -> Repetition {
-    let mut repetition = Repetition {
-        condition: view.expression("if", reports),
-        ..Repetition::default()
-    };
+    let mut repetition = Repetition { condition: view.expression("if", reports), ..Repetition::default() };
     if view.has("for") || view.has("in") {
         parse_loops(view, limits, &mut repetition, reports);
     }
@@ -536,21 +399,14 @@ fn parse_repetition(view: &TableView<'_>, limits: &Limits, reports: &mut Reports
             if is_name(&entry.key, &place, reports)
                 && let Some(expression) = document::expression(&entry.node, place, reports)
             {
-                repetition
-                    .names
-                    .push((Rc::from(entry.key.as_str()), expression));
+                repetition.names.push((Rc::from(entry.key.as_str()), expression));
             }
         }
     }
     repetition
 }
 
-fn parse_loops(
-    view: &TableView<'_>,
-    limits: &Limits,
-    repetition: &mut Repetition,
-    reports: &mut Reports,
-) {
+fn parse_loops(view: &TableView<'_>, limits: &Limits, repetition: &mut Repetition, reports: &mut Reports) {
     let names = view.require("for", "name the loop variable, as in for = \"i\"", reports);
     let ranges = view.require("in", "give its range, as in in = \"0..n\"", reports);
     let (Some((names, names_place)), Some((ranges, ranges_place))) = (names, ranges) else {
@@ -559,41 +415,20 @@ fn parse_loops(
     let names = one_or_many(names, &names_place, reports);
     let ranges = one_or_many(ranges, &ranges_place, reports);
     if names.len() != ranges.len() {
-        let expected = format!(
-            "one range for each of the {} variables of `for`",
-            names.len()
-        );
-        reports.report(
-            &ranges_place,
-            Problem::WrongCount {
-                expected,
-                found: ranges.len(),
-            },
-        );
+        let expected = format!("one range for each of the {} variables of `for`", names.len());
+        reports.report(&ranges_place, Problem::WrongCount { expected, found: ranges.len() });
         return;
     }
     if names.len() > limits.loop_variables_max {
         let limit = limits.loop_variables_max as u64;
-        reports.report(
-            &names_place,
-            Problem::LimitExceeded {
-                what: "variables in one `for`",
-                limit,
-            },
-        );
+        reports.report(&names_place, Problem::LimitExceeded { what: "variables in one `for`", limit });
         return;
     }
     for (name, range) in names.into_iter().zip(ranges) {
         let good = is_name(&name.value, &name.place, reports);
         match RangeExpression::parse(&range.value) {
             Ok(parsed) if good => {
-                repetition.loops.push((
-                    Rc::from(name.value),
-                    Located {
-                        place: range.place,
-                        value: parsed,
-                    },
-                ));
+                repetition.loops.push((Rc::from(name.value), Located { place: range.place, value: parsed }));
             }
             Ok(_) => {}
             Err(error) => reports.report(&range.place, error.into()),
@@ -604,27 +439,16 @@ fn parse_loops(
 /// A string or a list of strings.
 fn one_or_many(node: &Node, place: &Place, reports: &mut Reports) -> Vec<Located<String>> {
     if matches!(node.kind, NodeKind::Text(_)) {
-        return document::text(node, place.clone(), reports)
-            .into_iter()
-            .collect();
+        return document::text(node, place.clone(), reports).into_iter().collect();
     }
     let items = list(node, place, "a string or a list of strings", reports).unwrap_or_default();
-    items
-        .into_iter()
-        .filter_map(|(node, place)| document::text(node, place, reports))
-        .collect()
+    items.into_iter().filter_map(|(node, place)| document::text(node, place, reports)).collect()
 }
 
-fn parse_reference(
-    text: Located<String>,
-    reports: &mut Reports,
-) -> Option<Located<BufferReference>> {
+fn parse_reference(text: Located<String>, reports: &mut Reports) -> Option<Located<BufferReference>> {
     let parsed: Result<BufferReference, ExpressionError> = BufferReference::parse(&text.value);
     match parsed {
-        Ok(reference) => Some(Located {
-            place: text.place,
-            value: reference,
-        }),
+        Ok(reference) => Some(Located { place: text.place, value: reference }),
         Err(error) => {
             reports.report(&text.place, error.into());
             None
@@ -639,19 +463,13 @@ fn parse_output(entry: &Entry, limits: &Limits, reports: &mut Reports) -> Option
     view.require("buffer", "name the buffer to read back", reports);
     let repetition = parse_repetition(&view, limits, reports);
     let file = view.template("file", reports);
-    let buffer = view
-        .text("buffer", reports)
-        .and_then(|text| parse_reference(text, reports));
+    let buffer = view.text("buffer", reports).and_then(|text| parse_reference(text, reports));
     let offset = view.expression("offset", reports);
     let size = view.expression("size", reports);
     let at = view.expressions("at", reports);
     let part = view.expressions("part", reports);
     let (file, buffer) = (file?, buffer?);
-    let format = if view.has("format") {
-        parse_format(&view, reports)?
-    } else {
-        format_of(&view)
-    };
+    let format = if view.has("format") { parse_format(&view, reports)? } else { format_of(&view) };
     let encoding = parse_encoding(&view, format, reports)?;
     Some(OutputSyntax {
         name: entry.key.clone(),
@@ -675,11 +493,7 @@ fn format_of(view: &TableView<'_>) -> DataFormat {
     }
 }
 
-fn parse_encoding(
-    view: &TableView<'_>,
-    format: DataFormat,
-    reports: &mut Reports,
-) -> Option<EncodingSyntax> {
+fn parse_encoding(view: &TableView<'_>, format: DataFormat, reports: &mut Reports) -> Option<EncodingSyntax> {
     let foreign: &[&'static str] = match format {
         DataFormat::Npy => &["width", "height", "channels", "bits"],
         DataFormat::Png => &["dtype", "shape"],
@@ -697,33 +511,18 @@ fn parse_encoding(
     }
     match format {
         DataFormat::Npy => {
-            view.require(
-                "dtype",
-                "name the type of one element, as in dtype = \"float\"",
-                reports,
-            );
+            view.require("dtype", "name the type of one element, as in dtype = \"float\"", reports);
             let shape = view.expressions("shape", reports);
-            Some(EncodingSyntax::Npy {
-                dtype: view.template("dtype", reports)?,
-                shape,
-            })
+            Some(EncodingSyntax::Npy { dtype: view.template("dtype", reports)?, shape })
         }
         DataFormat::Raw => Some(EncodingSyntax::Raw),
         DataFormat::Png => {
             view.require("width", "give the width of the image in pixels", reports);
             view.require("height", "give the height of the image in pixels", reports);
-            let (width, height) = (
-                view.expression("width", reports),
-                view.expression("height", reports),
-            );
+            let (width, height) = (view.expression("width", reports), view.expression("height", reports));
             let channels = view.expression("channels", reports);
             let bits = view.expression("bits", reports);
-            Some(EncodingSyntax::Png(Box::new(PngSyntax {
-                width: width?,
-                height: height?,
-                channels,
-                bits,
-            })))
+            Some(EncodingSyntax::Png(Box::new(PngSyntax { width: width?, height: height?, channels, bits })))
         }
     }
 }

@@ -5,10 +5,7 @@ use super::*;
 /// Asserts the errors of a graph file, one a line.
 #[track_caller]
 fn assert_errors(text: &str, expected: &str) {
-    assert_eq!(
-        Folder::new().errors(text, &Settings::default()),
-        expected.trim()
-    );
+    assert_eq!(Folder::new().errors(text, &Settings::default()), expected.trim());
 }
 
 #[test]

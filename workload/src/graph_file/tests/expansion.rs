@@ -1,9 +1,7 @@
 use super::*;
 
 fn load(rest: &str) -> GraphFile {
-    Folder::new()
-        .load(&with_head(rest), &Settings::default())
-        .unwrap_or_else(|errors| panic!("{errors}"))
+    Folder::new().load(&with_head(rest), &Settings::default()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 #[test]
@@ -31,28 +29,9 @@ label = "end"
 after = ["start", "start"]
 "#,
     );
-    let labels: Vec<&str> = graph_file
-        .commands
-        .iter()
-        .map(|command| command.label.as_str())
-        .collect();
-    assert_eq!(
-        labels,
-        [
-            "start",
-            "m(0,0,0)",
-            "m(2,0,4)",
-            "m(2,1,5)",
-            "m(2,2,6)",
-            "barrier#5",
-            "end"
-        ]
-    );
-    let after: Vec<&[usize]> = graph_file
-        .commands
-        .iter()
-        .map(|command| command.after.as_slice())
-        .collect();
+    let labels: Vec<&str> = graph_file.commands.iter().map(|command| command.label.as_str()).collect();
+    assert_eq!(labels, ["start", "m(0,0,0)", "m(2,0,4)", "m(2,1,5)", "m(2,2,6)", "barrier#5", "end"]);
+    let after: Vec<&[usize]> = graph_file.commands.iter().map(|command| command.after.as_slice()).collect();
     assert_eq!(after, [&[][..], &[6], &[6], &[6], &[6], &[], &[0]]);
     assert_eq!(graph_file.commands[6].line, 27);
 }
@@ -84,38 +63,21 @@ arguments = [
         panic!("not a launch");
     };
     assert_eq!((launch.program, launch.kernel.as_str()), (0, "k"));
-    assert_eq!(
-        (&launch.global[..], launch.local.as_deref()),
-        (&[128, 2][..], Some(&[64, 1][..]))
-    );
+    assert_eq!((&launch.global[..], launch.local.as_deref()), (&[128, 2][..], Some(&[64, 1][..])));
     assert_eq!(launch.offset.as_deref(), Some(&[8, 0][..]));
-    let floats = |numbers: [f32; 4]| {
-        numbers
-            .into_iter()
-            .flat_map(f32::to_le_bytes)
-            .collect::<Vec<u8>>()
-    };
+    let floats = |numbers: [f32; 4]| numbers.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
     let expected = [
         Argument::Buffer(BufferArgument {
             buffer: 0,
-            bound: ByteRange {
-                offset_bytes: 0,
-                size_bytes: 1024,
-            },
+            bound: ByteRange { offset_bytes: 0, size_bytes: 1024 },
             access: None,
             touches: None,
         }),
         Argument::Buffer(BufferArgument {
             buffer: 1,
-            bound: ByteRange {
-                offset_bytes: 256,
-                size_bytes: 512,
-            },
+            bound: ByteRange { offset_bytes: 256, size_bytes: 512 },
             access: Some(Access::Read),
-            touches: Some(ByteRange {
-                offset_bytes: 300,
-                size_bytes: 4,
-            }),
+            touches: Some(ByteRange { offset_bytes: 300, size_bytes: 4 }),
         }),
         Argument::Scalar((-2_i32).to_le_bytes().to_vec()),
         Argument::Scalar(vec![255]),
@@ -145,11 +107,7 @@ fill = { buffer = "x", uint2 = [1, 2], offset = 8, size = "2 * 8" }
 fill = { buffer = "x", type = "uchar", value = 7 }
 "#,
     );
-    let kinds: Vec<&CommandKind> = graph_file
-        .commands
-        .iter()
-        .map(|command| &command.kind)
-        .collect();
+    let kinds: Vec<&CommandKind> = graph_file.commands.iter().map(|command| &command.kind).collect();
     let copy = |source_offset_bytes, target, target_offset_bytes, size_bytes| CommandKind::Copy {
         source: 0,
         source_offset_bytes,
@@ -161,23 +119,10 @@ fill = { buffer = "x", type = "uchar", value = 7 }
     assert_eq!(*kinds[1], copy(0, 1, 0, 1024));
     assert_eq!(*kinds[2], copy(0, 0, 512, 512));
     let pattern = vec![1, 0, 0, 0, 2, 0, 0, 0];
-    assert_eq!(
-        *kinds[3],
-        CommandKind::Fill {
-            buffer: 0,
-            offset_bytes: 8,
-            size_bytes: 16,
-            pattern
-        }
-    );
+    assert_eq!(*kinds[3], CommandKind::Fill { buffer: 0, offset_bytes: 8, size_bytes: 16, pattern });
     assert_eq!(
         *kinds[4],
-        CommandKind::Fill {
-            buffer: 0,
-            offset_bytes: 0,
-            size_bytes: 1024,
-            pattern: vec![7]
-        }
+        CommandKind::Fill { buffer: 0, offset_bytes: 0, size_bytes: 1024, pattern: vec![7] }
     );
 }
 
@@ -231,55 +176,22 @@ size = 8
 file = "flat.bin"
 "#,
     );
-    let names: Vec<&str> = graph_file
-        .buffers
-        .iter()
-        .map(|buffer| buffer.name.as_str())
-        .collect();
+    let names: Vec<&str> = graph_file.buffers.iter().map(|buffer| buffer.name.as_str()).collect();
     assert_eq!(
         names,
-        [
-            "x",
-            "y",
-            "tile[0,0]",
-            "tile[0,1]",
-            "tile[1,0]",
-            "tile[1,1]",
-            "picture",
-            "row",
-            "empty"
-        ]
+        ["x", "y", "tile[0,0]", "tile[0,1]", "tile[1,0]", "tile[1,1]", "picture", "row", "empty"]
     );
-    let floats = |numbers: &[f32]| {
-        numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect::<Vec<u8>>()
-    };
-    assert_eq!(
-        graph_file.buffers[5].content,
-        Some(floats(&[15.0, 16.0, 17.0, 21.0, 22.0, 23.0]))
-    );
+    let floats =
+        |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(graph_file.buffers[5].content, Some(floats(&[15.0, 16.0, 17.0, 21.0, 22.0, 23.0])));
     assert_eq!(graph_file.buffers[6].size_bytes, 60);
-    assert_eq!(
-        graph_file.buffers[7].content,
-        Some(vec![7, 8, 9, 10, 11, 12])
-    );
-    assert_eq!(
-        (
-            graph_file.buffers[8].size_bytes,
-            &graph_file.buffers[8].content
-        ),
-        (15 * 2 * 4, &None)
-    );
+    assert_eq!(graph_file.buffers[7].content, Some(vec![7, 8, 9, 10, 11, 12]));
+    assert_eq!((graph_file.buffers[8].size_bytes, &graph_file.buffers[8].content), (15 * 2 * 4, &None));
     let CommandKind::Launch(launch) = &graph_file.commands[0].kind else {
         panic!("not a launch");
     };
     assert!(matches!(&launch.arguments[0], Argument::Buffer(argument) if argument.buffer == 4));
-    assert_eq!(
-        launch.arguments[1],
-        Argument::Scalar(60_u64.to_le_bytes().to_vec())
-    );
+    assert_eq!(launch.arguments[1], Argument::Scalar(60_u64.to_le_bytes().to_vec()));
 
     let contents = |output: &Output| -> Vec<Vec<u8>> {
         let parts = output.parts.iter().map(|part| {
@@ -293,26 +205,14 @@ file = "flat.bin"
     assert_eq!(whole.assemble(&contents(whole)).unwrap(), floats(&expected));
     let flat = &graph_file.outputs[1];
     assert_eq!(flat.encoding, Encoding::Raw { size_bytes: 16 });
-    assert_eq!(
-        flat.assemble(&contents(flat)).unwrap(),
-        floats(&[13.0, 14.0, 16.0, 17.0])
-    );
+    assert_eq!(flat.assemble(&contents(flat)).unwrap(), floats(&[13.0, 14.0, 16.0, 17.0]));
     assert_eq!(
         flat.assemble(&[vec![0; 8]]),
-        Err(AssembleError::PartCount {
-            output: "flat".to_owned(),
-            expected: 2,
-            found: 1
-        })
+        Err(AssembleError::PartCount { output: "flat".to_owned(), expected: 2, found: 1 })
     );
     assert_eq!(
         flat.assemble(&[vec![0; 8], vec![0; 9]]),
-        Err(AssembleError::PartSize {
-            output: "flat".to_owned(),
-            part: 1,
-            expected: 8,
-            found: 9
-        })
+        Err(AssembleError::PartSize { output: "flat".to_owned(), part: 1, expected: 8, found: 9 })
     );
 }
 
@@ -330,45 +230,24 @@ label = "{real} {bytes}"
 "#,
     );
     let label = |settings: &Settings| {
-        let graph_file = Folder::new()
-            .load(&text, settings)
-            .unwrap_or_else(|errors| panic!("{errors}"));
-        (
-            graph_file.commands[0].label.clone(),
-            graph_file.parameters["real"].clone(),
-        )
+        let graph_file = Folder::new().load(&text, settings).unwrap_or_else(|errors| panic!("{errors}"));
+        (graph_file.commands[0].label.clone(), graph_file.parameters["real"].clone())
     };
     let mut settings = Settings::default();
-    assert_eq!(
-        label(&settings),
-        ("float 16".to_owned(), "float".to_owned())
-    );
+    assert_eq!(label(&settings), ("float 16".to_owned(), "float".to_owned()));
     settings.capabilities.insert("fp64".to_owned());
-    assert_eq!(
-        label(&settings),
-        ("double 32".to_owned(), "double".to_owned())
-    );
-    settings
-        .parameters
-        .insert("real".to_owned(), "float".to_owned());
+    assert_eq!(label(&settings), ("double 32".to_owned(), "double".to_owned()));
+    settings.parameters.insert("real".to_owned(), "float".to_owned());
     settings.parameters.insert("n".to_owned(), "10".to_owned());
-    assert_eq!(
-        label(&settings),
-        ("float 40".to_owned(), "float".to_owned())
-    );
+    assert_eq!(label(&settings), ("float 40".to_owned(), "float".to_owned()));
 }
 
 #[test]
 fn outputs_start_at_the_output_directory_and_inputs_at_the_graph_file() {
     let folder = Folder::new();
-    let text = with_head(
-        "[[steps]]\nmarker = true\n[outputs.x]\nbuffer = \"x\"\nfile = \"out/{n}.bin\"\n",
-    );
+    let text = with_head("[[steps]]\nmarker = true\n[outputs.x]\nbuffer = \"x\"\nfile = \"out/{n}.bin\"\n");
     let mut settings = Settings::default();
-    assert_eq!(
-        folder.load(&text, &settings).unwrap().outputs[0].path,
-        Path::new("out/4.bin")
-    );
+    assert_eq!(folder.load(&text, &settings).unwrap().outputs[0].path, Path::new("out/4.bin"));
     settings.output_directory = Some(PathBuf::from("/results"));
     let graph_file = folder.load(&text, &settings).unwrap();
     assert_eq!(graph_file.outputs[0].path, Path::new("/results/out/4.bin"));
@@ -377,8 +256,7 @@ fn outputs_start_at_the_output_directory_and_inputs_at_the_graph_file() {
 
 #[test]
 fn summary_counts() {
-    let graph_file =
-        load("[[steps]]\nmarker = true\n[[steps]]\nfill = { buffer = \"x\", uint = 0 }\n");
+    let graph_file = load("[[steps]]\nmarker = true\n[[steps]]\nfill = { buffer = \"x\", uint = 0 }\n");
     assert_eq!(
         graph_file.summary().to_string(),
         "g: 2 commands (0 launches, 0 copies, 1 fills, 1 barriers and markers), 1 programs, 2 buffers (0.0 MiB, 0.0 MiB \

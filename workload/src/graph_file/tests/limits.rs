@@ -14,9 +14,7 @@ marker = true
     );
     let mut settings = Settings::default();
     for (name, value) in [("reel", "1"), ("n", "many"), ("real", "half")] {
-        settings
-            .parameters
-            .insert(name.to_owned(), value.to_owned());
+        settings.parameters.insert(name.to_owned(), value.to_owned());
     }
     let expected = "\
 g.toml: parameters.reel: `reel` was set, but the graph has no such parameter; did you mean `real`?
@@ -29,38 +27,17 @@ g.toml:12: parameters.real: the value `half` set for it is not one of `double`, 
 fn a_file_that_cannot_be_read_at_all() {
     let folder = Folder::new();
     let missing = GraphFile::load(&folder.path("none.toml"), &Settings::default()).unwrap_err();
-    assert!(
-        missing
-            .to_string()
-            .ends_with("none.toml`: No such file or directory (os error 2)"),
-        "{missing}"
-    );
+    assert!(missing.to_string().ends_with("none.toml`: No such file or directory (os error 2)"), "{missing}");
     write_atomically(&folder.path("g.toml"), b"\xff").unwrap();
     let not_text = GraphFile::load(&folder.path("g.toml"), &Settings::default()).unwrap_err();
     assert!(
-        not_text
-            .to_string()
-            .ends_with("the text of the file is not UTF-8; save it as UTF-8"),
+        not_text.to_string().ends_with("the text of the file is not UTF-8; save it as UTF-8"),
         "{not_text}"
     );
-    let limits = Limits {
-        graph_file_bytes_max: 0,
-        ..Limits::default()
-    };
-    let too_large = GraphFile::load(
-        &folder.path("g.toml"),
-        &Settings {
-            limits,
-            ..Settings::default()
-        },
-    )
-    .unwrap_err();
-    assert!(
-        too_large
-            .to_string()
-            .ends_with("is larger than the limit of 0 bytes"),
-        "{too_large}"
-    );
+    let limits = Limits { graph_file_bytes_max: 0, ..Limits::default() };
+    let too_large =
+        GraphFile::load(&folder.path("g.toml"), &Settings { limits, ..Settings::default() }).unwrap_err();
+    assert!(too_large.to_string().ends_with("is larger than the limit of 0 bytes"), "{too_large}");
 }
 
 #[test]
@@ -97,10 +74,7 @@ file = "x"
         change(&mut settings.limits);
         folder.errors(&text, &settings)
     };
-    assert_eq!(
-        refused(&|_| {}),
-        "g.toml:20: steps[0].in[0]: too many turns of loops: at most 1000"
-    );
+    assert_eq!(refused(&|_| {}), "g.toml:20: steps[0].in[0]: too many turns of loops: at most 1000");
     assert_eq!(
         refused(&|limits| limits.buffers_max = 4),
         "g.toml:14: buffers.tile: too many buffers: at most 4 (with i = 2)"

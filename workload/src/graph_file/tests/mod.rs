@@ -17,21 +17,12 @@ struct Folder {
 impl Folder {
     fn new() -> Folder {
         let folder = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, bytes: &[u8]| write_atomically(&folder.path().join(name), bytes).unwrap();
+        let write = |name: &str, bytes: &[u8]| write_atomically(&folder.path().join(name), bytes).unwrap();
         write("k.cl", b"__kernel void k(__global float *x) {}\n");
         write("latin1.cl", b"// \xe4\n");
-        let numbers: Vec<u8> = (0..24)
-            .flat_map(|number| f64::from(number).to_le_bytes())
-            .collect();
-        write(
-            "m.npy",
-            &encode_npy(ElementType::Float64, &[4, 6], &numbers),
-        );
-        write(
-            "p.png",
-            &encode_png(5, 3, 1, 8, &(0..15).collect::<Vec<u8>>()).unwrap(),
-        );
+        let numbers: Vec<u8> = (0..24).flat_map(|number| f64::from(number).to_le_bytes()).collect();
+        write("m.npy", &encode_npy(ElementType::Float64, &[4, 6], &numbers));
+        write("p.png", &encode_png(5, 3, 1, 8, &(0..15).collect::<Vec<u8>>()).unwrap());
         write("r.raw", &(1..=12).collect::<Vec<u8>>());
         Folder { folder }
     }

@@ -13,20 +13,9 @@ fn schema() -> Value {
 }
 
 fn properties(schema: &Value, pointer: &str) -> BTreeSet<String> {
-    let table = schema
-        .pointer(pointer)
-        .unwrap_or_else(|| panic!("the schema has no {pointer}"));
-    assert_eq!(
-        table["additionalProperties"],
-        Value::Bool(false),
-        "{pointer} must refuse unknown keys"
-    );
-    table["properties"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .cloned()
-        .collect()
+    let table = schema.pointer(pointer).unwrap_or_else(|| panic!("the schema has no {pointer}"));
+    assert_eq!(table["additionalProperties"], Value::Bool(false), "{pointer} must refuse unknown keys");
+    table["properties"].as_object().unwrap().keys().cloned().collect()
 }
 
 fn names(keys: &[&str]) -> BTreeSet<String> {
@@ -36,10 +25,7 @@ fn names(keys: &[&str]) -> BTreeSet<String> {
 #[test]
 fn the_schema_has_the_keys_of_the_checker() {
     let schema = schema();
-    assert_eq!(
-        schema["$schema"],
-        "https://json-schema.org/draft/2020-12/schema"
-    );
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(properties(&schema, ""), names(keys::DOCUMENT));
     let tables: [(&str, &[&str]); 11] = [
         ("graph", keys::GRAPH),
@@ -55,11 +41,7 @@ fn the_schema_has_the_keys_of_the_checker() {
         ("output", keys::OUTPUT),
     ];
     for (name, keys) in tables {
-        assert_eq!(
-            properties(&schema, &format!("/$defs/{name}")),
-            names(keys),
-            "{name}"
-        );
+        assert_eq!(properties(&schema, &format!("/$defs/{name}")), names(keys), "{name}");
     }
 }
 
@@ -76,20 +58,15 @@ fn the_schema_has_the_scalar_types_of_the_checker() {
     let mut scalar = types;
     scalar.extend(names(keys::TYPED_SCALAR));
     assert_eq!(properties(&schema, "/$defs/scalarArgument"), scalar);
-    let access: BTreeSet<String> =
-        schema["$defs"]["bufferArgument"]["properties"]["access"]["enum"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|word| word.as_str().unwrap().to_owned())
-            .collect();
-    assert_eq!(access, names(keys::ACCESS));
-    let references = schema["$defs"]["graph"]["properties"]["verify"]["enum"]
+    let access: BTreeSet<String> = schema["$defs"]["bufferArgument"]["properties"]["access"]["enum"]
         .as_array()
-        .unwrap();
-    let references: BTreeSet<String> = references
+        .unwrap()
         .iter()
         .map(|word| word.as_str().unwrap().to_owned())
         .collect();
+    assert_eq!(access, names(keys::ACCESS));
+    let references = schema["$defs"]["graph"]["properties"]["verify"]["enum"].as_array().unwrap();
+    let references: BTreeSet<String> =
+        references.iter().map(|word| word.as_str().unwrap().to_owned()).collect();
     assert_eq!(references, names(crate::reference::NAMES));
 }
