@@ -96,7 +96,8 @@ fn bytes_are_moved_for_real_and_in_order() {
     let bytes: Bytes = (0..size).map(|place: u64| (place % 251) as u8).collect::<Vec<u8>>().into();
     let (large, small) = (key(1), key(2));
     let mut ids = vec![harness.give(0, allocate(1, size), None), harness.give(0, allocate(2, 1_000), None)];
-    // Small movements given behind a large one must wait for it.
+    // Small movements given behind a large one must wait for it; its time runs from when it was given.
+    let start = Instant::now();
     ids.push(harness.give(0, OperationKind::Upload { region: region(1, 0, size) }, Some(bytes.clone())));
     let copy = OperationKind::Copy {
         source: large,
@@ -118,7 +119,6 @@ fn bytes_are_moved_for_real_and_in_order() {
         target_offset_bytes: 998,
     };
     ids.push(harness.give(0, within, None));
-    let start = Instant::now();
     for id in &ids {
         harness.end(*id).0.unwrap();
     }
