@@ -46,7 +46,12 @@ pub async fn connect(
 pub async fn devices(arguments: DevicesArguments, config: Config) -> anyhow::Result<()> {
     if arguments.local {
         let devices = list_devices(&OpenClOptions::default())?;
-        return if arguments.json { output::json(&devices) } else { Ok(show_local(&devices)) };
+        return if arguments.json {
+            output::json(&devices)
+        } else {
+            show_local(&devices);
+            Ok(())
+        };
     }
     signals::unless_asked_to_stop(async {
         let farm = connect(Role::Client, &arguments.connect, &config.client)

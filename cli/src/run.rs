@@ -67,7 +67,12 @@ pub async fn run(arguments: RunArguments, config: Config) -> anyhow::Result<()> 
         }
     })
     .await?;
-    if arguments.json { output::json(&summary) } else { Ok(output::print(&summary.shown())) }
+    if arguments.json {
+        output::json(&summary)
+    } else {
+        output::print(&summary.shown());
+        Ok(())
+    }
 }
 
 async fn run_and_close(farm: Farm, plan: &GraphPlan) -> anyhow::Result<RunSummary> {

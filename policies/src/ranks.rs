@@ -36,7 +36,7 @@ impl MeanTransfer {
         if size_bytes == 0 {
             return Span::ZERO;
         }
-        let slope = u128::from(self.per_mebibyte.0) * u128::from(size_bytes) >> 20;
+        let slope = (u128::from(self.per_mebibyte.0) * u128::from(size_bytes)) >> 20;
         self.constant + Span(u64::try_from(slope).unwrap_or(u64::MAX))
     }
 }

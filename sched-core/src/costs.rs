@@ -110,11 +110,14 @@ struct DeviceCosts {
     prior_correction: Distribution,
 }
 
+/// Durations of one kernel on one device: by work-items, in rising order.
+pub type BySize = Vec<(u64, DistributionSnapshot)>;
+
 /// What a restarted farm keeps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostSnapshot {
     /// Durations in nanoseconds by (kernel, device as `agent/device name`), then by work-items.
-    pub kernels: Vec<(KernelName, String, Vec<(u64, DistributionSnapshot)>)>,
+    pub kernels: Vec<(KernelName, String, BySize)>,
     /// Nanoseconds for 1 MiB by (agent name, agent name).
     pub links: Vec<(String, String, DistributionSnapshot)>,
 }

@@ -129,7 +129,7 @@ pub fn find_cycle(count: usize, dependencies: &[(usize, usize)]) -> Option<Vec<u
         let here = *path.last()?;
         let next = graph
             .neighbors(NodeIndex::new(here))
-            .map(|next| next.index())
+            .map(NodeIndex::index)
             .filter(|next| members.contains(next))
             .min()?;
         if let Some(&start) = seen.get(&next) {

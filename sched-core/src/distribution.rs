@@ -83,7 +83,7 @@ impl Distribution {
             .iter_recorded()
             .map(|bucket| {
                 let value = self.histogram.median_equivalent(bucket.value_iterated_to());
-                (value, u32::try_from(bucket.count_at_value()).unwrap_or(u32::MAX))
+                (value, bucket.count_at_value())
             })
             .collect();
         DistributionSnapshot { least: if self.count == 0 { 0 } else { self.least }, buckets }
@@ -122,7 +122,7 @@ impl Distribution {
         let buckets: Vec<(u64, u32)> = self
             .histogram
             .iter_recorded()
-            .map(|bucket| (bucket.value_iterated_to(), (bucket.count_at_value() / 2) as u32))
+            .map(|bucket| (bucket.value_iterated_to(), (bucket.count_at_value() / 2)))
             .collect();
         self.histogram.clear();
         self.count = 0;

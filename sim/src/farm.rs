@@ -224,13 +224,13 @@ impl Farm {
             policy: policy.to_owned(),
             secret: SessionSecret([7; 16]),
         };
-        self.to_scheduler(Party::Client(session), event, None);
+        self.send_to_scheduler(Party::Client(session), event, None);
     }
 
     /// Sends a request of a session's client, now.
     pub fn request(&mut self, session: SessionId, request: ClientRequest) {
         let event = Event::Request { session, request };
-        self.to_scheduler(Party::Client(session), event, None);
+        self.send_to_scheduler(Party::Client(session), event, None);
     }
 
     /// Keeps the bytes of a streamed write until the scheduler asks for them.
@@ -251,7 +251,7 @@ impl Farm {
     /// Ends a session, now.
     pub fn close_session(&mut self, session: SessionId) {
         let event = Event::SessionLeft { session, reason: "closed by its client".to_owned() };
-        self.to_scheduler(Party::Client(session), event, None);
+        self.send_to_scheduler(Party::Client(session), event, None);
     }
 
     /// Stops an agent at a time: all it holds is lost.
@@ -386,7 +386,7 @@ impl Farm {
         self.push(at, message(span));
     }
 
-    fn to_scheduler(&mut self, from: Party, event: Event, of_life: Option<(AgentId, u32)>) {
+    fn send_to_scheduler(&mut self, from: Party, event: Event, of_life: Option<(AgentId, u32)>) {
         self.send(from, Party::Scheduler, Message::ToScheduler(event, of_life));
     }
 
@@ -396,22 +396,22 @@ impl Farm {
                 /*DBG*/
                 Message::ToScheduler(e, l) => eprintln!("{:?} ->S {l:?} {e:?}", self.now),
                 Message::Orders(a, l, b) => {
-                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()])
+                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()]);
                 }
                 Message::ToAgent(a, l, b) => {
-                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()])
+                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()]);
                 }
                 Message::Replica { from, to, life, region, .. } => {
-                    eprintln!("{:?} replica {from:?} {to:?} {life} {region:?}", self.now)
+                    eprintln!("{:?} replica {from:?} {to:?} {life} {region:?}", self.now);
                 }
                 Message::Payload { to, life, task, .. } => {
-                    eprintln!("{:?} payload {to:?} {life} {task:?}", self.now)
+                    eprintln!("{:?} payload {to:?} {life} {task:?}", self.now);
                 }
                 Message::Joined(a, l) => eprintln!("{:?} joined {a:?} {l}", self.now),
                 Message::Crash(a) => eprintln!("{:?} CRASH {a:?}", self.now),
                 Message::Return(a) => eprintln!("{:?} RETURN {a:?}", self.now),
                 Message::OperationEnds { agent, operation, .. } => {
-                    eprintln!("{:?} opends {agent:?} {operation:?}", self.now)
+                    eprintln!("{:?} opends {agent:?} {operation:?}", self.now);
                 }
                 _ => {}
             }
@@ -468,7 +468,7 @@ impl Farm {
                 if self.sites[agent.index()].take().is_some() {
                     self.lives[agent.index()] += 1;
                     let reason = "connection lost".to_owned();
-                    self.to_scheduler(Party::Agent(agent), Event::AgentLeft { agent, reason }, None);
+                    self.send_to_scheduler(Party::Agent(agent), Event::AgentLeft { agent, reason }, None);
                 }
             }
             Message::Return(agent) => {
@@ -518,7 +518,7 @@ impl Farm {
         }
         if !reports.is_empty() {
             let life = self.lives[agent.index()];
-            self.to_scheduler(Party::Agent(agent), Event::Reports { agent, reports }, Some((agent, life)));
+            self.send_to_scheduler(Party::Agent(agent), Event::Reports { agent, reports }, Some((agent, life)));
         }
     }
 

@@ -4,6 +4,8 @@
 //! For `isochrone up` and `isochrone demo`, for tests and for benches. Must never decide anything that
 //! a farm of real machines would decide otherwise: what runs here are the same drivers.
 
+#![expect(clippy::result_large_err, reason = "farms start seldom: the size of an error costs nothing")]
+
 mod certificates;
 mod counters;
 mod devices;

@@ -467,9 +467,12 @@ impl Scheduler {
             .drain(..)
             .partition(|replica| replica.agent == from && replica.range.overlaps(region.range));
         self.state.versions[version].replicas = others;
-        let is_ordered = may_retry && self.order_transfer(version, region.range, to);
+        let mut is_ordered = may_retry && self.order_transfer(version, region.range, to);
         self.state.versions[version].replicas.extend(held_by_sender);
-        if !is_ordered && !(may_retry && self.order_transfer(version, region.range, to)) {
+        if may_retry && !is_ordered {
+            is_ordered = self.order_transfer(version, region.range, to);
+        }
+        if !is_ordered {
             let error = error_of_push(reason);
             for task in self.tasks_awaiting(version, region.range, to) {
                 if self.state.tasks[task.index()].is_some() {

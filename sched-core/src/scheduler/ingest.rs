@@ -204,7 +204,7 @@ impl Scheduler {
                         made.insert(id, (place, new));
                     }
                 }
-                Err(error) => self.refuse_command(session, &command, error),
+                Err(error) => self.refuse_command(session, &command, &error),
             }
         }
         if has_forward {
@@ -533,15 +533,18 @@ impl Scheduler {
 
     /// A command that never became a task: what it would have written will never be, and whoever reads that
     /// depends on it.
-    fn refuse_command(&mut self, session: SessionId, command: &Command, error: CommandError) {
+    fn refuse_command(&mut self, session: SessionId, command: &Command, error: &CommandError) {
         self.state.counters.failed += 1;
-        let cause = CommandError::of_dependent(command.id, &error);
-        self.note_failed_command(session, command.id, &error);
+        let cause = CommandError::of_dependent(command.id, error);
+        self.note_failed_command(session, command.id, error);
         for (buffer, range) in self.writes_of_refused(session, &command.kind) {
-            let mut outputs = Vec::new();
-            self.write_hazards(buffer, range, TaskId::default(), &mut outputs, &mut Vec::new());
+            let (mut outputs, mut before) = (Vec::new(), Vec::new());
+            self.write_hazards(buffer, range, TaskId::default(), &mut outputs, &mut before);
             for output in outputs {
+                // Whoever overwrites this must still come after those that the command would have come after.
+                let readers = before.iter().map(|(task, _)| self.state.task(*task).id).collect();
                 let version = &mut self.state.versions[output.version];
+                version.readers = readers;
                 version.producer = None;
                 version.uses = 0;
                 version.poison = Some(Box::new(cause.clone()));
@@ -968,7 +971,7 @@ impl Scheduler {
                         }
                     }
                     Some(BuildState::Failed { .. }) => {
-                        reasons.push(format!("{name} did not build the program"))
+                        reasons.push(format!("{name} did not build the program"));
                     }
                     Some(BuildState::Absent | BuildState::Building) | None => {
                         reasons.push(format!("{name} has not built the program yet"));

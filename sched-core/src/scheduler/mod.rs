@@ -397,7 +397,7 @@ impl Scheduler {
                 .count();
             match record.state {
                 TaskState::Blocked => {
-                    assert_eq!(record.waiting as usize, unplaced, "{} counts its waits", record.id)
+                    assert_eq!(record.waiting as usize, unplaced, "{} counts its waits", record.id);
                 }
                 TaskState::Floating | TaskState::Placeable => {
                     assert_eq!(unplaced, 0, "{} is ready only when its predecessors are placed", record.id);
