@@ -63,7 +63,10 @@ fn licences_and_sources_are_accepted() {
         let is_from_registry =
             package["source"].as_str().is_none_or(|source| source.starts_with("registry+"));
         if !is_met(licence, &accepted) || !is_from_registry {
-            refused.push(format!("{} {}: `{licence}`, {}", package["name"], package["version"], package["source"]));
+            refused.push(format!(
+                "{} {}: `{licence}`, {}",
+                package["name"], package["version"], package["source"]
+            ));
         }
     }
     assert!(refused.is_empty(), "not accepted by deny.toml:\n{}", refused.join("\n"));

@@ -35,7 +35,16 @@ struct Farm {
 impl Farm {
     fn start(directory: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_isochrone"))
-            .args(["up", "--agents", "2", "--listen", "127.0.0.1:0", "--json", "--until-stdin-ends", "--directory"])
+            .args([
+                "up",
+                "--agents",
+                "2",
+                "--listen",
+                "127.0.0.1:0",
+                "--json",
+                "--stop-with-input",
+                "--directory",
+            ])
             .arg(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -101,7 +110,11 @@ fn commands_and_client_examples_work_as_printed() {
     for source in sources {
         let source = source.unwrap().path();
         let example = examples.join(source.file_stem().unwrap());
-        assert!(example.exists(), "{} is not built: run `cargo build --workspace --examples`", example.display());
+        assert!(
+            example.exists(),
+            "{} is not built: run `cargo build --workspace --examples`",
+            example.display()
+        );
         let printed = farm.shell(&example.display().to_string(), folder.path());
         assert!(!printed.trim().is_empty(), "{} prints what it did", example.display());
         count += 1;

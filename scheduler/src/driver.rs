@@ -612,6 +612,7 @@ fn finish(wire: &Wire, code: CloseCode, reason: &'static str) -> tokio::task::Jo
 
 /// Sessions count from the time of the start in steps of a millionth of a millisecond, so that no
 /// scheduler uses the ids of the one before it.
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clock here and nowhere else")]
 fn first_session() -> SessionId {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);

@@ -518,7 +518,11 @@ impl Farm {
         }
         if !reports.is_empty() {
             let life = self.lives[agent.index()];
-            self.send_to_scheduler(Party::Agent(agent), Event::Reports { agent, reports }, Some((agent, life)));
+            self.send_to_scheduler(
+                Party::Agent(agent),
+                Event::Reports { agent, reports },
+                Some((agent, life)),
+            );
         }
     }
 

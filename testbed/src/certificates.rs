@@ -88,6 +88,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When the name is not allowed or a file cannot be written.
+    #[expect(clippy::disallowed_methods, reason = "validity is told in calendar time")]
     pub fn identity(&self, role: Role, name: &str) -> Result<Identity, CertificatesError> {
         let load = || Identity::load_named(&self.directory, role, name);
         if let Ok(identity) = load()

@@ -119,6 +119,7 @@ impl Authority {
     /// # Errors
     /// If a name is not allowed or the tenant does not suit the role (see
     /// [`PeerIdentity::new`]), or if no certificate can be made.
+    #[expect(clippy::disallowed_methods, reason = "validity is told in calendar time")]
     pub fn issue(
         &self,
         role: Role,
@@ -276,6 +277,7 @@ impl fmt::Debug for IssuedIdentity {
 }
 
 /// What all certificates of a farm have in common.
+#[expect(clippy::disallowed_methods, reason = "validity is told in calendar time")]
 fn parameters(validity: Duration) -> Result<CertificateParams, AuthorityError> {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let since_epoch =

@@ -223,6 +223,7 @@ async fn address_in_use_is_named() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "validity is told in calendar time")]
 fn identities_come_back_from_their_files() {
     let folder = tempfile::tempdir().expect("folder");
     let directory = folder.path().join("certificates");
