@@ -1,0 +1,234 @@
+//! The floor under messages and transfers: bare quinn streams between processes of this binary.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use isochrone_metrics::{Latencies, Rates, Summary};
+use quinn::{
+    ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::{Effort, LARGE_BYTES, latency, span};
+
+const MESSAGE_BYTES: usize = 64;
+const CHUNK_BYTES: usize = 256 << 10;
+const NAME: &str = "localhost";
+/// As large as the farm's, so that neither side waits for credit.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// What a stream is for: its first byte.
+const ECHO: u8 = 0;
+const UPLOAD: u8 = 1;
+const DOWNLOAD: u8 = 2;
+
+/// What bare QUIC does between processes.
+pub struct Bare {
+    /// A message to another process and back.
+    pub pair: Summary,
+    /// A message through a second process to a third, and back.
+    pub chain: Summary,
+    pub upload: Summary,
+    pub download: Summary,
+}
+
+fn transport() -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .max_idle_timeout(Some(VarInt::from_u32(60_000).into()))
+        .keep_alive_interval(Some(Duration::from_secs(5)));
+    Arc::new(transport)
+}
+
+/// Is the far end until the parent's end of standard input closes.
+pub async fn serve(certificate: &Path, next: Option<&[String]>) -> anyhow::Result<()> {
+    let key = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
+    let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+    let mut config = ServerConfig::with_single_cert(vec![key.cert.der().clone()], private.into())?;
+    config.transport_config(transport());
+    let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let next = match next {
+        Some([port, file]) => Some(dial(port.parse()?, Path::new(file)).await?),
+        Some(_) => bail!("--next takes a port and a file"),
+        None => None,
+    };
+    std::fs::write(certificate, key.cert.der())?;
+    println!("{}", endpoint.local_addr()?.port());
+    tokio::spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            let Ok(connection) = incoming.await else { continue };
+            let next = next.as_ref().map(|(_, connection)| connection.clone());
+            tokio::spawn(async move {
+                while let Ok((sender, receiver)) = connection.accept_bi().await {
+                    tokio::spawn(serve_stream(sender, receiver, next.clone()));
+                }
+            });
+        }
+    });
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()))
+        .await??;
+    Ok(())
+}
+
+async fn serve_stream(
+    mut sender: SendStream,
+    mut receiver: RecvStream,
+    next: Option<Connection>,
+) -> anyhow::Result<()> {
+    let mut purpose = [0];
+    receiver.read_exact(&mut purpose).await?;
+    match purpose[0] {
+        ECHO => {
+            let mut onward = match next {
+                Some(connection) => {
+                    let (mut sender, receiver) = connection.open_bi().await?;
+                    sender.write_all(&[ECHO]).await?;
+                    Some((sender, receiver))
+                }
+                None => None,
+            };
+            let mut message = [0; MESSAGE_BYTES];
+            loop {
+                receiver.read_exact(&mut message).await?;
+                if let Some((sender, receiver)) = &mut onward {
+                    sender.write_all(&message).await?;
+                    receiver.read_exact(&mut message).await?;
+                }
+                sender.write_all(&message).await?;
+            }
+        }
+        UPLOAD => {
+            while receiver.read_chunk(usize::MAX, true).await?.is_some() {}
+            sender.write_all(&[1]).await?;
+        }
+        DOWNLOAD => send_large(&mut sender).await?,
+        other => bail!("no purpose {other}"),
+    }
+    sender.finish()?;
+    let _ = sender.stopped().await;
+    Ok(())
+}
+
+async fn send_large(sender: &mut SendStream) -> anyhow::Result<()> {
+    let chunk = Bytes::from(vec![7; CHUNK_BYTES]);
+    for _ in 0..LARGE_BYTES / CHUNK_BYTES {
+        sender.write_chunk(chunk.clone()).await?;
+    }
+    Ok(())
+}
+
+async fn dial(port: u16, certificate: &Path) -> anyhow::Result<(Endpoint, Connection)> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(std::fs::read(certificate)?))?;
+    let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
+    config.transport_config(transport());
+    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let connection = endpoint.connect_with(config, address, NAME)?.await?;
+    Ok((endpoint, connection))
+}
+
+/// Another process of this binary; ends with this.
+struct Process {
+    child: Child,
+    port: u16,
+}
+
+impl Process {
+    async fn start(binary: &Path, certificate: &Path, next: Option<(&Self, &Path)>) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary);
+        command.arg("--echo").arg(certificate);
+        if let Some((process, file)) = next {
+            command.arg("--next").arg(process.port.to_string()).arg(file);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let output = child.stdout.take().context("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).await?;
+        let port = line.trim().parse().context("the other process ended")?;
+        Ok(Self { child, port })
+    }
+}
+
+/// Measures everything between this process and others of `binary`.
+pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Bare> {
+    let folder = tempfile::tempdir()?;
+    let (far, near) = (folder.path().join("far.der"), folder.path().join("near.der"));
+    let mut last = Process::start(binary, &far, None).await?;
+    let mut between = Process::start(binary, &near, Some((&last, &far))).await?;
+    let (_pair_endpoint, pair) = dial(last.port, &far).await?;
+    let (_chain_endpoint, chain) = dial(between.port, &near).await?;
+    let bare = Bare {
+        pair: latency(&echo(&pair, effort).await?),
+        chain: latency(&echo(&chain, effort).await?),
+        upload: upload(&pair, effort).await?,
+        download: download(&pair, effort).await?,
+    };
+    for process in [&mut between, &mut last] {
+        drop(process.child.stdin.take());
+        process.child.wait().await?;
+    }
+    Ok(bare)
+}
+
+async fn echo(connection: &Connection, effort: Effort) -> anyhow::Result<Latencies> {
+    let (mut sender, mut receiver) = connection.open_bi().await?;
+    sender.write_all(&[ECHO]).await?;
+    let mut message = [1; MESSAGE_BYTES];
+    let mut latencies = Latencies::new();
+    let warm_up = effort.samples / 10;
+    for place in 0..effort.samples + warm_up {
+        let start = Instant::now();
+        sender.write_all(&message).await?;
+        receiver.read_exact(&mut message).await?;
+        if place >= warm_up {
+            latencies.record(span(start.elapsed()));
+        }
+    }
+    Ok(latencies)
+}
+
+async fn upload(connection: &Connection, effort: Effort) -> anyhow::Result<Summary> {
+    let mut rates = Rates::new();
+    for place in 0..=effort.repeat {
+        let start = Instant::now();
+        let (mut sender, mut receiver) = connection.open_bi().await?;
+        sender.write_all(&[UPLOAD]).await?;
+        send_large(&mut sender).await?;
+        sender.finish()?;
+        receiver.read_exact(&mut [0]).await?;
+        if place > 0 {
+            rates.record(LARGE_BYTES as u64, span(start.elapsed()));
+        }
+    }
+    Ok(Summary::Rate(rates.summary()))
+}
+
+async fn download(connection: &Connection, effort: Effort) -> anyhow::Result<Summary> {
+    let mut rates = Rates::new();
+    for place in 0..=effort.repeat {
+        let start = Instant::now();
+        let (mut sender, mut receiver) = connection.open_bi().await?;
+        sender.write_all(&[DOWNLOAD]).await?;
+        let mut received = 0;
+        while let Some(chunk) = receiver.read_chunk(usize::MAX, true).await? {
+            received += chunk.bytes.len();
+        }
+        if received != LARGE_BYTES {
+            bail!("{received} of {LARGE_BYTES} bytes came");
+        }
+        if place > 0 {
+            rates.record(LARGE_BYTES as u64, span(start.elapsed()));
+        }
+    }
+    Ok(Summary::Rate(rates.summary()))
+}
