@@ -391,31 +391,6 @@ impl Farm {
     }
 
     fn deliver(&mut self, message: Message) {
-        if std::env::var("TRACE").is_ok() {
-            match &message {
-                /*DBG*/
-                Message::ToScheduler(e, l) => eprintln!("{:?} ->S {l:?} {e:?}", self.now),
-                Message::Orders(a, l, b) => {
-                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()]);
-                }
-                Message::ToAgent(a, l, b) => {
-                    eprintln!("{:?} ->A {a:?} {l} live {} {b:?}", self.now, self.lives[a.index()]);
-                }
-                Message::Replica { from, to, life, region, .. } => {
-                    eprintln!("{:?} replica {from:?} {to:?} {life} {region:?}", self.now);
-                }
-                Message::Payload { to, life, task, .. } => {
-                    eprintln!("{:?} payload {to:?} {life} {task:?}", self.now);
-                }
-                Message::Joined(a, l) => eprintln!("{:?} joined {a:?} {l}", self.now),
-                Message::Crash(a) => eprintln!("{:?} CRASH {a:?}", self.now),
-                Message::Return(a) => eprintln!("{:?} RETURN {a:?}", self.now),
-                Message::OperationEnds { agent, operation, .. } => {
-                    eprintln!("{:?} opends {agent:?} {operation:?}", self.now);
-                }
-                _ => {}
-            }
-        }
         match message {
             Message::ToScheduler(event, of_life) => {
                 if of_life.is_none_or(|(agent, life)| self.lives[agent.index()] == life) {
