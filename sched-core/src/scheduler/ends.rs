@@ -605,6 +605,14 @@ impl Scheduler {
         for task in &lost {
             self.retract_dependents(*task);
         }
+        // Those that counted a lost task as placed must not be let go by its failure while they wait for others.
+        let successors: BTreeSet<TaskIndex> =
+            lost.iter().flat_map(|task| self.state.dag.successors(*task)).map(|(next, _)| next).collect();
+        for next in successors {
+            if self.state.task(next).state == TaskState::Blocked {
+                self.count_waiting(next);
+            }
+        }
         let attempts_max = self.state.limits.attempts_max;
         for task in &lost {
             if self.state.tasks[task.index()].is_none() {
