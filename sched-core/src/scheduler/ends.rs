@@ -569,6 +569,7 @@ impl Scheduler {
             self.actions.push(Action::Reply { session, reply: ClientReply::AgentLeft { agent } });
         }
         let affected = self.retract_from(agent, &name);
+        self.send_notices_of(agent);
         for buffer in self.buffers_declared_on(agent) {
             self.state.buffers[buffer].declared.retain(|declared| *declared != agent);
         }
@@ -577,6 +578,20 @@ impl Scheduler {
         self.observe_all(&Change::FarmChanged);
         self.programs_may_be_decided();
         self.is_placing_due = true;
+    }
+
+    /// Tells those that wait for a notice of the lost agent about tasks that had ended there: the order to send it,
+    /// or the notice, may have been lost with the agent. Of tasks that had not ended, the dependents are given back.
+    fn send_notices_of(&mut self, agent: AgentId) {
+        let notices = self.notices.remove(&agent).unwrap_or_default();
+        for (task, dependent) in notices.ordered {
+            if self.state.live(task).is_none()
+                && let Some(index) = self.state.live(dependent)
+                && let Some(at) = self.state.task(index).state.agent()
+            {
+                self.order(at, Order::Release { task, dependent });
+            }
+        }
     }
 
     fn buffers_declared_on(&self, agent: AgentId) -> Vec<BufferIndex> {

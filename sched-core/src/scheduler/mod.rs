@@ -74,6 +74,9 @@ pub struct Scheduler {
     reported_failure: Option<TaskIndex>,
     /// How often transfers of a version to an agent have failed.
     push_failures: BTreeMap<(AgentId, u32), u32>,
+    /// Who was told to send a notice of which task's end for which dependent; may hold some that have ended. What
+    /// an agent that is lost should have sent, the scheduler says itself.
+    notices: BTreeMap<AgentId, Notices>,
 }
 
 struct PolicyEntry {
@@ -83,6 +86,14 @@ struct PolicyEntry {
     hold_until: Option<Timestamp>,
     /// Sessions that use it.
     users: u32,
+}
+
+/// The notices that one agent is to send.
+#[derive(Debug, Default)]
+struct Notices {
+    /// (task, dependent).
+    ordered: Vec<(TaskId, TaskId)>,
+    swept_at: usize,
 }
 
 impl Scheduler {
@@ -123,6 +134,7 @@ impl Scheduler {
             was_floating: None,
             reported_failure: None,
             push_failures: BTreeMap::new(),
+            notices: BTreeMap::new(),
         };
         let entry = machine.policy_entry(&config.policy)?;
         machine.default_policy = machine.policies[entry].label.clone();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use isochrone_model::message::{AgentToClient, ClientReply};
 use isochrone_model::{
-    AgentId, Attempt, ByteRange, CommandError, DeviceId, Lane, Order, Payload, Region, SlotId, Span,
+    AgentId, Attempt, ByteRange, CommandError, DeviceId, Lane, Order, Payload, Region, SlotId, Span, TaskId,
     TaskOrder, TaskWait, Timestamp, Work,
 };
 
@@ -529,14 +529,25 @@ impl Scheduler {
             } else if kind != DependencyKind::Data {
                 waits.push(TaskWait { task: record.id, is_remote: true, carries_failure });
                 let notify = Order::Notify { task: record.id, dependent, to: agent, carries_failure };
-                notifies.push((at, notify));
+                notifies.push((at, record.id, notify));
             }
         }
         waits.sort_unstable();
-        for (at, order) in notifies {
+        for (at, predecessor, order) in notifies {
+            self.note_notice(at, predecessor, dependent);
             self.order(at, order);
         }
         waits
+    }
+
+    fn note_notice(&mut self, at: AgentId, predecessor: TaskId, dependent: TaskId) {
+        let notices = self.notices.entry(at).or_default();
+        notices.ordered.push((predecessor, dependent));
+        if notices.ordered.len() > 2 * notices.swept_at + 64 {
+            let state = &self.state;
+            notices.ordered.retain(|(_, dependent)| state.live(*dependent).is_some());
+            notices.swept_at = notices.ordered.len();
+        }
     }
 
     /// Orders every part of the task's inputs that its agent lacks to be sent there.
