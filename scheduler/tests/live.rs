@@ -94,8 +94,8 @@ impl Farm {
     }
 }
 
-/// What a peer was told when it was closed. QUIC forgets a closed connection soon and then answers with a reset;
-/// quinn gives the later of the two as the reason when both lie there to be read. Closed it is all the same.
+/// What a peer was told when it was closed; `None` when a reset was reported in place of the reason. Suspected, not
+/// proven: quinn lets a later stateless reset replace the reason it had. Closed it is all the same.
 struct Told(Option<String>);
 
 impl Told {
