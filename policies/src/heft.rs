@@ -1,167 +1,158 @@
 //! `heft`: Heterogeneous Earliest Finish Time (Topcuoglu, Hariri and Wu, IEEE TPDS 13(3), 2002).
 //!
-//! Plans all that is known of the graph when it arrives: tasks in order of falling upward rank, each to the
-//! slot where it would finish first, gaps in a slot's plan used where the task fits (insertion). Ties go to
-//! the earlier task in program order, then to the lower slot id. Costs follow the conventions in `ranks`,
-//! latency included. A task that comes back because its agent left is planned again with all that is not
-//! placed yet.
+//! Tasks in order of falling upward rank, each to the slot where it would finish first, gaps in a slot's plan
+//! used where the task fits (insertion). Equal ranks: the task whose predecessors are all planned and whose
+//! index is smallest. Equal finishes: the lowest slot.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-use isochrone_model::{SlotId, Span, Timestamp};
-use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, View};
+use isochrone_model::Span;
+use isochrone_sched_core::Policy;
 
-use crate::accounts::SlotAccounts;
-use crate::ranks::upward_ranks;
+use crate::planning::{
+    Assignment, Planned, PlannedOptions, Planner, Problem, Schedule, Timelines, upward_ranks,
+};
 use crate::{Label, LabelError, PolicyInfo};
 
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
     name: "heft",
     summary: "static: by upward rank, to the slot of earliest finish, with insertion",
-    parameters: &[],
+    parameters: &PlannedOptions::PARAMETERS,
     make,
 };
 
-fn make(_label: &Label) -> Result<Box<dyn Policy>, LabelError> {
-    Ok(Box::new(Heft::default()))
+fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
+    let options = PlannedOptions::of(label)?;
+    let text = format!("{}({})", INFO.name, options.text());
+    Ok(Box::new(Planned::new(text, "planned: earliest finish by upward rank", Heft, options)))
 }
 
-/// The policy.
-#[derive(Clone, Debug, Default)]
-pub struct Heft {
-    ranks: Vec<Span>,
-    /// Tasks that came in and are not planned.
-    unplanned: Vec<TaskIndex>,
-    planned: HashMap<TaskIndex, Planned>,
-    /// What is planned on each slot, by start.
-    timelines: HashMap<SlotId, Vec<(Timestamp, Timestamp)>>,
-}
+/// The planner.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heft;
 
-#[derive(Clone, Copy, Debug)]
-struct Planned {
-    slot: SlotId,
-    finish: Timestamp,
-    /// Place in the order of planning.
-    order: u64,
-}
-
-impl Heft {
-    /// Plans every task that came in since the last time.
-    fn plan_ahead(&mut self, view: &View<'_>) {
-        let mut tasks: Vec<TaskIndex> = std::mem::take(&mut self.unplanned);
-        // The place of a task that ended may belong to another one by now, even to one that came in since.
-        tasks.retain(|task| view.is_mine(*task) && view.placed_on(*task).is_none());
-        tasks.sort_by_key(|task| view.sequence(*task));
-        tasks.dedup();
-        tasks.retain(|task| !self.planned.contains_key(task));
-        upward_ranks(view, &tasks, &mut self.ranks);
-        let accounts = SlotAccounts::new(view);
-        if self.planned.is_empty() {
-            self.timelines.clear();
-        }
-        let mut order: Vec<TaskIndex> = tasks.into_iter().filter(|task| view.is_for_policy(*task)).collect();
-        order.sort_by_key(|task| (std::cmp::Reverse(self.ranks[task.index()]), view.sequence(*task)));
-        let base = self.planned.values().map(|planned| planned.order + 1).max().unwrap_or(0);
-        for (place, task) in order.into_iter().enumerate() {
-            if let Some((slot, start, finish)) = self.earliest_finish(view, &accounts, task) {
-                let timeline = self.timelines.entry(slot).or_default();
-                let at = timeline.partition_point(|(other, _)| *other < start);
-                timeline.insert(at, (start, finish));
-                self.planned.insert(task, Planned { slot, finish, order: base + place as u64 });
-            } else {
-                self.unplanned.push(task);
-            }
-        }
-    }
-
-    fn earliest_finish(
-        &self,
-        view: &View<'_>,
-        accounts: &SlotAccounts,
-        task: TaskIndex,
-    ) -> Option<(SlotId, Timestamp, Timestamp)> {
-        view.legal_slots(task)
-            .map(|slot| {
-                let device = view.device_of(slot);
-                let execution = view.execution(task, device).expected;
-                let ready = self.ready_at(view, task, slot);
-                let start = self.gap(slot, ready.max(accounts.free_at(slot)), execution);
-                (start + execution, slot, start)
-            })
-            .min()
-            .map(|(finish, slot, start)| (slot, start, finish))
-    }
-
-    /// When the task's inputs are there: as the view says for what is placed, as planned for the rest.
-    fn ready_at(&self, view: &View<'_>, task: TaskIndex, slot: SlotId) -> Timestamp {
-        let agent = view.agent_of(view.device_of(slot));
-        let mut ready = view.inputs_ready_at(task, agent).max(view.now() + view.control_one_way(agent));
-        for (first, _) in view.predecessors(task) {
-            if let Some(planned) = self.planned.get(&first) {
-                let from = view.agent_of(view.device_of(planned.slot));
-                ready = ready.max(planned.finish + view.transfer(from, agent, view.edge_bytes(first, task)));
-            }
-        }
-        ready
-    }
-
-    /// The first start from `ready` on at which the slot's plan has room.
-    fn gap(&self, slot: SlotId, ready: Timestamp, execution: Span) -> Timestamp {
-        let Some(timeline) = self.timelines.get(&slot) else {
-            return ready;
-        };
-        // What ends before `ready` cannot hold the task up: start looking at the first that ends later.
-        let from = timeline.partition_point(|(_, finish)| *finish <= ready);
-        let mut start = ready;
-        for (other_start, other_finish) in &timeline[from..] {
-            if start + execution <= *other_start {
-                return start;
-            }
-            start = start.max(*other_finish);
-        }
-        start
-    }
-}
-
-impl Policy for Heft {
-    fn label(&self) -> PolicyLabel {
-        INFO.name.to_owned()
-    }
-
-    fn observe(&mut self, change: &Change<'_>, view: &View<'_>) {
-        match change {
-            Change::Submitted { tasks } => self.unplanned.extend_from_slice(tasks),
-            Change::Removed { task } => {
-                self.planned.remove(task);
-            }
-            Change::Unplaced { task } => {
-                self.planned.remove(task);
-                self.unplanned.push(*task);
-            }
-            Change::FarmChanged => {
-                let open: Vec<TaskIndex> =
-                    self.planned.keys().copied().filter(|task| view.placed_on(*task).is_none()).collect();
-                for task in &open {
-                    self.planned.remove(task);
-                }
-                self.unplanned.extend(open);
-                self.timelines.clear();
-            }
-        }
-    }
-
-    fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
-        if !self.unplanned.is_empty() {
-            self.plan_ahead(view);
-        }
-        let mut ready: Vec<(u64, TaskIndex, SlotId)> = view
-            .placeable()
-            .iter()
-            .filter_map(|task| self.planned.get(task).map(|planned| (planned.order, *task, planned.slot)))
+impl Planner for Heft {
+    fn plan(&self, problem: &Problem) -> Schedule {
+        let ranks = upward_ranks(problem);
+        let mut schedule = Schedule::new(problem.tasks());
+        let mut timelines = Timelines::new(problem);
+        let mut waiting: Vec<usize> =
+            (0..problem.tasks()).map(|task| problem.predecessors(task).len()).collect();
+        let mut ready: BinaryHeap<(Span, Reverse<usize>)> = (0..problem.tasks())
+            .filter(|task| waiting[*task] == 0)
+            .map(|task| (ranks[task], Reverse(task)))
             .collect();
-        ready.sort_unstable();
-        for (_, task, slot) in ready {
-            plan.place(task, slot, "planned: earliest finish by upward rank");
+        while let Some((_, Reverse(task))) = ready.pop() {
+            if let Some(assignment) = earliest_finish(problem, &schedule, &timelines, task) {
+                let execution = problem.execution(task, assignment.slot);
+                timelines.take(assignment.slot, assignment.start, execution);
+                schedule.assignments[task] = Some(assignment);
+            }
+            for edge in problem.successors(task) {
+                waiting[edge.task] -= 1;
+                if waiting[edge.task] == 0 {
+                    ready.push((ranks[edge.task], Reverse(edge.task)));
+                }
+            }
         }
+        schedule
+    }
+}
+
+/// The slot on which a task finishes first, gaps used; `None` when it has no legal slot, or a predecessor none.
+pub(crate) fn earliest_finish(
+    problem: &Problem,
+    schedule: &Schedule,
+    timelines: &Timelines,
+    task: usize,
+) -> Option<Assignment> {
+    let by_agent = ready_by_agent(problem, schedule, task)?;
+    let mut best: Option<Assignment> = None;
+    for slot in problem.legal_slots(task) {
+        let execution = problem.execution(task, slot);
+        let ready = by_agent[problem.agent_of(slot)].max(problem.outside_ready(task, slot));
+        let start = timelines.slot(slot).earliest_start(ready, execution);
+        let finish = start + execution;
+        if best.is_none_or(|best| finish < best.finish) {
+            best = Some(Assignment { slot, start, finish });
+        }
+    }
+    best
+}
+
+/// By agent, when all that a task's predecessors send is there; `None` when one of them is not assigned.
+fn ready_by_agent(problem: &Problem, schedule: &Schedule, task: usize) -> Option<Vec<Span>> {
+    let mut ready = vec![Span::ZERO; problem.agents()];
+    for edge in problem.predecessors(task) {
+        let first = schedule.assignments[edge.task].as_ref()?;
+        let from = problem.agent_of(first.slot);
+        for (to, ready) in ready.iter_mut().enumerate() {
+            let arrival = first.finish + problem.transfer_between_agents(edge.size_bytes, from, to);
+            *ready = (*ready).max(arrival);
+        }
+    }
+    Some(ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use isochrone_model::BytesPerSecond;
+
+    use super::*;
+    use crate::planning::ProblemBuilder;
+
+    /// The ten tasks of Topcuoglu et al. (2002), figure 2 and table 1, one unit to a nanosecond and to a byte.
+    pub(crate) fn topcuoglu() -> Problem {
+        let times = [
+            [14, 16, 9],
+            [13, 19, 18],
+            [11, 13, 19],
+            [13, 8, 17],
+            [12, 13, 10],
+            [13, 16, 9],
+            [7, 15, 11],
+            [5, 11, 14],
+            [18, 12, 20],
+            [21, 7, 16],
+        ];
+        let edges = [
+            (1, 2, 18),
+            (1, 3, 12),
+            (1, 4, 9),
+            (1, 5, 11),
+            (1, 6, 14),
+            (2, 8, 19),
+            (2, 9, 16),
+            (3, 7, 23),
+            (4, 8, 27),
+            (4, 9, 23),
+            (5, 9, 13),
+            (6, 8, 15),
+            (7, 10, 17),
+            (8, 10, 11),
+            (9, 10, 13),
+        ];
+        let mut builder = ProblemBuilder::new(&[(0, 0), (1, 1), (2, 2)]);
+        for from in 0..3 {
+            for to in 0..3 {
+                builder.link(from, to, Span::ZERO, BytesPerSecond(1_000_000_000), Span::ZERO);
+            }
+        }
+        for row in times {
+            builder.task(&row.map(Span));
+        }
+        for (first, second, size) in edges {
+            builder.edge(first - 1, second - 1, size);
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn the_published_example_ends_at_80() {
+        let problem = topcuoglu();
+        let schedule = Heft.plan(&problem);
+        assert_eq!(schedule.check(&problem), Ok(()));
+        assert_eq!(schedule.makespan(), Span(80));
     }
 }

@@ -76,7 +76,7 @@ impl Policy for LatencyEft {
                     tasks.retain(|exploring| exploring != task);
                 }
             }
-            Change::FarmChanged => {}
+            Change::Measured { .. } | Change::FarmChanged => {}
         }
     }
 

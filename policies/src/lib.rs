@@ -8,6 +8,7 @@ mod heft;
 mod label;
 mod latency_eft;
 mod locality;
+pub mod planning;
 mod random;
 mod ranks;
 mod round_robin;

@@ -44,6 +44,8 @@ pub struct Estimate {
 /// What an estimate rests on, best first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Basis {
+    /// Stated for this kernel and device.
+    Stated,
     /// This kernel, device and size.
     Measured,
     /// This kernel and device at another size.
@@ -60,10 +62,66 @@ impl Basis {
     #[must_use]
     pub fn is_seen(self) -> bool {
         match self {
-            Self::Measured | Self::OtherSize => true,
+            Self::Stated | Self::Measured | Self::OtherSize => true,
             Self::OtherDevice | Self::Prior => false,
         }
     }
+}
+
+/// What kernels and paths are stated to take. It holds in place of what is measured: for farms whose costs
+/// are known, and for simulations in which the scheduler is to know them exactly, or wrongly in a known way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatedCosts {
+    /// Kernels.
+    pub kernels: Vec<StatedKernel>,
+    /// Paths between agents, each direction for itself.
+    pub links: Vec<StatedLink>,
+    /// The one-way time between the scheduler and an agent.
+    pub control: Vec<(AgentId, Span)>,
+    /// Transfers pass beside each other without slowing each other down, as most of the literature assumes.
+    pub are_links_uncontended: bool,
+}
+
+/// What one kernel takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatedKernel {
+    /// The kernel.
+    pub kernel: KernelName,
+    /// By device id, from the first on.
+    pub durations: Vec<StatedDuration>,
+}
+
+/// A duration that grows with the index space: `base` and `nanos_per_mega_item` nanoseconds for each million
+/// work-items, rounded down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatedDuration {
+    /// Whatever the size.
+    pub base: Span,
+    /// Nanoseconds for a million work-items.
+    pub nanos_per_mega_item: u64,
+}
+
+impl StatedDuration {
+    /// The duration of so many work-items.
+    #[must_use]
+    pub fn of(self, items: u64) -> Span {
+        self.base + Span(scale(self.nanos_per_mega_item, items, 1_000_000))
+    }
+}
+
+/// What the path from one agent to another does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatedLink {
+    /// Where from.
+    pub from: AgentId,
+    /// Where to.
+    pub to: AgentId,
+    /// From the first byte sent to the first byte there.
+    pub latency: Span,
+    /// At which the bytes follow.
+    pub rate: BytesPerSecond,
+    /// What a word without contents takes.
+    pub notice: Span,
 }
 
 /// What is known of a path between two parties, one way.
@@ -98,6 +156,27 @@ pub struct CostModel {
     /// What was learnt in earlier lives and whose device or agent has not come back yet.
     remembered: CostSnapshot,
     uses: u64,
+    stated: Stated,
+}
+
+/// What was stated, where look-up is fast.
+#[derive(Clone, Debug, Default)]
+struct Stated {
+    /// Of kernels that have no row yet.
+    kernels: BTreeMap<KernelName, Vec<StatedDuration>>,
+    /// By row; empty where nothing is stated.
+    rows: Vec<Vec<StatedDuration>>,
+    /// By sender, then by receiver.
+    links: Vec<Vec<Option<StatedLink>>>,
+    /// By agent.
+    control: Vec<Option<Span>>,
+    are_links_uncontended: bool,
+}
+
+impl Stated {
+    fn link(&self, from: AgentId, to: AgentId) -> Option<&StatedLink> {
+        self.links.get(from.index())?.get(to.index())?.as_ref()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +206,47 @@ impl CostModel {
     #[must_use]
     pub fn new(remembered: CostSnapshot) -> Self {
         Self { remembered, ..Self::default() }
+    }
+
+    /// Takes in what is stated, in place of what was stated before of the same kernels and paths.
+    pub fn state(&mut self, stated: StatedCosts) {
+        for StatedKernel { kernel, durations } in stated.kernels {
+            if let Some(row) = self.rows.get(&kernel) {
+                self.stated.rows[row.0 as usize] = durations;
+            } else {
+                self.stated.kernels.insert(kernel, durations);
+            }
+        }
+        for link in stated.links {
+            let (from, to) = (link.from.index(), link.to.index());
+            if self.stated.links.len() <= from {
+                self.stated.links.resize(from + 1, Vec::new());
+            }
+            let row = &mut self.stated.links[from];
+            if row.len() <= to {
+                row.resize(to + 1, None);
+            }
+            row[to] = Some(link);
+        }
+        for (agent, one_way) in stated.control {
+            if self.stated.control.len() <= agent.index() {
+                self.stated.control.resize(agent.index() + 1, None);
+            }
+            self.stated.control[agent.index()] = Some(one_way);
+        }
+        self.stated.are_links_uncontended = stated.are_links_uncontended;
+    }
+
+    /// What is stated of a path between two agents.
+    #[must_use]
+    pub fn stated_link(&self, from: AgentId, to: AgentId) -> Option<&StatedLink> {
+        self.stated.link(from, to)
+    }
+
+    /// Whether transfers between the same parties are expected to slow each other down.
+    #[must_use]
+    pub fn do_transfers_add_up(&self) -> bool {
+        !self.stated.are_links_uncontended
     }
 
     /// Takes in a device; devices come in the order of their ids, and again when their agent comes back.
@@ -164,6 +284,7 @@ impl CostModel {
         self.rows.insert(name.clone(), row);
         self.names.push(name.clone());
         self.kernels.push(vec![KernelOnDevice::default(); self.devices.len()]);
+        self.stated.rows.push(self.stated.kernels.remove(name).unwrap_or_default());
         for device in 0..self.devices.len() {
             self.recall(row, DeviceId::from_index(device));
         }
@@ -220,11 +341,15 @@ impl CostModel {
         sizes.push((items, uses, distribution));
     }
 
-    /// What a kernel over `items` work-items is expected to take on a device: measured at this size, else
+    /// What a kernel over `items` work-items is expected to take on a device: stated, else measured at this size, else
     /// scaled from the nearest measured size, else scaled from this kernel on another device by the
     /// devices' relative speed, else from the device's facts.
     #[must_use]
     pub fn execution(&self, row: KernelRow, device: DeviceId, items: u64) -> Estimate {
+        if let Some(duration) = self.stated.rows[row.0 as usize].get(device.index()) {
+            let expected = duration.of(items);
+            return Estimate { expected, high: expected, basis: Basis::Stated };
+        }
         let cells = &self.kernels[row.0 as usize];
         if let Some(cell) = cells.get(device.index()) {
             if let Some((_, _, distribution)) = cell.sizes.iter().find(|(size, _, _)| *size == items) {
@@ -299,6 +424,9 @@ impl CostModel {
         if from == to {
             return Span::ZERO;
         }
+        if let Some(link) = self.stated.link(from, to) {
+            return link.notice;
+        }
         let round_trip = self.links.get(&(from, to)).and_then(|link| link.round_trip_now);
         Span(round_trip.unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
     }
@@ -306,6 +434,9 @@ impl CostModel {
     /// The time from the scheduler to an agent, half the round trip.
     #[must_use]
     pub fn control_one_way(&self, agent: AgentId) -> Span {
+        if let Some(Some(one_way)) = self.stated.control.get(agent.index()) {
+            return *one_way;
+        }
         let round_trip = self.control.get(&agent).and_then(|link| link.round_trip_now);
         Span(round_trip.unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
     }
@@ -322,11 +453,17 @@ impl CostModel {
         if from == to || size_bytes == 0 {
             return Span::ZERO;
         }
+        if let Some(link) = self.stated.link(from, to) {
+            return link.latency + link.rate.span_for(size_bytes);
+        }
         self.one_way(from, to) + self.carrying(from, to, size_bytes)
     }
 
     /// The time that bytes take to pass, without latency.
     fn carrying(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
+        if let Some(link) = self.stated.link(from, to) {
+            return link.rate.span_for(size_bytes);
+        }
         match self.links.get(&(from, to)).and_then(|link| link.nanos_per_mebibyte.typical()) {
             Some(nanos) => Span(scale(nanos, size_bytes, 1 << 20)),
             None => PRIOR_RATE.span_for(size_bytes),
@@ -339,12 +476,18 @@ impl CostModel {
         if from == to {
             return ready;
         }
+        if self.stated.are_links_uncontended {
+            return ready + self.transfer(from, to, size_bytes);
+        }
         let busy_until = self.links.get(&(from, to)).map_or(Timestamp::ZERO, |link| link.busy_until);
         ready.max(busy_until) + self.transfer(from, to, size_bytes)
     }
 
     /// Notes that a transfer was ordered, so that the next one is expected behind it.
     pub fn note_transfer(&mut self, from: AgentId, to: AgentId, size_bytes: u64, ready: Timestamp) {
+        if self.stated.are_links_uncontended {
+            return;
+        }
         let carrying = self.carrying(from, to, size_bytes);
         let link = self.links.entry((from, to)).or_default();
         link.busy_until = ready.max(link.busy_until) + carrying;

@@ -14,8 +14,11 @@ pub mod scheduler;
 pub mod view;
 
 pub use agent::{Agent, AgentAction, AgentConfig, AgentEvent};
-pub use costs::{Basis, CostModel, CostSnapshot, Estimate};
+pub use costs::{
+    Basis, CostModel, CostSnapshot, Estimate, KernelName, StatedCosts, StatedDuration, StatedKernel,
+    StatedLink,
+};
 pub use dag::{Dag, DependencyKind, TaskIndex};
 pub use policy::{CandidateEstimate, Change, Plan, Policy, PolicyLabel, PolicyRegistry, Rejection};
 pub use scheduler::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
-pub use view::{TaskShape, View};
+pub use view::{TaskInput, TaskShape, View};

@@ -45,6 +45,15 @@ pub enum Change<'a> {
         /// The task.
         task: TaskIndex,
     },
+    /// A kernel has run; its task leaves the graph next.
+    Measured {
+        /// The task.
+        task: TaskIndex,
+        /// What it was expected to take when it was placed.
+        expected: Span,
+        /// What it took.
+        execution: Span,
+    },
     /// Agents or devices came or went.
     FarmChanged,
 }
@@ -63,6 +72,8 @@ pub(crate) struct Proposal {
     pub slot: SlotId,
     pub reason: &'static str,
     pub candidates: Vec<CandidateEstimate>,
+    /// A task that is to start first on the same slot.
+    pub behind: Option<TaskIndex>,
 }
 
 /// What a policy weighed for one slot; spans count from the time of the decision.
@@ -83,7 +94,19 @@ pub struct CandidateEstimate {
 impl Plan {
     /// Proposes to run a task on a slot, for a reason that people will read.
     pub fn place(&mut self, task: TaskIndex, slot: SlotId, reason: &'static str) {
-        self.proposals.push(Proposal { task, slot, reason, candidates: Vec::new() });
+        self.proposals.push(Proposal { task, slot, reason, candidates: Vec::new(), behind: None });
+    }
+
+    /// Proposes to run a task on a slot, and that it must not start before another task that is placed on the same slot: a planned order on
+    /// a slot holds even when the inputs of the later task come first.
+    pub fn place_behind(
+        &mut self,
+        task: TaskIndex,
+        slot: SlotId,
+        reason: &'static str,
+        behind: Option<TaskIndex>,
+    ) {
+        self.proposals.push(Proposal { task, slot, reason, candidates: Vec::new(), behind });
     }
 
     /// The same, with what was weighed, kept for `explain`.
@@ -94,7 +117,7 @@ impl Plan {
         reason: &'static str,
         candidates: Vec<CandidateEstimate>,
     ) {
-        self.proposals.push(Proposal { task, slot, reason, candidates });
+        self.proposals.push(Proposal { task, slot, reason, candidates, behind: None });
     }
 
     /// Asks to be called again at this time at the latest, for tasks that it holds back.

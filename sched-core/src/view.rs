@@ -2,13 +2,13 @@
 //! simulation.
 
 use isochrone_model::{
-    AgentId, ByteRange, DeviceFacts, DeviceId, SessionId, SlotId, Span, TaskId, Timestamp,
+    AgentId, ByteRange, BytesPerSecond, DeviceFacts, DeviceId, SessionId, SlotId, Span, TaskId, Timestamp,
 };
 
 use crate::costs::{Basis, Estimate};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::policy::CandidateEstimate;
-use crate::scheduler::state::{ReplicaState, State, TaskState, TaskWork, VersionIndex};
+use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
 
 /// The machine as a policy sees it.
 pub struct View<'a> {
@@ -36,6 +36,19 @@ pub enum TaskShape {
     Read,
     /// Only waits; the machine places it.
     Nothing,
+}
+
+/// Contents that a task reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskInput {
+    /// Tells contents apart, as long as someone needs them.
+    pub contents: u32,
+    /// The task that makes them, unless it has ended.
+    pub producer: Option<TaskIndex>,
+    /// Bytes that are read.
+    pub size_bytes: u64,
+    /// Zeros that a buffer started with: they are everywhere.
+    pub is_zero: bool,
 }
 
 impl View<'_> {
@@ -217,6 +230,59 @@ impl View<'_> {
         self.state.costs.control_one_way(agent)
     }
 
+    /// Latency and rate of a path between two agents, where they are stated.
+    #[must_use]
+    pub fn link(&self, from: AgentId, to: AgentId) -> Option<(Span, BytesPerSecond)> {
+        self.state.costs.stated_link(from, to).map(|link| (link.latency, link.rate))
+    }
+
+    /// The time from one agent to another for a word without contents.
+    #[must_use]
+    pub fn notice(&self, from: AgentId, to: AgentId) -> Span {
+        self.state.costs.one_way(from, to)
+    }
+
+    /// Whether transfers between the same parties are expected to slow each other down.
+    #[must_use]
+    pub fn do_transfers_add_up(&self) -> bool {
+        self.state.costs.do_transfers_add_up()
+    }
+
+    /// The contents that a task reads, each once: who will make them, unless that has ended, and their size.
+    pub fn inputs(&self, task: TaskIndex) -> impl Iterator<Item = TaskInput> + '_ {
+        let inputs = self.get(task).map_or(&[][..], |record| &record.inputs);
+        inputs.iter().map(|input| TaskInput {
+            contents: input.version.0,
+            producer: self.state.versions[input.version].producer.and_then(|task| self.state.live(task)),
+            size_bytes: input.range.len(),
+            is_zero: self.state.versions[input.version].is_zero(),
+        })
+    }
+
+    /// Bytes of all that a task makes.
+    #[must_use]
+    pub fn output_bytes(&self, task: TaskIndex) -> u64 {
+        self.get(task).map_or(0, |record| record.outputs.iter().map(|output| output.range.len()).sum())
+    }
+
+    /// Bytes of a task's inputs that lie on an agent already.
+    #[must_use]
+    pub fn resident_bytes(&self, task: TaskIndex, agent: AgentId) -> u64 {
+        let Some(record) = self.get(task) else {
+            return 0;
+        };
+        let on_agent = |input: &InputUse| -> u64 {
+            self.state.versions[input.version]
+                .replicas
+                .iter()
+                .filter(|replica| replica.agent == agent && replica.state == ReplicaState::Resident)
+                .filter_map(|replica| replica.range.intersection(input.range))
+                .map(|common| common.len())
+                .sum()
+        };
+        record.inputs.iter().map(on_agent).sum()
+    }
+
     /// Bytes that a task makes for one that reads them; 0 when it reads none.
     #[must_use]
     pub fn edge_bytes(&self, first: TaskIndex, second: TaskIndex) -> u64 {
@@ -254,6 +320,40 @@ impl View<'_> {
     #[must_use]
     pub fn inputs_ready_at(&self, task: TaskIndex, agent: AgentId) -> Timestamp {
         self.state.inputs_ready_at(task, agent)
+    }
+
+    /// Whether a task's successors may be placed: it is ordered, or goes where its first reader goes.
+    #[must_use]
+    pub fn is_settled(&self, task: TaskIndex) -> bool {
+        self.get(task).is_none_or(|record| record.state.is_settled())
+    }
+
+    /// The same as `inputs_ready_at` without what tasks make for which `is_planned` holds, and without their
+    /// ends; `None` when nothing else holds the task back.
+    pub fn outside_ready_at(
+        &self,
+        task: TaskIndex,
+        agent: AgentId,
+        is_planned: impl Fn(TaskIndex) -> bool,
+    ) -> Option<Timestamp> {
+        let record = self.get(task)?;
+        let mut ready = None;
+        for input in &record.inputs {
+            let version = &self.state.versions[input.version];
+            let producer = version.producer.and_then(|producer| self.state.live(producer));
+            if !version.is_zero() && !producer.is_some_and(&is_planned) {
+                ready = ready.max(Some(self.state.input_ready_at(input.version, input.range, agent)));
+            }
+        }
+        for (first, kind) in self.state.dag.predecessors(task) {
+            if kind != DependencyKind::Data
+                && let TaskState::Dispatched { agent: from, .. } = self.state.task(first).state
+            {
+                let told = self.state.expected_finish(first) + self.state.costs.one_way(from, agent);
+                ready = ready.max(Some(told));
+            }
+        }
+        ready
     }
 
     /// Weighs a slot for a task: earliest finish from queueing, transfer and execution. `free_at` is when

@@ -131,6 +131,8 @@ impl Scheduler {
         let held = &mut self.state.devices[device.index()];
         held.finished += 1;
         held.busy += execution;
+        let (policy, expected) = (self.state.task(task).policy, self.state.task(task).expected);
+        self.observe(policy, &Change::Measured { task, expected, execution });
     }
 
     /// Takes a dispatched task off the accounts of its agent and slot, and corrects the slot's drift by how

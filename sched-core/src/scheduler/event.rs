@@ -7,6 +7,8 @@ use isochrone_model::units::Span;
 use isochrone_model::{AgentFacts, AgentId, Order, Report, SessionId, TenantId};
 use serde::{Deserialize, Serialize};
 
+use crate::costs::StatedCosts;
+
 /// Input of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -73,6 +75,8 @@ pub enum Event {
         /// The round trip now.
         round_trip: Span,
     },
+    /// Costs are stated, in place of what is measured. Devices and agents are known already.
+    CostsStated(Box<StatedCosts>),
     /// The time that `deadline` named has come.
     Timer(Timer),
 }

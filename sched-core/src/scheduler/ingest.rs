@@ -304,7 +304,7 @@ impl Scheduler {
         }
     }
 
-    fn link(&mut self, first: TaskIndex, second: TaskIndex, kind: DependencyKind) {
+    pub(super) fn link(&mut self, first: TaskIndex, second: TaskIndex, kind: DependencyKind) {
         let known = self.state.dag.predecessors(second).any(|(task, known)| task == first && known >= kind);
         if !known && self.state.tasks[first.index()].is_some() {
             self.state.dag.add_dependency(first, second, kind);

@@ -169,6 +169,7 @@ impl Scheduler {
                     record.round_trip = Some(round_trip);
                 }
             }
+            Event::CostsStated(stated) => self.state.costs.state(*stated),
             Event::Timer(Timer::Place | Timer::Hold) => self.place_all(),
             Event::Timer(Timer::Build) => {
                 self.programs_may_be_decided();

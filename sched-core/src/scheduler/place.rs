@@ -141,6 +141,7 @@ impl Scheduler {
             match self.validate(policy, &proposal) {
                 Ok((agent, device)) => {
                     self.record_decision(policy, device, &proposal);
+                    self.queue_behind(&proposal);
                     self.dispatch(proposal.task, agent, Some(proposal.slot));
                     has_moved = true;
                 }
@@ -150,6 +151,20 @@ impl Scheduler {
             }
         }
         has_moved
+    }
+
+    /// Keeps the order on a slot that a policy asked for. What comes first is placed, and with it all that it
+    /// waits for, so that no circle can come of it; only a task that is asked to be given back is no longer so.
+    fn queue_behind(&mut self, proposal: &Proposal) {
+        let Some(first) = proposal.behind else { return };
+        let Some(record) = self.state.tasks.get(first.index()).and_then(Option::as_ref) else { return };
+        let is_on_slot = match record.state {
+            TaskState::Dispatched { slot, .. } => slot == Some(proposal.slot),
+            TaskState::Blocked | TaskState::Floating | TaskState::Placeable => false,
+        };
+        if is_on_slot && !record.is_retracting {
+            self.link(first, proposal.task, DependencyKind::Order);
+        }
     }
 
     fn validate(&self, policy: usize, proposal: &Proposal) -> Result<(AgentId, DeviceId), Rejection> {

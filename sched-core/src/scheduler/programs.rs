@@ -72,11 +72,7 @@ impl Scheduler {
             return *key;
         }
         let key = ProgramKey::from_index(self.state.programs.len());
-        let mut hash = Sha256::new();
-        hash.update((pair.0.len() as u64).to_le_bytes());
-        hash.update(pair.0.as_bytes());
-        hash.update(pair.1.as_bytes());
-        let digest = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digest = program_digest(&pair.0, &pair.1);
         self.state.programs.push(ProgramRecord {
             source: pair.0.clone(),
             options: pair.1.clone(),
@@ -290,4 +286,14 @@ impl Scheduler {
         // of room for programs, and the number of distinct programs of a session is bounded.
         Ok(())
     }
+}
+
+/// The digest of a program's source and options, by which kernels are known across restarts.
+#[must_use]
+pub fn program_digest(source: &str, options: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update((source.len() as u64).to_le_bytes());
+    hash.update(source.as_bytes());
+    hash.update(options.as_bytes());
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
