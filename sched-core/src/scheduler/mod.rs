@@ -1,13 +1,17 @@
 //! The `Scheduler` machine: takes in commands, keeps the graph, lets policies propose, validates, and
 //! orders launches and transfers.
 //!
-//! `ingest` makes tasks from commands, `place` orders them, `ends` takes them out again, `programs` knows
-//! what builds where, `status` tells of it all. This machine never reads a clock and never sees a byte of
-//! a buffer beyond what travels inside a command.
+//! `ingest` makes tasks from commands that `check` found good, `place` orders them, `ends` takes them out
+//! again, `failures` with those that depend on them; `losses` gives back what a lost agent held, `programs`
+//! knows what builds where, `status` tells of it all. This machine never reads a clock and never sees a byte
+//! of a buffer beyond what travels inside a command.
 
+mod check;
 mod ends;
 pub mod event;
+mod failures;
 mod ingest;
+mod losses;
 mod place;
 mod programs;
 pub(crate) mod state;

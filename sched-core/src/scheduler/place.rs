@@ -10,7 +10,7 @@ use isochrone_model::{
 
 use super::Scheduler;
 use super::event::Action;
-use super::state::{Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
+use super::state::{OutputUse, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::policy::{DecisionRecord, Plan, Proposal, Rejection};
 use crate::view::View;
@@ -467,6 +467,12 @@ impl Scheduler {
         for next in open {
             self.predecessors_are_placed(next);
         }
+    }
+
+    /// Notes that a replica of a version is being made by its producer.
+    pub(super) fn note_making(&mut self, output: OutputUse, agent: AgentId) {
+        self.state.versions[output.version].replicas =
+            vec![Replica { agent, range: output.range, state: ReplicaState::Making }];
     }
 
     /// Successors that had not counted this task as settled do so now.
