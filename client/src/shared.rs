@@ -597,8 +597,9 @@ impl Shared {
     }
 
     fn settle(&self, cell: &CommandCell, outcome: Result<Outcome, CommandError>) {
-        cell.settle(outcome);
+        // Counted first: whoever sees the end must find the command no longer counted as open.
         let open = self.open_commands.fetch_sub(1, Ordering::Relaxed) - 1;
+        cell.settle(outcome);
         if open == self.commands_open_max / 2 {
             self.room.notify_waiters();
         }
