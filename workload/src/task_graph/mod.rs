@@ -4,11 +4,13 @@
 //! OpenCL, placements, devices of a farm. No function here recurses over the graph, and the order of tasks and
 //! items is that of the file everywhere: it decides ties.
 
+mod commands;
 pub mod formats;
 mod structure;
 mod totals;
 mod validation;
 
+pub use commands::{Appearance, GraphRequests, KernelShape, task_of_scalar};
 pub use formats::{
     GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, read_graph, write_graph,
 };
