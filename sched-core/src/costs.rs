@@ -78,6 +78,9 @@ pub struct StatedCosts {
     pub links: Vec<StatedLink>,
     /// The one-way time between the scheduler and an agent.
     pub control: Vec<(AgentId, Span)>,
+    /// From the scheduler's word to the client until the first byte that it sends is at an agent, and the rate at
+    /// which the others follow.
+    pub clients: Vec<(AgentId, Span, BytesPerSecond)>,
     /// Transfers pass beside each other without slowing each other down, as most of the literature assumes.
     pub are_links_uncontended: bool,
 }
@@ -170,6 +173,8 @@ struct Stated {
     links: Vec<Vec<Option<StatedLink>>>,
     /// By agent.
     control: Vec<Option<Span>>,
+    /// By agent.
+    clients: Vec<Option<(Span, BytesPerSecond)>>,
     are_links_uncontended: bool,
 }
 
@@ -234,7 +239,23 @@ impl CostModel {
             }
             self.stated.control[agent.index()] = Some(one_way);
         }
+        for (agent, latency, rate) in stated.clients {
+            if self.stated.clients.len() <= agent.index() {
+                self.stated.clients.resize(agent.index() + 1, None);
+            }
+            self.stated.clients[agent.index()] = Some((latency, rate));
+        }
         self.stated.are_links_uncontended = stated.are_links_uncontended;
+    }
+
+    /// What contents that are still with a client take to an agent: there and back with the scheduler's word, then
+    /// the bytes.
+    #[must_use]
+    pub fn from_client(&self, agent: AgentId, size_bytes: u64) -> Span {
+        if let Some(Some((latency, rate))) = self.stated.clients.get(agent.index()) {
+            return *latency + rate.span_for(size_bytes);
+        }
+        self.control_one_way(agent).saturating_mul(3) + PRIOR_RATE.span_for(size_bytes)
     }
 
     /// What is stated of a path between two agents.
@@ -522,11 +543,6 @@ impl CostModel {
         snapshot.links.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         snapshot
     }
-}
-
-/// The time that bytes take on a path of which nothing is known.
-pub(crate) fn prior_carrying(size_bytes: u64) -> Span {
-    PRIOR_RATE.span_for(size_bytes)
 }
 
 fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u64) -> Estimate {

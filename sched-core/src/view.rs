@@ -487,9 +487,7 @@ impl State {
                         position = ByteRange::new(reach.end, position.end);
                     }
                     None => {
-                        // Still with the client: there and back with the scheduler's word, then the bytes.
-                        let way = self.costs.control_one_way(agent).saturating_mul(3);
-                        return ready.max(self.now + way + crate::costs::prior_carrying(position.len()));
+                        return ready.max(self.now + self.costs.from_client(agent, position.len()));
                     }
                 }
             }

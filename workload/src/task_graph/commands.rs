@@ -91,8 +91,12 @@ pub struct GraphRequests {
     pub commands: Vec<Command>,
     /// What lets go of the buffers as soon as the commands have ended.
     pub releases: Vec<ClientRequest>,
-    /// By task, its command.
+    /// By task, its command; in rising order.
     pub command_of: Vec<CommandId>,
+    /// By write, from command 1 on, the item that it brings.
+    pub item_of_write: Vec<usize>,
+    /// By buffer, from buffer 1 on, the item that it is; the buffers after those are for working in.
+    pub item_of_buffer: Vec<usize>,
     /// By program, its kernels in the order in which a build lists them.
     pub kernels_of: Vec<Vec<KernelShape>>,
 }
@@ -113,7 +117,13 @@ impl GraphRequests {
         let buffer_of: Vec<Option<BufferId>> = graph
             .items
             .iter()
-            .map(|item| (item.size_bytes > 0).then(|| buffers.create(item.size_bytes, &mut requests)))
+            .enumerate()
+            .map(|(place, item)| {
+                (item.size_bytes > 0).then(|| {
+                    requests.item_of_buffer.push(place);
+                    buffers.create(item.size_bytes, &mut requests)
+                })
+            })
             .collect();
         let mut last = 0;
         let mut next_id = || {
@@ -121,8 +131,9 @@ impl GraphRequests {
             CommandId(last)
         };
         if appearance.are_inputs_written {
-            for (item, buffer) in graph.items.iter().zip(&buffer_of) {
+            for (place, (item, buffer)) in graph.items.iter().zip(&buffer_of).enumerate() {
                 if let (None, Some(buffer)) = (item.producer, buffer) {
+                    requests.item_of_write.push(place);
                     let payload = Payload::Stream { size_bytes: item.size_bytes };
                     let kind = CommandKind::Write { buffer: *buffer, offset_bytes: 0, payload };
                     let label = item.name.clone();

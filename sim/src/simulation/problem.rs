@@ -1,0 +1,89 @@
+//! A graph on a cluster as an exact planner sees it: for bounds, and to hold plans against runs.
+
+use isochrone_model::Span;
+use isochrone_policies::planning::{Problem, ProblemBuilder};
+use isochrone_workload::task_graph::TaskGraph;
+
+use super::truth::Truth;
+use crate::cluster::{Cluster, InputPlace, Party};
+use crate::network::Network;
+
+/// The problem with all that is true of it. Between two tasks moves the largest item where links are uncontended,
+/// else all items together, as for the planners of the farm.
+#[must_use]
+pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> Problem {
+    let truth = Truth::new(graph, cluster);
+    let mut slots = Vec::new();
+    for (device, (agent, _, facts)) in cluster.devices().enumerate() {
+        slots.extend((0..facts.slots).map(|_| (agent, device)));
+    }
+    let mut builder = ProblemBuilder::new(&slots);
+    let agents = cluster.agents.len();
+    for from in 0..agents {
+        for to in (0..agents).filter(|to| *to != from) {
+            let (latency, rate, notice) = network.stated(Party::Agent(from), Party::Agent(to));
+            builder.link(from, to, latency, rate, notice);
+        }
+    }
+    let word = |agent| network.stated(Party::Scheduler, Party::Agent(agent)).2;
+    let words: Vec<Span> = (0..agents).map(word).collect();
+    builder.outside_ready(&words);
+    let mut executions = vec![Problem::ILLEGAL; slots.len()];
+    for place in 0..graph.tasks.len() {
+        for (execution, (_, device)) in executions.iter_mut().zip(&slots) {
+            let is_legal = truth.legal_of(place)[*device];
+            *execution = if is_legal { truth.duration(place, *device) } else { Problem::ILLEGAL };
+        }
+        builder.task(&executions);
+        add_inputs(&mut builder, graph, cluster, network, place, &words);
+    }
+    for (place, task) in graph.tasks.iter().enumerate() {
+        let produced = task.inputs.iter().filter_map(|item| {
+            let item = &graph.items[*item];
+            Some((item.producer?, item.size_bytes))
+        });
+        let mut edges: Vec<(usize, u64)> = produced.chain(task.after.iter().map(|first| (*first, 0))).collect();
+        edges.sort_unstable();
+        let is_uncontended = network.is_uncontended();
+        edges.dedup_by(|later, kept| {
+            let is_same = later.0 == kept.0;
+            if is_same {
+                kept.1 = if is_uncontended { kept.1.max(later.1) } else { kept.1 + later.1 };
+            }
+            is_same
+        });
+        for (first, size_bytes) in edges {
+            builder.edge(first, place, size_bytes);
+        }
+    }
+    builder.build()
+}
+
+/// Inputs of the graph that the client must send.
+fn add_inputs(
+    builder: &mut ProblemBuilder,
+    graph: &TaskGraph,
+    cluster: &Cluster,
+    network: &dyn Network,
+    place: usize,
+    words: &[Span],
+) {
+    let is_written = cluster.inputs_at == InputPlace::Client;
+    let sizes = graph.tasks[place].inputs.iter().map(|item| &graph.items[*item]);
+    let from_client: Vec<u64> =
+        sizes.filter(|item| item.producer.is_none() && item.size_bytes > 0).map(|item| item.size_bytes).collect();
+    if !is_written || from_client.is_empty() {
+        return;
+    }
+    let (_, _, ask) = network.stated(Party::Scheduler, Party::Client);
+    let ready: Vec<Span> = words
+        .iter()
+        .enumerate()
+        .map(|(agent, word)| {
+            let (latency, rate, _) = network.stated(Party::Client, Party::Agent(agent));
+            let arrivals = from_client.iter().map(|size_bytes| ask + latency + rate.span_for(*size_bytes));
+            arrivals.max().unwrap_or(Span::ZERO).max(*word)
+        })
+        .collect();
+    builder.task_outside_ready(place, &ready);
+}

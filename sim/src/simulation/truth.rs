@@ -1,0 +1,97 @@
+//! What tasks really take on the devices of a cluster. Never shown to a policy.
+
+use isochrone_model::Span;
+use isochrone_sched_core::StatedDuration;
+use isochrone_workload::task_graph::{TaskCost, TaskGraph};
+
+use crate::cluster::{Cluster, Cost};
+
+/// Durations of every task on every device.
+#[derive(Debug)]
+pub(super) struct Truth {
+    devices: usize,
+    /// By task, the row of what it shares with others of its kind.
+    row_of: Vec<usize>,
+    rows: Vec<Row>,
+    /// By task, its work; 0 where it has durations of its own.
+    work: Vec<u64>,
+    /// By task, where its durations begin in `own`, for tasks with a duration for each device.
+    own_of: Vec<Option<usize>>,
+    own: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Row {
+    rates: Vec<StatedDuration>,
+    legal: Vec<bool>,
+}
+
+impl Truth {
+    /// Of a graph on a cluster. `columns` have been checked to fit.
+    pub fn new(graph: &TaskGraph, cluster: &Cluster) -> Self {
+        let devices: Vec<_> = cluster.devices().map(|(_, _, device)| device).collect();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut row_of_kind = std::collections::HashMap::new();
+        let mut truth = Self {
+            devices: devices.len(),
+            row_of: Vec::with_capacity(graph.tasks.len()),
+            rows: Vec::new(),
+            work: Vec::with_capacity(graph.tasks.len()),
+            own_of: Vec::with_capacity(graph.tasks.len()),
+            own: Vec::new(),
+        };
+        for task in &graph.tasks {
+            let row = *row_of_kind.entry(task.kind.as_str()).or_insert_with(|| {
+                let rates = devices.iter().map(|device| StatedDuration {
+                    base: device.launch,
+                    nanos_per_mega_item: device.nanos_per_mega_work(&task.kind).unwrap_or(0),
+                });
+                let legal = devices.iter().map(|device| device.nanos_per_mega_work(&task.kind).is_some());
+                rows.push(Row { rates: rates.collect(), legal: legal.collect() });
+                rows.len() - 1
+            });
+            truth.row_of.push(row);
+            match &task.cost {
+                TaskCost::Work(work) => {
+                    truth.work.push(*work);
+                    truth.own_of.push(None);
+                }
+                TaskCost::PerDevice(nanos) => {
+                    truth.work.push(0);
+                    truth.own_of.push(Some(truth.own.len()));
+                    let cost = Cost::PerDevice { nanos, columns: &graph.device_columns };
+                    for (place, device) in devices.iter().enumerate() {
+                        let duration = cluster.duration(place, &task.kind, cost);
+                        let with_launch = duration.map_or(u64::MAX, |span| span.saturating_add(device.launch).0);
+                        truth.own.push(with_launch);
+                    }
+                }
+            }
+        }
+        truth.rows = rows;
+        truth
+    }
+
+    /// What a task takes on a device, launch included.
+    pub fn duration(&self, task: usize, device: usize) -> Span {
+        match self.own_of[task] {
+            Some(from) => Span(self.own[from + device]),
+            None => self.rows[self.row_of[task]].rates[device].of(self.work[task].max(1)),
+        }
+    }
+
+    /// On which devices a task may run.
+    pub fn legal_of(&self, task: usize) -> &[bool] {
+        &self.rows[self.row_of[task]].legal
+    }
+
+    /// By device, what a task's kind takes for its work.
+    pub fn rates_of(&self, task: usize) -> &[StatedDuration] {
+        &self.rows[self.row_of[task]].rates
+    }
+
+    /// By device, the durations of a task that has its own; `u64::MAX` where it cannot run.
+    pub fn durations_of(&self, task: usize) -> Vec<u64> {
+        (0..self.devices).map(|device| self.duration(task, device).0).collect()
+    }
+}
