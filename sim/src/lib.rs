@@ -5,8 +5,10 @@
 //! repeated bit for bit. What a device or a link really does (the truth) is known here and never shown to
 //! the machines; this crate must never reach into their state to decide anything.
 
+pub mod cluster;
 pub mod farm;
 pub mod kernels;
+pub mod network;
 pub mod random;
 mod site;
 

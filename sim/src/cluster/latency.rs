@@ -1,0 +1,227 @@
+//! What a path's one-way latency is: a constant or a distribution, always with integers as the outcome.
+
+use std::sync::Arc;
+
+use isochrone_model::Span;
+
+use super::mathematics::{exp, normal_quantile};
+use crate::random::Random;
+
+/// Steps of the table that stands for a normal or log-normal distribution. Its ends lie at probabilities of an
+/// eighth of a step, 3.7 standard deviations out: nothing beyond is ever drawn.
+const TABLE_STEPS: usize = 1024;
+
+/// Quantile points of each side when two distributions are added.
+const SUM_POINTS: usize = 64;
+
+/// The one-way latency of a path.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Latency {
+    /// Always the same.
+    Fixed(Span),
+    /// Normal, but never below `min`: what would be lower is `min`.
+    Normal {
+        /// Mean of the normal distribution.
+        mean: Span,
+        /// Its standard deviation.
+        deviation: Span,
+        /// The floor.
+        min: Span,
+    },
+    /// Log-normal, but never below `min`.
+    LogNormal {
+        /// Half are below.
+        median: Span,
+        /// Standard deviation of the logarithm.
+        sigma: f64,
+        /// The floor.
+        min: Span,
+    },
+    /// Measured: quantiles at equal steps of probability, from the smallest to the largest value, with straight
+    /// lines between. At least one, ascending.
+    Empirical(Arc<[Span]>),
+}
+
+impl Latency {
+    /// None.
+    pub const ZERO: Self = Self::Fixed(Span::ZERO);
+
+    /// The mean of what is drawn.
+    #[must_use]
+    pub fn mean(&self) -> Span {
+        match self {
+            Self::Fixed(span) => *span,
+            Self::Normal { .. } | Self::LogNormal { .. } | Self::Empirical(_) => {
+                let table = self.table();
+                if table.len() == 1 {
+                    return table[0];
+                }
+                let doubled: u128 =
+                    table.windows(2).map(|pair| u128::from(pair[0].0) + u128::from(pair[1].0)).sum();
+                let steps = table.len() as u128 - 1;
+                Span(u64::try_from((doubled + steps) / (2 * steps)).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// What it does not exceed with a probability given in millionths.
+    #[must_use]
+    pub fn quantile(&self, millionths: u32) -> Span {
+        let table = self.table();
+        let position = u128::from(millionths.min(1_000_000)) * (table.len() as u128 - 1);
+        interpolate(&table, (position / 1_000_000) as usize, ((position % 1_000_000) << 32) / 1_000_000)
+    }
+
+    /// The smallest that is ever drawn.
+    #[must_use]
+    pub fn smallest(&self) -> Span {
+        self.quantile(0)
+    }
+
+    /// Whether it never varies.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        let table = self.table();
+        table[0] == table[table.len() - 1]
+    }
+
+    /// What draws from it.
+    #[must_use]
+    pub fn sampler(&self) -> LatencySampler {
+        LatencySampler { table: self.table() }
+    }
+
+    /// The sum of two independent latencies. Exact when one of them is fixed; else made from all sums of 64
+    /// quantiles of each.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Fixed(left), Self::Fixed(right)) => Self::Fixed(*left + *right),
+            (Self::Fixed(Span::ZERO), varying) | (varying, Self::Fixed(Span::ZERO)) => varying.clone(),
+            (Self::Fixed(shift), varying) | (varying, Self::Fixed(shift)) => {
+                Self::Empirical(varying.table().iter().map(|point| *point + *shift).collect())
+            }
+            (_, _) => {
+                let points = |latency: &Self| -> Vec<Span> {
+                    let at = |point: usize| (2 * point as u32 + 1) * 1_000_000 / (2 * SUM_POINTS as u32);
+                    (0..SUM_POINTS).map(|point| latency.quantile(at(point))).collect()
+                };
+                let (left, right) = (points(self), points(other));
+                let mut sums: Vec<Span> =
+                    left.iter().flat_map(|one| right.iter().map(move |two| *one + *two)).collect();
+                sums.sort_unstable();
+                let last = sums.len() - 1;
+                Self::Empirical((0..=SUM_POINTS).map(|point| sums[point * last / SUM_POINTS]).collect())
+            }
+        }
+    }
+
+    /// Quantiles at equal steps, one at least.
+    fn table(&self) -> Arc<[Span]> {
+        let from_normal = |value: &dyn Fn(f64) -> f64, min: Span| -> Arc<[Span]> {
+            let steps = TABLE_STEPS as f64;
+            (0..=TABLE_STEPS)
+                .map(|step| {
+                    let probability = (step as f64 / steps).clamp(0.125 / steps, 1.0 - 0.125 / steps);
+                    Span((value(normal_quantile(probability)) + 0.5) as u64).max(min)
+                })
+                .collect()
+        };
+        match self {
+            Self::Fixed(span) => Arc::from([*span]),
+            Self::Normal { mean, deviation, min } => {
+                from_normal(&|normal| mean.0 as f64 + deviation.0 as f64 * normal, *min)
+            }
+            Self::LogNormal { median, sigma, min } => {
+                from_normal(&|normal| median.0 as f64 * exp(sigma * normal), *min)
+            }
+            Self::Empirical(quantiles) => {
+                if quantiles.is_empty() {
+                    Arc::from([Span::ZERO])
+                } else {
+                    quantiles.clone()
+                }
+            }
+        }
+    }
+}
+
+/// Draws latencies by inversion of a table of quantiles.
+#[derive(Clone, Debug)]
+pub struct LatencySampler {
+    table: Arc<[Span]>,
+}
+
+impl LatencySampler {
+    /// The next one. Draws nothing from `random` when the latency is fixed.
+    pub fn draw(&self, random: &mut Random) -> Span {
+        let steps = self.table.len() as u64 - 1;
+        if steps == 0 {
+            return self.table[0];
+        }
+        let drawn = random.below(steps << 32);
+        interpolate(&self.table, (drawn >> 32) as usize, u128::from(drawn & 0xffff_ffff))
+    }
+}
+
+/// The value a fraction (of 2^32) behind a point.
+fn interpolate(table: &[Span], index: usize, fraction: u128) -> Span {
+    let low = table[index].0;
+    let Some(high) = table.get(index + 1) else {
+        return Span(low);
+    };
+    Span(low + ((u128::from(high.0.saturating_sub(low)) * fraction) >> 32) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: fn(u64) -> Span = Span::from_millis;
+
+    fn drawn_mean(latency: &Latency) -> f64 {
+        let (sampler, mut random) = (latency.sampler(), Random::new(7));
+        (0..50_000).map(|_| sampler.draw(&mut random).0 as f64).sum::<f64>() / 50_000.0
+    }
+
+    #[test]
+    fn what_is_drawn_has_the_stated_mean() {
+        let cases = [
+            Latency::Fixed(MILLI(3)),
+            Latency::Normal { mean: MILLI(10), deviation: MILLI(2), min: MILLI(1) },
+            Latency::Normal { mean: MILLI(10), deviation: MILLI(20), min: MILLI(5) },
+            Latency::LogNormal { median: MILLI(20), sigma: 0.5, min: MILLI(4) },
+            Latency::Empirical(Arc::from([MILLI(1), MILLI(2), MILLI(10)])),
+        ];
+        for latency in &cases {
+            let (stated, drawn) = (latency.mean().0 as f64, drawn_mean(latency));
+            assert!((stated - drawn).abs() < 0.01 * stated, "{latency:?}: {stated} and {drawn}");
+        }
+        assert_eq!(cases[4].mean(), Span(3_750_000));
+        assert!((cases[1].mean().0 as i64 - 10_000_000).abs() <= 1);
+        // Of a log-normal: median times e^(sigma^2 / 2); the cut tail takes a little.
+        assert!((cases[3].mean().0 as f64 / 22_662_969.0 - 1.0).abs() < 0.002);
+    }
+
+    #[test]
+    fn quantiles_floors_and_constancy_are_kept() {
+        let normal = Latency::Normal { mean: MILLI(10), deviation: MILLI(2), min: MILLI(9) };
+        assert_eq!((normal.smallest(), normal.quantile(500_000)), (MILLI(9), MILLI(10)));
+        assert!(!normal.is_fixed() && Latency::Fixed(MILLI(1)).is_fixed());
+        assert!(Latency::Normal { mean: MILLI(1), deviation: Span::ZERO, min: Span::ZERO }.is_fixed());
+        let empirical = Latency::Empirical(Arc::from([MILLI(0), MILLI(10)]));
+        assert_eq!(empirical.quantile(250_000), Span(2_500_000));
+        assert_eq!(empirical.quantile(1_000_000), MILLI(10));
+    }
+
+    #[test]
+    fn sums_add_means_and_fixed_parts_only_shift() {
+        let normal = Latency::Normal { mean: MILLI(10), deviation: MILLI(2), min: Span::ZERO };
+        let shifted = normal.plus(&Latency::Fixed(MILLI(5)));
+        assert!(shifted.mean().0.abs_diff(normal.mean().0 + 5_000_000) <= 1);
+        let both = normal.plus(&Latency::LogNormal { median: MILLI(20), sigma: 0.3, min: Span::ZERO });
+        let expected = 30.92e6;
+        assert!((both.mean().0 as f64 - expected).abs() < 0.01 * expected, "{:?}", both.mean());
+        assert_eq!(normal.plus(&Latency::ZERO), normal);
+    }
+}

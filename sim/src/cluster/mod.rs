@@ -1,0 +1,267 @@
+//! The farm of an experiment: agents, their devices, and the paths between all who talk.
+//!
+//! Holds what is true of a cluster and never changes in a run; must never hold what moves (transfers, queues) or
+//! what a scheduler believes.
+
+mod latency;
+pub(crate) mod mathematics;
+mod topology;
+
+use std::collections::BTreeMap;
+
+use isochrone_model::{BytesPerSecond, Span};
+
+pub use latency::{Latency, LatencySampler};
+pub use topology::{Access, Path, Topology};
+
+/// A rate without a bound: what passes at it takes no time.
+pub const UNLIMITED: BytesPerSecond = BytesPerSecond(u64::MAX);
+
+/// A party that talks. Order: the scheduler, the client, agents by place in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    /// The scheduler.
+    Scheduler,
+    /// The client that submits graphs and holds their inputs.
+    Client,
+    /// An agent, by its place in the file.
+    Agent(usize),
+}
+
+impl Party {
+    /// Its place among all parties: 0 the scheduler, 1 the client, 2 the first agent.
+    #[must_use]
+    pub fn place(self) -> usize {
+        match self {
+            Self::Scheduler => 0,
+            Self::Client => 1,
+            Self::Agent(place) => place + 2,
+        }
+    }
+
+    /// The party at a place.
+    #[must_use]
+    pub fn at(place: usize) -> Self {
+        match place {
+            0 => Self::Scheduler,
+            1 => Self::Client,
+            _ => Self::Agent(place - 2),
+        }
+    }
+}
+
+/// Where the inputs of a graph lie at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InputPlace {
+    /// On every agent, so that they are never sent.
+    #[default]
+    Everywhere,
+    /// At the client only.
+    Client,
+}
+
+/// A cluster: agents with their devices, and the paths between the parties.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Its name, for people.
+    pub name: String,
+    /// The agents in the order of the file.
+    pub agents: Vec<ClusterAgent>,
+    /// Where the inputs of a graph lie at the start.
+    pub inputs_at: InputPlace,
+    /// The paths between the parties.
+    pub topology: Topology,
+}
+
+/// An agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterAgent {
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Memory of the host for contents.
+    pub host_memory_bytes: u64,
+    /// Its devices in the order of the file.
+    pub devices: Vec<ClusterDevice>,
+}
+
+/// A device of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterDevice {
+    /// Its name, unique in its agent.
+    pub name: String,
+    /// Relative speed: work of w ns takes w / speed. Positive and finite.
+    pub speed: f64,
+    /// Tasks that run at once.
+    pub slots: u16,
+    /// Memory of the device.
+    pub memory_bytes: u64,
+    /// Overhead of each launch.
+    pub launch: Span,
+    /// Copies between host and device; [`UNLIMITED`] is free.
+    pub host_rate: BytesPerSecond,
+    /// The graph's column of durations that it stands for; without one, the column at the device's place in the
+    /// file.
+    pub column: Option<String>,
+    /// The cost matrix: what holds for a kind of task in place of `speed`.
+    pub kinds: BTreeMap<String, KindSpeed>,
+}
+
+/// How fast a device runs one kind of task.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KindSpeed {
+    /// With this speed in place of the device's own.
+    Speed(f64),
+    /// Not at all.
+    CannotRun,
+}
+
+/// What a task costs, as its graph states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost<'a> {
+    /// Nanoseconds at speed 1.
+    Work(u64),
+    /// Nanoseconds on each of the graph's columns.
+    PerDevice {
+        /// By column.
+        nanos: &'a [u64],
+        /// The columns' names; may be fewer when the graph does not name them.
+        columns: &'a [String],
+    },
+}
+
+/// What the path from one party to another does in all, both hosts' access included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkSpec {
+    /// One way.
+    pub latency: Latency,
+    /// Of a transfer that has it alone.
+    pub bandwidth: BytesPerSecond,
+    /// The part of datagrams that are lost, from 0 up to but not including 1.
+    pub loss: f64,
+}
+
+impl LinkSpec {
+    /// No latency, no limit, no loss: what a party has with itself.
+    pub const LOCAL: Self = Self { latency: Latency::ZERO, bandwidth: UNLIMITED, loss: 0.0 };
+
+    /// A constant latency and a rate, without loss.
+    #[must_use]
+    pub fn fixed(latency: Span, bandwidth: BytesPerSecond) -> Self {
+        Self { latency: Latency::Fixed(latency), bandwidth, loss: 0.0 }
+    }
+}
+
+impl Cluster {
+    /// All devices in the order of the file, each with its agent's place and its place in the agent. What
+    /// [`Cluster::duration`] calls a device's place is its position in this list.
+    pub fn devices(&self) -> impl Iterator<Item = (usize, usize, &ClusterDevice)> {
+        self.agents.iter().enumerate().flat_map(|(agent, entry)| {
+            entry.devices.iter().enumerate().map(move |(device, spec)| (agent, device, spec))
+        })
+    }
+
+    /// All parties in order.
+    pub fn parties(&self) -> impl Iterator<Item = Party> + use<> {
+        (0..self.agents.len() + 2).map(Party::at)
+    }
+
+    /// The true duration of a task on the device with this place in [`Cluster::devices`]: nanoseconds rounded
+    /// down, without the overhead of the launch. `None` when it cannot run there, or there is no such device or
+    /// column.
+    #[must_use]
+    pub fn duration(&self, device_place: usize, kind: &str, cost: Cost<'_>) -> Option<Span> {
+        let (_, _, device) = self.devices().nth(device_place)?;
+        device.duration(device_place, kind, cost)
+    }
+
+    /// What the path from one party to another does.
+    #[must_use]
+    pub fn link(&self, from: Party, to: Party) -> LinkSpec {
+        self.topology.link(from, to).clone()
+    }
+}
+
+impl ClusterDevice {
+    /// [`Cluster::duration`] for a device that is at hand.
+    #[must_use]
+    pub fn duration(&self, device_place: usize, kind: &str, cost: Cost<'_>) -> Option<Span> {
+        let speed = match self.kinds.get(kind) {
+            Some(KindSpeed::CannotRun) => return None,
+            Some(KindSpeed::Speed(speed)) => *speed,
+            None => self.speed,
+        };
+        match cost {
+            Cost::Work(work) => Some(Span(scaled(work, speed))),
+            Cost::PerDevice { nanos, columns } => {
+                let column = match &self.column {
+                    None => device_place,
+                    Some(name) => columns.iter().position(|column| column == name)?,
+                };
+                nanos.get(column).map(|nanos| Span(*nanos))
+            }
+        }
+    }
+}
+
+/// Work at a speed, rounded down; exact at speed 1.
+fn scaled(work: u64, speed: f64) -> u64 {
+    if speed == 1.0 {
+        return work;
+    }
+    // The cast rounds down and saturates.
+    (work as f64 / speed) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device() -> ClusterDevice {
+        ClusterDevice {
+            name: "gpu".to_owned(),
+            speed: 4.0,
+            slots: 1,
+            memory_bytes: u64::MAX,
+            launch: Span::ZERO,
+            host_rate: UNLIMITED,
+            column: None,
+            kinds: BTreeMap::from([
+                ("gemm".to_owned(), KindSpeed::Speed(0.5)),
+                ("io".to_owned(), KindSpeed::CannotRun),
+            ]),
+        }
+    }
+
+    #[test]
+    fn work_is_divided_by_the_speed_of_its_kind_and_rounded_down() {
+        let device = device();
+        assert_eq!(device.duration(0, "any", Cost::Work(11)), Some(Span(2)));
+        assert_eq!(device.duration(0, "gemm", Cost::Work(11)), Some(Span(22)));
+        assert_eq!(device.duration(0, "io", Cost::Work(11)), None);
+        let whole = ClusterDevice { speed: 1.0, ..device };
+        assert_eq!(whole.duration(0, "any", Cost::Work(u64::MAX - 1)), Some(Span(u64::MAX - 1)));
+    }
+
+    #[test]
+    fn columns_go_by_name_or_else_by_place() {
+        let columns = ["slow".to_owned(), "fast".to_owned()];
+        let cost = Cost::PerDevice { nanos: &[70, 7], columns: &columns };
+        let mut device = device();
+        assert_eq!(device.duration(0, "any", cost), Some(Span(70)));
+        assert_eq!(device.duration(1, "any", cost), Some(Span(7)));
+        assert_eq!(device.duration(2, "any", cost), None);
+        assert_eq!(device.duration(1, "io", cost), None);
+        device.column = Some("fast".to_owned());
+        assert_eq!(device.duration(0, "any", cost), Some(Span(7)));
+        device.column = Some("other".to_owned());
+        assert_eq!(device.duration(0, "any", cost), None);
+    }
+
+    #[test]
+    fn places_of_parties_lead_back_to_them() {
+        for party in [Party::Scheduler, Party::Client, Party::Agent(0), Party::Agent(9)] {
+            assert_eq!(Party::at(party.place()), party);
+        }
+        assert!(Party::Scheduler < Party::Client && Party::Client < Party::Agent(0));
+    }
+}

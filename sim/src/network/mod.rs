@@ -1,0 +1,101 @@
+//! What the network of a simulation truly does: when transfers end and messages arrive.
+//!
+//! Holds the models behind one trait; must never hold what a scheduler believes, or a scheduler's code.
+//!
+//! | Model | What it does |
+//! |---|---|
+//! | [`classic`](Classic) | the literature's: latency + size / bandwidth, nothing contends, messages are free |
+
+mod classic;
+
+use isochrone_model::{BytesPerSecond, Span, Timestamp};
+use thiserror::Error;
+
+pub use classic::Classic;
+
+use crate::cluster::{Cluster, Party};
+
+/// A transfer of a network; ids rise in the order of the starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId(pub u64);
+
+/// A network in virtual time. Times given to it never go back.
+pub trait Network: Send {
+    /// A transfer begins now: its bytes are all there.
+    fn start(&mut self, now: Timestamp, from: Party, to: Party, size_bytes: u64) -> TransferId;
+
+    /// Takes a transfer back: the receiver or sender is gone. It is never reported; one that has ended or is unknown
+    /// stays as it is.
+    fn cancel(&mut self, now: Timestamp, transfer: TransferId);
+
+    /// When the next transfer ends, or a change inside must be processed, if nothing else happens.
+    fn next_event(&self) -> Option<Timestamp>;
+
+    /// Goes on to `now` and appends the transfers that have ended by then, each with when its first byte arrived, in
+    /// order of their end, then id.
+    fn advance(&mut self, now: Timestamp, done: &mut Vec<(TransferId, Timestamp)>);
+
+    /// When a control message of this size that is sent now arrives; messages of one ordered pair keep their order.
+    fn message(&mut self, now: Timestamp, from: Party, to: Party, size_bytes: u64) -> Timestamp;
+
+    /// The true costs of a pair, for a scheduler that is to know them exactly: latency and rate of a transfer that has
+    /// the path to itself, and how long a message takes.
+    fn stated(&self, from: Party, to: Party) -> (Span, BytesPerSecond, Span);
+
+    /// Whether transfers never slow each other down.
+    fn is_uncontended(&self) -> bool;
+}
+
+/// Why there is no network.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NetworkError {
+    /// It is not of the form `name` or `name(key=value, ...)`.
+    #[error("`{label}` is not of the form name or name(key=value, ...)")]
+    Malformed {
+        /// The label.
+        label: String,
+    },
+    /// No model has this name.
+    #[error("there is no network model `{name}`; there are {}", MODELS.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The model takes no such parameter.
+    #[error("`{model}` has no parameter `{parameter}`; it takes {known}")]
+    UnknownParameter {
+        /// The model.
+        model: String,
+        /// The parameter.
+        parameter: String,
+        /// Those it takes.
+        known: String,
+    },
+    /// A parameter's value does not parse or is out of range.
+    #[error("`{model}`: {parameter}={value} is not {expected}")]
+    Value {
+        /// The model.
+        model: String,
+        /// The parameter.
+        parameter: String,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// The names of the models.
+pub const MODELS: &[&str] = &["classic"];
+
+/// The network of a label such as `classic`, over a cluster. What is random comes from `seed` alone.
+///
+/// # Errors
+/// When the label does not parse, names no model, or gives a parameter that the model does not take.
+pub fn network(label: &str, cluster: &Cluster, seed: u64) -> Result<Box<dyn Network>, NetworkError> {
+    let _ = seed;
+    match label.trim() {
+        "classic" => Ok(Box::new(Classic::new(cluster))),
+        name => Err(NetworkError::Unknown { name: name.to_owned() }),
+    }
+}
