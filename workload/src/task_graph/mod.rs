@@ -10,7 +10,8 @@ mod totals;
 mod validation;
 
 pub use formats::{
-    GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, read_graph, write_graph,
+    GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, format_graph, parse_graph,
+    read_graph, write_graph,
 };
 pub use structure::Adjacency;
 pub use totals::ScaleError;
