@@ -12,7 +12,8 @@ mod validation;
 
 pub use commands::{Appearance, GraphRequests, KernelShape, task_of_scalar};
 pub use formats::{
-    GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, read_graph, write_graph,
+    GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, format_graph, parse_graph,
+    read_graph, write_graph,
 };
 pub use structure::Adjacency;
 pub use totals::ScaleError;

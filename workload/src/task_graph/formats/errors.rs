@@ -1,7 +1,6 @@
 //! What can be wrong with a graph in a file, and where. Must never hold a check.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
 use super::GraphFormat;
@@ -152,14 +151,8 @@ fn format_names() -> String {
 /// Why a graph could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The format is not known from the name of the file.
-    #[error("no format is known by the name `{}`; end it in one of {}", path.display(), super::WRITTEN_SUFFIXES.join(", "))]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
     /// The graph does not hold together.
-    #[error("the graph is not valid: {source}")]
+    #[error("the graph is not valid")]
     Graph {
         /// Why not.
         source: GraphError,
@@ -175,17 +168,6 @@ pub enum WriteError {
         hint: &'static str,
     },
     /// The file could not be written.
-    #[error("{source}{}", std::error::Error::source(source).map(|cause| format!(": {cause}")).unwrap_or_default())]
-    File {
-        /// Why not.
-        source: DataFileError,
-    },
-    /// The folder of the file could not be made.
-    #[error("cannot make the folder `{}`: {source}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(DataFileError),
 }

@@ -4,8 +4,13 @@
 //! and whatever was taken is listed in [`ReadGraph::assumptions`]. A writer refuses a graph that the format cannot
 //! say, and lists what got lost of it in [`WrittenGraph::losses`] where the graph is still the same without.
 
+mod assembly;
+mod dax;
+mod dot;
 mod errors;
 mod native;
+mod stg;
+mod wfcommons;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,25 +20,35 @@ pub use errors::{Place, ReadError, ReadProblem, WriteError};
 use super::TaskGraph;
 use crate::data_files::{read_bounded, write_atomically};
 
-/// The endings of file names by which [`write_graph`] knows the format.
-pub(crate) const WRITTEN_SUFFIXES: [&str; 1] = [".json"];
-
 /// A format of graph files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GraphFormat {
     /// The project's own JSON, `isochrone-task-graph` version 1; says all that a graph holds.
     Native,
+    /// WfCommons' WfFormat, JSON of the schema versions 1.4, 1.5 and 1.6; 1.5 is written.
+    WfCommons,
+    /// Pegasus' abstract workflows, XML of the versions 2.x and 3.x; 2.1 is written.
+    Dax,
+    /// The Standard Task Graph Set, with and without communication costs.
+    Stg,
+    /// Graphviz DOT with attributes for costs; says all that a graph holds.
+    Dot,
 }
 
 impl GraphFormat {
     /// All formats.
-    pub const ALL: [GraphFormat; 1] = [GraphFormat::Native];
+    pub const ALL: [GraphFormat; 5] =
+        [GraphFormat::Native, GraphFormat::WfCommons, GraphFormat::Dax, GraphFormat::Stg, GraphFormat::Dot];
 
     /// The name of the format, for people and options.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             GraphFormat::Native => "isochrone-task-graph",
+            GraphFormat::WfCommons => "wfcommons",
+            GraphFormat::Dax => "dax",
+            GraphFormat::Stg => "stg",
+            GraphFormat::Dot => "dot",
         }
     }
 
@@ -41,6 +56,23 @@ impl GraphFormat {
     #[must_use]
     pub fn from_name(name: &str) -> Option<GraphFormat> {
         GraphFormat::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format to write by the ending of a file's name: `.json` is the project's own, `.wfcommons.json`, `.dax`,
+    /// `.xml`, `.stg`, `.dot` and `.gv` are as they say.
+    #[must_use]
+    pub fn from_path(path: &Path) -> Option<GraphFormat> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        if name.ends_with(".wfcommons.json") {
+            return Some(GraphFormat::WfCommons);
+        }
+        match name.rsplit_once('.')?.1 {
+            "json" => Some(GraphFormat::Native),
+            "dax" | "xml" => Some(GraphFormat::Dax),
+            "stg" => Some(GraphFormat::Stg),
+            "dot" | "gv" => Some(GraphFormat::Dot),
+            _ => None,
+        }
     }
 }
 
@@ -51,11 +83,34 @@ pub struct ReadOptions {
     pub format: Option<GraphFormat>,
     /// The largest file that is read, in bytes. Default 4 GiB.
     pub file_bytes_max: u64,
+    /// The duration of each task whose duration the file does not say, in nanoseconds of work. `None`, the default:
+    /// that is an error. For WfCommons, DAX and DOT; the others always say it.
+    pub duration_unsaid_ns: Option<u64>,
+    /// The size of each file whose size the file does not say, in bytes. `None`, the default: that is an error. For
+    /// WfCommons and DAX; the others always say it.
+    pub item_bytes_unsaid: Option<u64>,
+    /// What goes along edges that carry no data by the file, in bytes: in STG without communication costs each task
+    /// makes one item of that size for all its successors, in DOT each edge without a size has one of its own.
+    /// `None`, the default: they are order without data.
+    pub edge_bytes_unsaid: Option<u64>,
+    /// One unit of time in STG, in nanoseconds. `None`, the default: what the file says, else 1 ms.
+    pub stg_time_unit_ns: Option<u64>,
+    /// One unit of communication in STG, in bytes. `None`, the default: what the file says, else 1,000,000, which
+    /// at 1 GB/s take one unit of time.
+    pub stg_data_unit_bytes: Option<u64>,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions { format: None, file_bytes_max: 4 << 30 }
+        ReadOptions {
+            format: None,
+            file_bytes_max: 4 << 30,
+            duration_unsaid_ns: None,
+            item_bytes_unsaid: None,
+            edge_bytes_unsaid: None,
+            stg_time_unit_ns: None,
+            stg_data_unit_bytes: None,
+        }
     }
 }
 
@@ -103,18 +158,40 @@ pub fn parse_graph(path: &Path, text: &str, options: &ReadOptions) -> Result<Rea
         .format
         .or_else(|| detect(path, text))
         .ok_or_else(|| failed((Place::WholeFile, ReadProblem::UnknownFormat)))?;
-    let assumptions = Vec::new();
+    let mut assumptions = Vec::new();
+    let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let graph = match format {
         GraphFormat::Native => native::read(text),
+        GraphFormat::WfCommons => wfcommons::read(text, options, &mut assumptions),
+        GraphFormat::Dax => dax::read(text, options, &mut assumptions),
+        GraphFormat::Stg => stg::read(&stem(), text, options, &mut assumptions),
+        GraphFormat::Dot => dot::read(text, options, &mut assumptions),
     }
     .map_err(failed)?;
     graph.validate().map_err(|source| failed((Place::WholeFile, ReadProblem::Graph { source })))?;
     Ok(ReadGraph { graph, format, assumptions })
 }
 
-/// The format by the ending of the name, and by the content where several formats share it.
-fn detect(_path: &Path, text: &str) -> Option<GraphFormat> {
-    text.contains("\"isochrone-task-graph\"").then_some(GraphFormat::Native)
+/// The format by the ending of the name, and by the keys where JSON formats share it.
+fn detect(path: &Path, text: &str) -> Option<GraphFormat> {
+    match GraphFormat::from_path(path)? {
+        GraphFormat::Native | GraphFormat::WfCommons => {
+            #[derive(serde::Deserialize)]
+            struct Heads {
+                format: Option<serde::de::IgnoredAny>,
+                #[serde(rename = "schemaVersion")]
+                schema_version: Option<serde::de::IgnoredAny>,
+            }
+            match serde_json::from_str(text) {
+                Ok(Heads { format: None, schema_version: Some(_) }) => Some(GraphFormat::WfCommons),
+                Ok(Heads { format: None, schema_version: None }) => None,
+                Ok(Heads { format: Some(_), .. }) => Some(GraphFormat::Native),
+                // What is no JSON at all is refused with its place by either reader.
+                Err(_) => Some(GraphFormat::Native),
+            }
+        }
+        format @ (GraphFormat::Dax | GraphFormat::Stg | GraphFormat::Dot) => Some(format),
+    }
 }
 
 /// The text of a graph in a format.
@@ -125,6 +202,10 @@ pub fn format_graph(graph: &TaskGraph, format: GraphFormat) -> Result<WrittenGra
     graph.validate().map_err(|source| WriteError::Graph { source })?;
     match format {
         GraphFormat::Native => Ok(WrittenGraph { text: native::write(graph), losses: Vec::new() }),
+        GraphFormat::WfCommons => wfcommons::write(graph),
+        GraphFormat::Dax => dax::write(graph),
+        GraphFormat::Stg => stg::write(graph),
+        GraphFormat::Dot => dot::write(graph),
     }
 }
 
@@ -134,7 +215,7 @@ pub fn format_graph(graph: &TaskGraph, format: GraphFormat) -> Result<WrittenGra
 /// When the graph is not valid, the format cannot say it, or the file cannot be written.
 pub fn write_graph(path: &Path, graph: &TaskGraph, format: GraphFormat) -> Result<Vec<String>, WriteError> {
     let written = format_graph(graph, format)?;
-    write_atomically(path, written.text.as_bytes()).map_err(|source| WriteError::File { source })?;
+    write_atomically(path, written.text.as_bytes()).map_err(WriteError::File)?;
     Ok(written.losses)
 }
 

@@ -44,8 +44,12 @@ fn files_are_written_whole() {
     assert_eq!(read_graph(&path, &ReadOptions::default()).unwrap().graph, graph);
     let mut broken = graph;
     broken.tasks[0].name.clear();
-    let message = write_graph(&path, &broken, GraphFormat::Native).unwrap_err().to_string();
-    assert_eq!(message, "the graph is not valid: task 0 has an empty name; give it one");
+    let error = write_graph(&path, &broken, GraphFormat::Native).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(
+        (error.to_string().as_str(), cause.as_str()),
+        ("the graph is not valid", "task 0 has an empty name; give it one")
+    );
 }
 
 /// Mean costs and sizes of the published figures, so that a slip of the keyboard is seen.
