@@ -320,7 +320,6 @@ impl Agent {
                     waits.insert(wait.task);
                 }
             } else if let Some(predecessor) = self.tasks.get(&wait.task) {
-                // A task that is not held has finished, or its failure will cancel this one.
                 if predecessor.state != HeldState::Waiting && share_slot(&predecessor.order, &order) {
                     if wait.carries_failure {
                         self.enqueued_behind.entry(wait.task).or_default().push(task);
@@ -330,6 +329,9 @@ impl Agent {
                     let waiter = Waiter { task, carries_failure: wait.carries_failure };
                     self.waiters.entry(wait.task).or_default().push(waiter);
                 }
+            } else if wait.carries_failure && self.failed.contains_key(&wait.task) {
+                // The scheduler did not know yet: it will cancel this one.
+                waits.insert(wait.task);
             }
         }
         self.arrivals += 1;
