@@ -228,7 +228,7 @@ impl Agent {
         }
         for buffer in self.buffers.values() {
             for (_, cell) in buffer.cells.iter() {
-                assert!(cell.on_host || cell.on_devices != 0, "a cell is somewhere");
+                assert!(cell.on_host || cell.on_devices != 0 || cell.is_spoiled, "a cell is somewhere");
                 for pending in &cell.pending {
                     assert!(self.operations.contains_key(&pending.operation), "pending means in flight");
                 }
@@ -373,13 +373,13 @@ impl Agent {
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();
         for (range, cell) in parts {
             match cell {
-                Some(cell) if cell.version > region.version => {
+                Some(cell) if cell.version > region.version && !cell.is_spoiled => {
                     // Late bytes of an old version: the store must not keep them in place of nothing.
                     if !cell.on_host {
                         self.actions.push(AgentAction::DropHost { buffer: region.buffer, range });
                     }
                 }
-                Some(cell) if cell.version == region.version => {
+                Some(cell) if cell.version == region.version && !cell.is_spoiled => {
                     if !cell.on_host {
                         self.host_used_bytes += range.len();
                         buffer.cells.update(range, |_, cell| cell.on_host = true);
@@ -545,7 +545,7 @@ impl Agent {
                 .map(|(range, _)| range)
                 .collect();
             for range in parts {
-                buffer.cells.remove(range);
+                buffer.cells.set(range, Cell::spoiled(region.version));
             }
         }
     }

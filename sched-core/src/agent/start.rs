@@ -93,7 +93,7 @@ impl Agent {
                 return OutputsStand::Older;
             };
             for (_, cell) in buffer.cells.over(region.range) {
-                let version = cell.map_or(Version(0), |cell| cell.version);
+                let version = cell.filter(|cell| !cell.is_spoiled).map_or(Version(0), |cell| cell.version);
                 all_made &= version >= region.version;
                 if version > region.version {
                     newer = newer.or(Some(*region));
