@@ -53,7 +53,7 @@ pub struct TaskOrder {
     /// What it does.
     pub work: Work,
     /// Tasks that must have finished first: those on this agent are known to it, for those on other
-    /// agents a notice will come.
+    /// agents a notice will come, for those that have failed a release.
     pub waits: Vec<TaskWait>,
     /// What must be resident first; all of it arrives by itself or is made here.
     pub inputs: Vec<Region>,
@@ -66,7 +66,7 @@ pub struct TaskOrder {
 pub struct TaskWait {
     /// The predecessor.
     pub task: TaskId,
-    /// Whether it runs on another agent, which will send a notice.
+    /// Whether a notice or a release will come; if not, it is known to the agent.
     pub is_remote: bool,
     /// Whether its failure fails the waiting task; if not, only their order matters.
     pub carries_failure: bool,
@@ -177,14 +177,16 @@ pub enum Order {
         /// Whether a failure here fails the task there; if not, it is told of the end in any case.
         carries_failure: bool,
     },
-    /// A predecessor was cancelled, or finished on an agent that has left: stand in for its end.
+    /// A predecessor failed and no longer keeps its place in the order, or finished on an agent that has left:
+    /// stand in for its end.
     Release {
         /// The predecessor.
         task: TaskId,
         /// The task here that waits for it.
         dependent: TaskId,
     },
-    /// Forget a task that has not started; one that has is let finish and not reported.
+    /// Give back a task that has not started, and say so with `Report::Retracted`; one that has is let finish and
+    /// reported, but its client is not told.
     Cancel {
         /// The task.
         task: TaskId,

@@ -62,6 +62,14 @@ impl Dag {
         let _: EdgeIndex = self.graph.add_edge(node(first), node(second), kind);
     }
 
+    /// From now on a task only comes after those before it: their failures are no matter to it.
+    pub fn only_order_before(&mut self, task: TaskIndex) {
+        let mut before = self.graph.neighbors_directed(node(task), Direction::Incoming).detach();
+        while let Some(edge) = before.next_edge(&self.graph) {
+            self.graph[edge] = DependencyKind::Order;
+        }
+    }
+
     /// Removes a task and its dependencies; its place may be given again.
     pub fn remove_task(&mut self, task: TaskIndex) {
         self.graph.remove_node(node(task));

@@ -71,6 +71,7 @@ enum Message {
     ToClient(SessionId, ClientReply),
     Data { session: SessionId, command: CommandId, offset_bytes: u64, bytes: Bytes },
     OperationEnds { agent: AgentId, life: u32, operation: Operation, upload: Option<Bytes>, work: Span },
+    FromClient(SessionId, ClientRequest),
     Crash(AgentId),
     Return(AgentId),
     Wake,
@@ -231,6 +232,11 @@ impl Farm {
     pub fn request(&mut self, session: SessionId, request: ClientRequest) {
         let event = Event::Request { session, request };
         self.send_to_scheduler(Party::Client(session), event, None);
+    }
+
+    /// Sends a request of a session's client at a time.
+    pub fn request_at(&mut self, at: Timestamp, session: SessionId, request: ClientRequest) {
+        self.push(at, Message::FromClient(session, request));
     }
 
     /// Keeps the bytes of a streamed write until the scheduler asks for them.
@@ -439,6 +445,7 @@ impl Farm {
                     self.end_operation(agent, &operation, upload.as_ref(), work);
                 }
             }
+            Message::FromClient(session, request) => self.request(session, request),
             Message::Crash(agent) => {
                 if self.sites[agent.index()].take().is_some() {
                     self.lives[agent.index()] += 1;

@@ -17,12 +17,14 @@ pub enum Kernel {
     Mix,
     /// `noop()`.
     Noop,
+    /// As `mix`, and then the device reports an error: what it wrote must never be seen.
+    Spoil,
     /// `store(target, offset, size, salt)`: each byte becomes the salt plus its place.
     Store,
 }
 
 /// All kernels by name.
-pub const KERNELS: [Kernel; 4] = [Kernel::Fail, Kernel::Mix, Kernel::Noop, Kernel::Store];
+pub const KERNELS: [Kernel; 5] = [Kernel::Fail, Kernel::Mix, Kernel::Noop, Kernel::Spoil, Kernel::Store];
 
 impl Kernel {
     /// Its name.
@@ -32,6 +34,7 @@ impl Kernel {
             Self::Fail => "fail",
             Self::Mix => "mix",
             Self::Noop => "noop",
+            Self::Spoil => "spoil",
             Self::Store => "store",
         }
     }
@@ -53,7 +56,7 @@ impl Kernel {
         };
         match self {
             Self::Fail | Self::Noop => Vec::new(),
-            Self::Mix => vec![
+            Self::Mix | Self::Spoil => vec![
                 buffer("source", true),
                 buffer("target", false),
                 value("source_offset"),

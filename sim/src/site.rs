@@ -199,16 +199,13 @@ impl Site {
         };
         match kernel {
             Kernel::Noop => Ok(()),
-            Kernel::Fail => Err(OperationError::Failed {
-                call: "clEnqueueNDRangeKernel".to_owned(),
-                reason: "the kernel was made to fail".to_owned(),
-            }),
-            Kernel::Mix => {
+            Kernel::Fail => Err(made_to_fail()),
+            Kernel::Mix | Kernel::Spoil => {
                 let (from, to, size) = (u64::from(value(2)), u64::from(value(3)), u64::from(value(4)));
                 let source = self.slice(device, buffer(0), ByteRange::new(from, from + size)).to_vec();
                 let salt = value(5);
                 kernels::mix(&source, self.slice(device, buffer(1), ByteRange::new(to, to + size)), salt);
-                Ok(())
+                if kernel == Kernel::Spoil { Err(made_to_fail()) } else { Ok(()) }
             }
             Kernel::Store => {
                 let (offset, size, salt) = (u64::from(value(1)), u64::from(value(2)), value(3));
@@ -221,5 +218,12 @@ impl Site {
     fn slice(&mut self, device: DeviceIndex, buffer: BufferKey, range: ByteRange) -> &mut [u8] {
         let memory = self.memory.get_mut(&(device, buffer)).expect("the buffer is allocated on the device");
         &mut memory[range.start as usize..range.end as usize]
+    }
+}
+
+fn made_to_fail() -> OperationError {
+    OperationError::Failed {
+        call: "clEnqueueNDRangeKernel".to_owned(),
+        reason: "the kernel was made to fail".to_owned(),
     }
 }

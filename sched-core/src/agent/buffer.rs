@@ -30,11 +30,13 @@ pub(super) struct Cell {
     pub pending: Vec<Pending>,
     /// The download that is bringing them to the host.
     pub fetching: Option<OperationId>,
+    /// Its maker failed: these bytes are nowhere, nor are the older ones that were here before.
+    pub is_spoiled: bool,
 }
 
 impl Cell {
     pub fn on_host(version: Version) -> Self {
-        Self { version, on_host: true, on_devices: 0, pending: Vec::new(), fetching: None }
+        Self { version, on_host: true, on_devices: 0, pending: Vec::new(), fetching: None, is_spoiled: false }
     }
 
     pub fn made_by(version: Version, lane: LaneKey, operation: OperationId) -> Self {
@@ -44,7 +46,12 @@ impl Cell {
             on_devices: bit(lane.device),
             pending: vec![Pending { lane, operation }],
             fetching: None,
+            is_spoiled: false,
         }
+    }
+
+    pub fn spoiled(version: Version) -> Self {
+        Self { version, on_host: false, on_devices: 0, pending: Vec::new(), fetching: None, is_spoiled: true }
     }
 
     /// Whether the bytes are on the device, for operations of this lane or (with none) for all lanes.
@@ -127,6 +134,9 @@ impl Buffer {
             match version.cmp(&region.version) {
                 std::cmp::Ordering::Less => return Residence::Absent,
                 std::cmp::Ordering::Greater => return Residence::Superseded,
+                std::cmp::Ordering::Equal if cell.is_some_and(|cell| cell.is_spoiled) => {
+                    return Residence::Absent;
+                }
                 std::cmp::Ordering::Equal => {}
             }
             all_there &= cell.is_none_or(&there);

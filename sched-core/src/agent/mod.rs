@@ -93,7 +93,7 @@ struct Waiter {
 enum HeldState {
     Waiting,
     Enqueued,
-    /// Cancelled after it was enqueued: let finish and not reported.
+    /// Cancelled after it was enqueued: let finish, and its client not told.
     Abandoned,
 }
 
@@ -228,7 +228,7 @@ impl Agent {
         }
         for buffer in self.buffers.values() {
             for (_, cell) in buffer.cells.iter() {
-                assert!(cell.on_host || cell.on_devices != 0, "a cell is somewhere");
+                assert!(cell.on_host || cell.on_devices != 0 || cell.is_spoiled, "a cell is somewhere");
                 for pending in &cell.pending {
                     assert!(self.operations.contains_key(&pending.operation), "pending means in flight");
                 }
@@ -282,13 +282,8 @@ impl Agent {
                     self.actions.push(AgentAction::SendNotice { to, task, dependent });
                 }
             }
-            Order::Release { task, dependent } => {
-                // One that was cancelled after it had been enqueued ends by itself. A dependent that is not
-                // held has ended: it was ordered before this.
-                if !self.tasks.contains_key(&task) {
-                    self.wait_is_over(dependent, task);
-                }
-            }
+            // A dependent that is not held has ended: it was ordered before this.
+            Order::Release { task, dependent } => self.wait_is_over(dependent, task),
             Order::Cancel { task } => self.cancel(task),
             Order::Retract { task } => self.retract(task),
             Order::OpenSession { session, secret } => {
@@ -320,7 +315,6 @@ impl Agent {
                     waits.insert(wait.task);
                 }
             } else if let Some(predecessor) = self.tasks.get(&wait.task) {
-                // A task that is not held has finished, or its failure will cancel this one.
                 if predecessor.state != HeldState::Waiting && share_slot(&predecessor.order, &order) {
                     if wait.carries_failure {
                         self.enqueued_behind.entry(wait.task).or_default().push(task);
@@ -330,6 +324,9 @@ impl Agent {
                     let waiter = Waiter { task, carries_failure: wait.carries_failure };
                     self.waiters.entry(wait.task).or_default().push(waiter);
                 }
+            } else if wait.carries_failure && self.failed.contains_key(&wait.task) {
+                // The scheduler did not know yet: it will cancel this one.
+                waits.insert(wait.task);
             }
         }
         self.arrivals += 1;
@@ -371,13 +368,13 @@ impl Agent {
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();
         for (range, cell) in parts {
             match cell {
-                Some(cell) if cell.version > region.version => {
+                Some(cell) if cell.version > region.version && !cell.is_spoiled => {
                     // Late bytes of an old version: the store must not keep them in place of nothing.
                     if !cell.on_host {
                         self.actions.push(AgentAction::DropHost { buffer: region.buffer, range });
                     }
                 }
-                Some(cell) if cell.version == region.version => {
+                Some(cell) if cell.version == region.version && !cell.is_spoiled => {
                     if !cell.on_host {
                         self.host_used_bytes += range.len();
                         buffer.cells.update(range, |_, cell| cell.on_host = true);
@@ -543,7 +540,7 @@ impl Agent {
                 .map(|(range, _)| range)
                 .collect();
             for range in parts {
-                buffer.cells.remove(range);
+                buffer.cells.set(range, Cell::spoiled(region.version));
             }
         }
     }
@@ -589,10 +586,8 @@ impl Agent {
                 for waiter in waiters {
                     self.wait_is_over(waiter.task, task);
                 }
-                if held.state == HeldState::Abandoned {
-                    return;
-                }
-                if !matches!(order.work, Work::Read { .. }) {
+                // The client of one that was abandoned has been told that it failed.
+                if held.state != HeldState::Abandoned && !matches!(order.work, Work::Read { .. }) {
                     self.actions.push(AgentAction::SendDone {
                         session: order.session,
                         command: order.command,
@@ -620,9 +615,6 @@ impl Agent {
                         held.failure = Some(failure.clone());
                     }
                 }
-                if held.state == HeldState::Abandoned {
-                    return;
-                }
                 self.failed.insert(task, self.reports_made + 1);
             }
         }
@@ -638,14 +630,40 @@ impl Agent {
         self.actions.push(AgentAction::Report(report));
     }
 
+    /// The scheduler wants a task no more: it hears of it as given back or, once it has started, of its end.
     fn cancel(&mut self, task: TaskId) {
         let Some(held) = self.tasks.get_mut(&task) else {
             return;
         };
-        if held.state != HeldState::Waiting {
+        if held.state == HeldState::Waiting {
+            self.retract(task);
+        } else {
             held.state = HeldState::Abandoned;
-            return;
+            // Those elsewhere that come after it are released by the scheduler.
+            self.notifies.remove(&task);
         }
+    }
+
+    /// Gives a task back if it has not started.
+    fn retract(&mut self, task: TaskId) {
+        let Some(held) = self.tasks.get(&task).filter(|held| held.state == HeldState::Waiting) else {
+            return;
+        };
+        let attempt = held.order.attempt;
+        self.forget(task);
+        self.report(Report::Retracted { task, attempt });
+    }
+
+    /// Forgets a task of a session that is over, or lets it end for nobody.
+    fn abandon(&mut self, task: TaskId) {
+        match self.tasks.get_mut(&task) {
+            Some(held) if held.state != HeldState::Waiting => held.state = HeldState::Abandoned,
+            Some(_) | None => self.forget(task),
+        }
+    }
+
+    /// Forgets a task that has not started.
+    fn forget(&mut self, task: TaskId) {
         let Some(held) = self.tasks.remove(&task) else {
             return;
         };
@@ -668,16 +686,6 @@ impl Agent {
         }
     }
 
-    /// Gives a task back if it has not started.
-    fn retract(&mut self, task: TaskId) {
-        let Some(held) = self.tasks.get(&task).filter(|held| held.state == HeldState::Waiting) else {
-            return;
-        };
-        let attempt = held.order.attempt;
-        self.cancel(task);
-        self.report(Report::Retracted { task, attempt });
-    }
-
     fn close_session(&mut self, session: SessionId) {
         let mut tasks: Vec<TaskId> = self
             .tasks
@@ -687,7 +695,7 @@ impl Agent {
             .collect();
         tasks.sort_unstable();
         for task in tasks {
-            self.cancel(task);
+            self.abandon(task);
         }
         let first = BufferKey { session, buffer: isochrone_model::BufferId(0) };
         let last = BufferKey { session, buffer: isochrone_model::BufferId(u64::MAX) };

@@ -40,45 +40,72 @@ impl Agent {
     }
 
     fn try_start(&mut self, task: TaskId) {
-        let Some(held) = self.tasks.get_mut(&task) else {
+        let Some(held) = self.tasks.get(&task) else {
             return;
         };
         if held.state != HeldState::Waiting || !held.waits.is_empty() {
             return;
         }
-        if let Some(failure) = held.failure.clone() {
-            self.finish(task, TaskOutcome::Failed(failure));
+        let lane = held.order.lane;
+        let fits = match lane {
+            Lane::Host => true,
+            Lane::Slot { device, slot } => {
+                self.devices.get(device.index()).is_some_and(|device| slot.index() < device.in_flight.len())
+            }
+        };
+        if self.ends_unstarted(task) {
+            // If it was woken to take the lane's room, another may.
+            if let Lane::Slot { device, slot } = lane
+                && fits
+            {
+                self.wake_backlog(LaneKey { device, slot });
+            }
             return;
         }
-        let lane = held.order.lane;
+        match lane {
+            Lane::Host => self.try_host(task),
+            Lane::Slot { device, slot } if fits => self.try_lane(task, LaneKey { device, slot }),
+            Lane::Slot { device, slot } => {
+                let reason = format!("agent {} has no {slot} on {device}", self.facts.name);
+                self.finish(task, TaskOutcome::Failed(CommandError::NoDevice { reason }));
+            }
+        }
+    }
+
+    /// Whether a task is not to run, since it has failed or what it makes is here; then it ends, or will once its
+    /// contents have come.
+    fn ends_unstarted(&mut self, task: TaskId) -> bool {
+        if let Some(failure) = self.tasks.get(&task).and_then(|held| held.failure.clone()) {
+            self.fail_in_place(task, failure);
+            return true;
+        }
         match self.outputs_stand(task) {
-            OutputsStand::Older => {}
+            OutputsStand::Older => false,
             OutputsStand::Made => {
                 if self.payloads.remove(&task).is_some() {
                     self.actions.push(AgentAction::DropPayload { task });
                 }
                 self.finish_now(task);
-                return;
+                true
             }
             OutputsStand::Superseded(region) => {
                 self.finish(task, superseded(region));
-                return;
+                true
             }
         }
-        match lane {
-            Lane::Host => self.try_host(task),
-            Lane::Slot { device, slot } => {
-                let fits = self
-                    .devices
-                    .get(device.index())
-                    .is_some_and(|device| slot.index() < device.in_flight.len());
-                if fits {
-                    self.try_lane(task, LaneKey { device, slot });
-                } else {
-                    let reason = format!("agent {} has no {slot} on {device}", self.facts.name);
-                    self.finish(task, TaskOutcome::Failed(CommandError::NoDevice { reason }));
-                }
-            }
+    }
+
+    /// Ends a task that has failed before it started, once its contents have come: they prove that their makers have
+    /// ended, whom those that come after this one must not overtake.
+    fn fail_in_place(&mut self, task: TaskId, failure: CommandError) {
+        let absent = self.tasks[&task].order.inputs.iter().find_map(|region| {
+            let buffer = self.buffers.get(&region.buffer);
+            let stands = buffer.map_or(Residence::Absent, |buffer| buffer.on_host(*region));
+            (stands == Residence::Absent && region.version != Version(0)).then_some(region.buffer)
+        });
+        match absent {
+            Some(key) => self.buffers.entry(key).or_default().waiters.push(task),
+            None => self.finish(task, TaskOutcome::Failed(failure)),
         }
     }
 
@@ -93,7 +120,7 @@ impl Agent {
                 return OutputsStand::Older;
             };
             for (_, cell) in buffer.cells.over(region.range) {
-                let version = cell.map_or(Version(0), |cell| cell.version);
+                let version = cell.filter(|cell| !cell.is_spoiled).map_or(Version(0), |cell| cell.version);
                 all_made &= version >= region.version;
                 if version > region.version {
                     newer = newer.or(Some(*region));

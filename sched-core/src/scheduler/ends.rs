@@ -42,7 +42,11 @@ impl Scheduler {
             return;
         };
         let record = self.state.task(index);
-        if record.state.agent() != Some(agent) || record.attempt != attempt {
+        if record.state.holder() != Some(agent) || record.attempt != attempt {
+            return;
+        }
+        if let TaskState::Failed { .. } = record.state {
+            self.is_held_no_more(index);
             return;
         }
         match outcome {
@@ -58,16 +62,12 @@ impl Scheduler {
                 self.finish_task(index);
             }
             TaskOutcome::Failed(error) => {
-                self.unaccount(index, Span::ZERO);
-                self.state.task_mut(index).state = TaskState::Blocked;
                 self.reported_failure = Some(index);
                 self.fail_task(index, error);
                 self.reported_failure = None;
             }
         }
-        if self.policies.iter().any(|entry| !entry.placeable.is_empty()) {
-            self.is_placing_due = true;
-        }
+        self.is_placing_due |= self.policies.iter().any(|entry| !entry.placeable.is_empty());
     }
 
     /// A task that finished proves that those whose success it needed had: one that was to run again because
@@ -164,29 +164,14 @@ impl Scheduler {
         self.unaccount(task, way_back);
         self.state.counters.finished += 1;
         let mut open = Vec::new();
-        if !self.state.task(task).state.is_settled() {
+        if !self.state.task(task).is_settled() {
             // It ended without having been placed (a barrier with nothing to wait for).
-            let successors: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
-            self.no_longer_waits(&successors, &mut open);
+            self.successors_gain(task, &mut open);
         }
         self.end_of_command(task, None);
         self.remove_task(task);
         for next in open {
             self.predecessors_are_placed(next);
-        }
-    }
-
-    pub(super) fn no_longer_waits(&mut self, successors: &[TaskIndex], open: &mut Vec<TaskIndex>) {
-        for next in successors {
-            let Some(record) = self.state.tasks[next.index()].as_mut() else {
-                continue;
-            };
-            if record.state == TaskState::Blocked && record.waiting > 0 {
-                record.waiting -= 1;
-                if record.waiting == 0 {
-                    open.push(*next);
-                }
-            }
         }
     }
 
@@ -208,14 +193,31 @@ impl Scheduler {
         }
     }
 
-    /// Takes a task out of the graph and lets go of what it held.
+    /// Takes a task out of the graph and lets go of what it held; with it go failed ones that have kept their place
+    /// behind it alone.
     pub(super) fn remove_task(&mut self, task: TaskIndex) {
-        let policy = self.state.task(task).policy;
-        self.observe(policy, &Change::Removed { task });
+        let mut over = Vec::new();
+        self.remove_one(task, &mut over);
+        while let Some(next) = over.pop() {
+            self.release_dependents(next);
+            self.remove_one(next, &mut over);
+        }
+    }
+
+    fn remove_one(&mut self, task: TaskIndex, over: &mut Vec<TaskIndex>) {
+        let behind = if self.places_kept > 0 { self.failed_behind(task) } else { Vec::new() };
+        if self.state.is_open(task) {
+            let policy = self.state.task(task).policy;
+            self.observe(policy, &Change::Removed { task });
+        }
         self.state.dag.remove_task(task);
         let Some(record) = self.state.tasks[task.index()].take() else {
             return;
         };
+        if let TaskState::Failed { .. } = record.state {
+            self.places_kept -= 1;
+        }
+        over.extend(behind.into_iter().filter(|next| self.state.dag.predecessors(*next).next().is_none()));
         self.state.generations[task.index()] = self.state.generations[task.index()].wrapping_add(1);
         if record.is_retracting {
             // Those before it that must run again wait for this.

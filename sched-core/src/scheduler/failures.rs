@@ -5,39 +5,30 @@ use isochrone_model::{AgentId, CommandError, CommandId, Order, SessionId, Span, 
 
 use super::Scheduler;
 use super::event::Action;
-use super::state::TaskState;
-use crate::dag::{DependencyKind, TaskIndex};
+use super::state::{TaskState, TaskWork};
+use crate::dag::TaskIndex;
+use crate::policy::Change;
 
 impl Scheduler {
-    /// Fails a task and exactly those that depend on it, each with the cause.
+    /// Fails a task and exactly those that depend on it, each with the cause. Each keeps its place in the order
+    /// until those before it have ended, so that nothing behind it overtakes them.
     pub(super) fn fail_task(&mut self, task: TaskIndex, error: CommandError) {
         let mut open = vec![(task, error)];
+        let mut failed = Vec::new();
         let mut placeable = Vec::new();
         while let Some((task, error)) = open.pop() {
-            if self.state.tasks[task.index()].is_none() {
-                continue;
+            if self.state.is_open(task) {
+                self.fail_one(task, &error, &mut open, &mut placeable);
+                failed.push(task);
             }
-            self.cancel_at_agent(task);
-            let dependent_error = CommandError::of_dependent(self.state.task(task).command, &error);
-            let was_settled = self.state.task(task).state.is_settled() || self.reported_failure == Some(task);
-            let successors: Vec<(TaskIndex, DependencyKind)> = self.state.dag.successors(task).collect();
-            for output in self.state.task(task).outputs.clone() {
-                self.state.versions[output.version].poison = Some(Box::new(dependent_error.clone()));
+        }
+        for task in failed {
+            if self.state.tasks[task.index()]
+                .as_ref()
+                .is_some_and(|record| record.state == TaskState::Failed { agent: None })
+            {
+                self.is_held_no_more(task);
             }
-            let mut freed = Vec::new();
-            for (next, kind) in successors {
-                if kind.carries_failure() {
-                    open.push((next, dependent_error.clone()));
-                } else if !was_settled {
-                    freed.push(next);
-                }
-            }
-            self.no_longer_waits(&freed, &mut placeable);
-            self.unaccount(task, Span::ZERO);
-            self.state.counters.failed += 1;
-            self.end_of_command(task, Some(&error));
-            self.fail_siblings(task, &error, &mut open);
-            self.remove_task(task);
         }
         for next in placeable {
             if self.state.tasks[next.index()]
@@ -46,6 +37,110 @@ impl Scheduler {
             {
                 self.predecessors_are_placed(next);
             }
+        }
+        // Contents whose reader has failed go where they like, and there may be room on a slot.
+        self.is_placing_due |=
+            !self.floating.is_empty() || self.policies.iter().any(|entry| !entry.placeable.is_empty());
+    }
+
+    /// Fails one task; those that fail with it are added to `open`, those that now wait for nobody to be placed to
+    /// `placeable`.
+    fn fail_one(
+        &mut self,
+        task: TaskIndex,
+        error: &CommandError,
+        open: &mut Vec<(TaskIndex, CommandError)>,
+        placeable: &mut Vec<TaskIndex>,
+    ) {
+        // To its policy it is gone: it is not to wait for it, nor to place it.
+        let policy = self.state.task(task).policy;
+        self.observe(policy, &Change::Removed { task });
+        let holder = self.cancel_at_agent(task);
+        let cause = CommandError::of_dependent(self.state.task(task).command, error);
+        for output in self.state.task(task).outputs.clone() {
+            let version = &mut self.state.versions[output.version];
+            version.poison = Some(Box::new(cause.clone()));
+            version.replicas.clear();
+        }
+        for (next, kind) in self.state.dag.successors(task) {
+            if kind.carries_failure() {
+                open.push((next, cause.clone()));
+            }
+        }
+        self.unaccount(task, Span::ZERO);
+        self.state.counters.failed += 1;
+        self.end_of_command(task, Some(error));
+        self.fail_siblings(task, error, open);
+        let was_settled = self.state.task(task).is_settled();
+        self.keep_place(task, holder);
+        if !was_settled && self.state.task(task).is_settled() {
+            self.successors_gain(task, placeable);
+        }
+    }
+
+    /// Makes a task one that only keeps its place.
+    fn keep_place(&mut self, task: TaskIndex, holder: Option<AgentId>) {
+        self.state.dag.only_order_before(task);
+        self.places_kept += 1;
+        if self.state.task(task).is_retracting {
+            // Those behind it are asked back with it, and counted when it is given back.
+            self.state.task_mut(task).waiting = 0;
+        } else {
+            self.count_waiting(task);
+        }
+        let record = self.state.task_mut(task);
+        record.state = TaskState::Failed { agent: holder };
+        record.work = TaskWork::Nothing;
+        for input in std::mem::take(&mut record.inputs) {
+            self.state.versions[input.version].uses -= 1;
+            self.drop_version_if_unused(input.version);
+        }
+    }
+
+    /// The agent that had been ordered to run a failed task does not, or not any more: the task goes if nothing is
+    /// left before it.
+    pub(super) fn is_held_no_more(&mut self, task: TaskIndex) {
+        let record = self.state.task_mut(task);
+        record.state = TaskState::Failed { agent: None };
+        if record.is_retracting {
+            record.is_retracting = false;
+            self.retract_dependents(task);
+            self.replace_retracted(&[task]);
+            // Those before it that must run again wait for this.
+            self.is_placing_due = true;
+        }
+        if self.state.dag.predecessors(task).next().is_none() {
+            if self.reported_failure != Some(task) {
+                self.release_dependents(task);
+            }
+            self.remove_task(task);
+        }
+    }
+
+    /// Failed tasks directly behind a task that no agent holds.
+    pub(super) fn failed_behind(&self, task: TaskIndex) -> Vec<TaskIndex> {
+        self.state
+            .dag
+            .successors(task)
+            .map(|(next, _)| next)
+            .filter(|next| self.state.task(*next).state == TaskState::Failed { agent: None })
+            .collect()
+    }
+
+    /// Lets agents know that a failed task keeps its place no more.
+    pub(super) fn release_dependents(&mut self, task: TaskIndex) {
+        let id = self.state.task(task).id;
+        let waiting: Vec<(AgentId, TaskId)> = self
+            .state
+            .dag
+            .successors(task)
+            .filter_map(|(next, _)| {
+                let next = self.state.task(next);
+                Some((next.state.agent()?, next.id))
+            })
+            .collect();
+        for (at, dependent) in waiting {
+            self.order(at, Order::Release { task: id, dependent });
         }
     }
 
@@ -74,29 +169,16 @@ impl Scheduler {
         }
     }
 
-    /// Tells a dispatched task's agent to forget it, and frees those that only had to come after it.
-    fn cancel_at_agent(&mut self, task: TaskIndex) {
+    /// Tells a dispatched task's agent to forget it; the agent that then has to say whether it had started.
+    fn cancel_at_agent(&mut self, task: TaskIndex) -> Option<AgentId> {
         let record = self.state.task(task);
-        let TaskState::Dispatched { agent, .. } = record.state else {
-            return;
-        };
+        let agent = record.state.agent().filter(|_| self.reported_failure != Some(task))?;
         let id = record.id;
-        if self.state.agents[agent.index()].is_present {
-            self.order(agent, Order::Cancel { task: id });
+        if !self.state.agents[agent.index()].is_present {
+            return None;
         }
-        let waiting: Vec<(AgentId, TaskId)> = self
-            .state
-            .dag
-            .successors(task)
-            .filter(|(_, kind)| !kind.carries_failure())
-            .filter_map(|(next, _)| {
-                let next = self.state.task(next);
-                Some((next.state.agent()?, next.id))
-            })
-            .collect();
-        for (at, dependent) in waiting {
-            self.order(at, Order::Release { task: id, dependent });
-        }
+        self.order(agent, Order::Cancel { task: id });
+        Some(agent)
     }
 
     pub(super) fn cancel_command(&mut self, session: SessionId, command: CommandId) {
@@ -133,6 +215,18 @@ impl Scheduler {
         self.actions.push(Action::Reply { session, reply });
     }
 
+    /// A session that is over has no order to keep: its buffers go.
+    fn forget_failed_of(&mut self, session: SessionId) {
+        if self.places_kept == 0 {
+            return;
+        }
+        for place in 0..self.state.tasks.len() {
+            if self.state.tasks[place].as_ref().is_some_and(|record| record.session == session) {
+                self.remove_task(TaskIndex(place as u32));
+            }
+        }
+    }
+
     /// A session is over: its tasks are cancelled, its buffers and programs let go.
     pub(super) fn end_session(&mut self, session: SessionId, reason: &str) {
         let Some(record) = self.state.sessions.get_mut(&session) else {
@@ -149,6 +243,7 @@ impl Scheduler {
                 self.fail_task(task, error.clone());
             }
         }
+        self.forget_failed_of(session);
         // Nobody is there to be told of each command.
         let mut place = 0;
         self.actions.retain(|action| {

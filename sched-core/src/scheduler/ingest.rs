@@ -202,7 +202,7 @@ impl Scheduler {
         if has_forward {
             self.link_forward(session, &made, &forward);
         }
-        tasks.retain(|task| self.state.tasks[task.index()].is_some());
+        tasks.retain(|task| self.state.is_open(*task));
         for task in &tasks {
             self.count_waiting(*task);
         }
@@ -282,7 +282,7 @@ impl Scheduler {
             let failed =
                 self.state.sessions.get(&session).and_then(|record| record.failed.get(&first_id).cloned());
             for second_task in commands[second].2 {
-                if self.state.tasks[second_task.index()].is_none() {
+                if !self.state.is_open(*second_task) {
                     continue;
                 }
                 if let Some(cause) = &failed {
@@ -298,7 +298,7 @@ impl Scheduler {
 
     pub(super) fn link(&mut self, first: TaskIndex, second: TaskIndex, kind: DependencyKind) {
         let known = self.state.dag.predecessors(second).any(|(task, known)| task == first && known >= kind);
-        if !known && self.state.tasks[first.index()].is_some() {
+        if !known && self.state.is_open(first) {
             self.state.dag.add_dependency(first, second, kind);
         }
     }

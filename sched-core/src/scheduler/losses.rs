@@ -38,13 +38,12 @@ impl Scheduler {
         for session in sessions {
             self.actions.push(Action::Reply { session, reply: ClientReply::AgentLeft { agent } });
         }
-        let affected = self.retract_from(agent, &name);
+        self.retract_from(agent, &name);
         self.send_notices_of(agent);
         for buffer in self.buffers_declared_on(agent) {
             self.state.buffers[buffer].declared.retain(|declared| *declared != agent);
         }
         self.lose_replicas(agent, &name);
-        self.replace_retracted(&affected);
         self.observe_all(&Change::FarmChanged);
         self.programs_may_be_decided();
         self.is_placing_due = true;
@@ -75,32 +74,31 @@ impl Scheduler {
 
     /// Takes back every task on the lost agent, and asks for those elsewhere that wait for one of them. One of
     /// the latter may have started already: agents tell each other directly.
-    fn retract_from(&mut self, agent: AgentId, name: &str) -> Vec<TaskIndex> {
-        let lost: Vec<TaskIndex> = self
+    fn retract_from(&mut self, agent: AgentId, name: &str) {
+        let held: Vec<TaskIndex> = self
             .state
             .tasks
             .iter()
             .enumerate()
-            .filter(|(_, record)| record.as_ref().is_some_and(|record| record.state.agent() == Some(agent)))
+            .filter(|(_, record)| record.as_ref().is_some_and(|record| record.state.holder() == Some(agent)))
             .map(|(index, _)| TaskIndex(index as u32))
             .collect();
+        let (failed, lost): (Vec<TaskIndex>, Vec<TaskIndex>) =
+            held.into_iter().partition(|task| !self.state.is_open(*task));
         for task in &lost {
             self.unplace(*task);
         }
         for task in &lost {
             self.retract_dependents(*task);
         }
-        // Those that counted a lost task as placed must not be let go by its failure while they wait for others.
-        let successors: BTreeSet<TaskIndex> =
-            lost.iter().flat_map(|task| self.state.dag.successors(*task)).map(|(next, _)| next).collect();
-        for next in successors {
-            if self.state.task(next).state == TaskState::Blocked {
-                self.count_waiting(next);
-            }
+        // Before any failure lets those go that had counted a lost task as placed.
+        self.replace_retracted(&lost);
+        for task in failed {
+            self.is_held_no_more(task);
         }
         let attempts_max = self.state.limits.attempts_max;
         for task in &lost {
-            if self.state.tasks[task.index()].is_none() {
+            if !self.state.is_open(*task) {
                 continue;
             }
             let attempts = self.state.task(*task).attempt.0 - 1;
@@ -108,7 +106,6 @@ impl Scheduler {
                 self.fail_task(*task, CommandError::AgentLost { attempts, agent: name.to_owned() });
             }
         }
-        lost.into_iter().filter(|task| self.state.tasks[task.index()].is_some()).collect()
     }
 
     /// Undoes a task's dispatch.
@@ -129,9 +126,11 @@ impl Scheduler {
         record.attempt = record.attempt.next();
     }
 
-    /// Asks agents to give back what waits, near or far, for a task that must run again.
-    fn retract_dependents(&mut self, task: TaskIndex) {
+    /// Asks agents to give back what waits, near or far, for a task that must run again; also behind failed ones,
+    /// whose place an agent may have given up.
+    pub(super) fn retract_dependents(&mut self, task: TaskIndex) {
         let mut open = vec![task];
+        let mut failed = BTreeSet::new();
         while let Some(task) = open.pop() {
             let waiting: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
             for next in waiting {
@@ -143,6 +142,10 @@ impl Scheduler {
                     let id = record.id;
                     self.order(agent, Order::Retract { task: id });
                     open.push(next);
+                } else if let TaskState::Failed { .. } = record.state
+                    && failed.insert(next)
+                {
+                    open.push(next);
                 }
             }
         }
@@ -152,7 +155,11 @@ impl Scheduler {
     pub(super) fn take_retraction(&mut self, agent: AgentId, task: TaskId, attempt: Attempt) {
         let Some(index) = self.state.live(task) else { return };
         let record = self.state.task(index);
-        if record.state.agent() != Some(agent) || record.attempt != attempt {
+        if record.state.holder() != Some(agent) || record.attempt != attempt {
+            return;
+        }
+        if let TaskState::Failed { .. } = record.state {
+            self.is_held_no_more(index);
             return;
         }
         self.unplace(index);
@@ -177,7 +184,7 @@ impl Scheduler {
             self.mend_transfers(index, &error);
             let Some(record) = self.state.versions.get_mut(place) else { continue };
             let range = ByteRange::new(0, u64::MAX);
-            if record.replicas.is_empty() && record.producer.is_none() {
+            if record.replicas.is_empty() && record.producer.is_none() && record.poison.is_none() {
                 record.poison = Some(Box::new(error.clone()));
                 self.fail_readers(index, range, &error);
             }
@@ -204,54 +211,15 @@ impl Scheduler {
     }
 
     /// Lets retracted tasks be placed again.
-    fn replace_retracted(&mut self, affected: &[TaskIndex]) {
-        let affected: Vec<TaskIndex> =
-            affected.iter().copied().filter(|task| self.state.tasks[task.index()].is_some()).collect();
-        let successors: BTreeSet<TaskIndex> = affected
-            .iter()
-            .flat_map(|task| self.state.dag.successors(*task).map(|(next, _)| next))
-            .chain(affected.iter().copied())
-            .collect();
-        for task in &successors {
-            match self.state.task(*task).state {
-                TaskState::Blocked => self.count_waiting(*task),
-                TaskState::Placeable | TaskState::Floating => {
-                    self.state.task_mut(*task).state = TaskState::Blocked;
-                }
-                TaskState::Dispatched { .. } => {}
-            }
-        }
-        // Tasks that went back to blocked above may have successors that counted them as settled.
-        let mut recount: Vec<TaskIndex> = successors.into_iter().collect();
-        let mut seen: BTreeSet<TaskIndex> = recount.iter().copied().collect();
-        while let Some(task) = recount.pop() {
-            if self.state.task(task).state != TaskState::Blocked {
-                continue;
-            }
-            let next: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
-            for next in next {
-                let record = self.state.task_mut(next);
-                let goes_back = matches!(record.state, TaskState::Placeable | TaskState::Floating);
-                if goes_back {
-                    record.state = TaskState::Blocked;
-                }
-                if seen.insert(next) {
-                    recount.push(next);
-                }
-            }
-        }
-        let blocked: Vec<TaskIndex> =
-            seen.into_iter().filter(|task| self.state.task(*task).state == TaskState::Blocked).collect();
-        for task in &blocked {
-            self.count_waiting(*task);
-        }
+    pub(super) fn replace_retracted(&mut self, affected: &[TaskIndex]) {
+        let blocked = self.count_behind(affected);
         let tasks = &self.state.tasks;
         for entry in &mut self.policies {
             entry.placeable.retain(|task| {
                 tasks[task.index()].as_ref().is_some_and(|record| record.state == TaskState::Placeable)
             });
         }
-        for task in &affected {
+        for task in affected.iter().filter(|task| blocked.contains(task)) {
             let policy = self.state.task(*task).policy;
             self.observe(policy, &Change::Unplaced { task: *task });
         }
@@ -259,6 +227,52 @@ impl Scheduler {
             let record = self.state.task(task);
             if record.state == TaskState::Blocked && record.waiting == 0 {
                 self.predecessors_are_placed(task);
+            }
+        }
+    }
+
+    /// Takes back to blocked whatever was ready because these tasks were placed, and counts anew; gives all that are
+    /// blocked behind them, and they themselves.
+    fn count_behind(&mut self, affected: &[TaskIndex]) -> BTreeSet<TaskIndex> {
+        let mut seen: BTreeSet<TaskIndex> = affected.iter().copied().collect();
+        let mut open = affected.to_vec();
+        while let Some(task) = open.pop() {
+            let behind: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
+            for next in behind {
+                let record = self.state.task_mut(next);
+                match record.state {
+                    TaskState::Placeable | TaskState::Floating => record.state = TaskState::Blocked,
+                    TaskState::Blocked | TaskState::Failed { .. } => {}
+                    TaskState::Dispatched { .. } => continue,
+                }
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        let (failed, blocked): (BTreeSet<TaskIndex>, BTreeSet<TaskIndex>) =
+            seen.into_iter().partition(|task| !self.state.is_open(*task));
+        self.count_failed(&failed);
+        for task in &blocked {
+            self.count_waiting(*task);
+        }
+        blocked
+    }
+
+    /// Counts what failed tasks wait for; each is settled when those before it are, failed ones among them.
+    fn count_failed(&mut self, failed: &BTreeSet<TaskIndex>) {
+        for task in failed {
+            self.state.task_mut(*task).waiting = 1;
+        }
+        let mut unsettled = failed.clone();
+        loop {
+            let before = unsettled.len();
+            for task in &unsettled {
+                self.count_waiting(*task);
+            }
+            unsettled.retain(|task| self.state.task(*task).waiting > 0);
+            if unsettled.len() == before {
+                return;
             }
         }
     }

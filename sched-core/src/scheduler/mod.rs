@@ -74,8 +74,10 @@ pub struct Scheduler {
     stranded: Vec<TaskId>,
     /// The task being dispatched, if it floated before: its successors have counted it already.
     was_floating: Option<TaskIndex>,
-    /// The task whose failure an agent reported: that agent frees those that only come after it.
+    /// The task whose failure an agent reported: that agent holds it no more, and frees those that come after it.
     reported_failure: Option<TaskIndex>,
+    /// How many failed tasks keep their place in the order.
+    places_kept: usize,
     /// How often transfers of a version to an agent have failed.
     push_failures: BTreeMap<(AgentId, u32), u32>,
     /// Who was told to send a notice of which task's end for which dependent; may hold some that have ended. What
@@ -137,6 +139,7 @@ impl Scheduler {
             stranded: Vec::new(),
             was_floating: None,
             reported_failure: None,
+            places_kept: 0,
             push_failures: BTreeMap::new(),
             notices: BTreeMap::new(),
         };
@@ -401,23 +404,38 @@ impl Scheduler {
         let state = &self.state;
         let mut dispatched = vec![0_u32; state.agents.len()];
         let mut on_slot = vec![0_u32; state.slots.len()];
-        let mut live = 0;
+        let (mut live, mut failed) = (0, 0);
         for (index, record) in state.tasks.iter().enumerate() {
             let Some(record) = record else { continue };
             live += 1;
             let task = TaskIndex(index as u32);
             assert_eq!(record.id.index(), index, "a task lies at its own place");
-            let unplaced = state
-                .dag
-                .predecessors(task)
-                .filter(|(first, _)| !state.task(*first).state.is_settled())
-                .count();
+            let unplaced =
+                state.dag.predecessors(task).filter(|(first, _)| !state.task(*first).is_settled()).count();
             match record.state {
                 TaskState::Blocked => {
                     assert_eq!(record.waiting as usize, unplaced, "{} counts its waits", record.id);
                 }
                 TaskState::Floating | TaskState::Placeable => {
                     assert_eq!(unplaced, 0, "{} is ready only when its predecessors are placed", record.id);
+                }
+                TaskState::Failed { agent } => {
+                    failed += 1;
+                    assert!(
+                        record.is_retracting || record.waiting as usize == unplaced,
+                        "{} counts its waits",
+                        record.id
+                    );
+                    assert!(
+                        agent.is_some() || state.dag.predecessors(task).next().is_some(),
+                        "{} keeps its place for a reason",
+                        record.id
+                    );
+                    assert!(
+                        agent.is_none_or(|agent| state.agents[agent.index()].is_present),
+                        "{} is kept for an agent that is there",
+                        record.id
+                    );
                 }
                 TaskState::Dispatched { agent, slot } => {
                     let is_excused = record.is_retracting;
@@ -451,6 +469,7 @@ impl Scheduler {
             assert!(state.sessions.contains_key(&record.session), "a task belongs to a session");
         }
         assert_eq!(live, state.dag.len(), "tasks and vertices are the same");
+        assert_eq!(failed, self.places_kept, "the places of failed tasks are counted");
         for (index, agent) in state.agents.iter().enumerate() {
             assert_eq!(agent.dispatched, dispatched[index], "an agent's tasks are counted");
         }

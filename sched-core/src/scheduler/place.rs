@@ -22,7 +22,7 @@ impl Scheduler {
             .state
             .dag
             .predecessors(task)
-            .filter(|(predecessor, _)| !self.state.task(*predecessor).state.is_settled())
+            .filter(|(predecessor, _)| !self.state.task(*predecessor).is_settled())
             .count();
         self.state.task_mut(task).waiting = waiting as u32;
     }
@@ -72,16 +72,31 @@ impl Scheduler {
         }
     }
 
-    /// One predecessor more of each successor is settled; those that were waiting for it alone are added.
-    fn successors_gain(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
-        let successors: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
-        for next in successors {
+    /// One predecessor more of each successor is settled; those that were waiting for it alone are added. Where a
+    /// failed one was, it is settled too.
+    pub(super) fn successors_gain(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
+        let mut gaining: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
+        let mut place = 0;
+        while let Some(next) = gaining.get(place).copied() {
+            place += 1;
             let record = self.state.task_mut(next);
-            if record.state == TaskState::Blocked && record.waiting > 0 {
-                record.waiting -= 1;
-                if record.waiting == 0 {
-                    open.push(next);
+            if record.waiting == 0 {
+                continue;
+            }
+            match record.state {
+                TaskState::Blocked => {
+                    record.waiting -= 1;
+                    if record.waiting == 0 {
+                        open.push(next);
+                    }
                 }
+                TaskState::Failed { .. } => {
+                    record.waiting -= 1;
+                    if record.waiting == 0 {
+                        gaining.extend(self.state.dag.successors(next).map(|(next, _)| next));
+                    }
+                }
+                TaskState::Floating | TaskState::Placeable | TaskState::Dispatched { .. } => {}
             }
         }
     }
@@ -334,7 +349,7 @@ impl Scheduler {
                 .state
                 .dag
                 .successors(task)
-                .any(|(next, _)| self.state.task(next).state.agent().is_none());
+                .any(|(next, _)| self.state.task(next).state.is_to_be_placed());
             if more_to_come || has_reader {
                 kept.push(id);
                 continue;
@@ -412,10 +427,7 @@ impl Scheduler {
         while next < order.len() {
             let here = order[next];
             next += 1;
-            let floating = self.state.dag.predecessors(here).map(|(first, _)| first);
-            let floating: Vec<TaskIndex> =
-                floating.filter(|first| self.state.task(*first).state == TaskState::Floating).collect();
-            for first in floating {
+            for first in self.floating_before(here) {
                 // A task that is reached again must come before all that wait for it: move it to the end.
                 if let Some(place) = order.iter().position(|known| *known == first) {
                     if place < next {
@@ -427,7 +439,7 @@ impl Scheduler {
             }
         }
         for task in order.into_iter().rev() {
-            if self.state.tasks[task.index()].is_none() {
+            if !self.state.is_open(task) {
                 // What it reads is lost with a task before it in this order.
                 continue;
             }
@@ -441,6 +453,32 @@ impl Scheduler {
                 TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing => None,
             };
             self.dispatch_one(task, agent, slot);
+        }
+    }
+
+    /// The floating tasks that a task waits for, be it behind failed ones.
+    fn floating_before(&self, task: TaskIndex) -> Vec<TaskIndex> {
+        let mut floating = Vec::new();
+        let mut failed = Vec::new();
+        let mut here = task;
+        let mut next = 0;
+        loop {
+            for (first, _) in self.state.dag.predecessors(here) {
+                match self.state.task(first).state {
+                    TaskState::Floating if !floating.contains(&first) => floating.push(first),
+                    TaskState::Failed { .. } if !failed.contains(&first) => failed.push(first),
+                    TaskState::Floating
+                    | TaskState::Failed { .. }
+                    | TaskState::Blocked
+                    | TaskState::Placeable
+                    | TaskState::Dispatched { .. } => {}
+                }
+            }
+            let Some(behind) = failed.get(next) else {
+                return floating;
+            };
+            here = *behind;
+            next += 1;
         }
     }
 
@@ -541,6 +579,11 @@ impl Scheduler {
         let mut notifies = Vec::new();
         for (predecessor, kind) in self.state.dag.predecessors(task) {
             let record = self.state.task(predecessor);
+            if let TaskState::Failed { .. } = record.state {
+                // No agent may know of it any more: it is released from here.
+                waits.push(TaskWait { task: record.id, is_remote: true, carries_failure: false });
+                continue;
+            }
             let Some(at) = record.state.agent() else {
                 continue;
             };

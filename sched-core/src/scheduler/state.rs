@@ -238,7 +238,7 @@ pub(crate) struct TaskRecord {
     pub policy: usize,
     pub work: TaskWork,
     pub state: TaskState,
-    /// Predecessors that are neither dispatched nor floating.
+    /// Predecessors that are not settled; kept while it is blocked or has failed.
     pub waiting: u32,
     pub attempt: Attempt,
     pub inputs: Vec<InputUse>,
@@ -292,21 +292,44 @@ pub(crate) enum TaskState {
     Placeable,
     /// Ordered.
     Dispatched { agent: AgentId, slot: Option<SlotId> },
+    /// It has failed, and only keeps its place in the order: until those before it have ended and the agent that
+    /// had been ordered to run it, if any, has said that it does not.
+    Failed { agent: Option<AgentId> },
+}
+
+impl TaskRecord {
+    /// Whether successors may be placed. A failed task is where those before it are.
+    pub fn is_settled(&self) -> bool {
+        match self.state {
+            TaskState::Blocked | TaskState::Placeable => false,
+            TaskState::Floating | TaskState::Dispatched { .. } => true,
+            TaskState::Failed { .. } => self.waiting == 0,
+        }
+    }
 }
 
 impl TaskState {
-    /// Whether successors may be placed.
-    pub fn is_settled(self) -> bool {
-        match self {
-            Self::Blocked | Self::Placeable => false,
-            Self::Floating | Self::Dispatched { .. } => true,
-        }
-    }
-
     pub fn agent(self) -> Option<AgentId> {
         match self {
             Self::Dispatched { agent, .. } => Some(agent),
+            Self::Blocked | Self::Floating | Self::Placeable | Self::Failed { .. } => None,
+        }
+    }
+
+    /// The agent that may be running it, even if it is not to any more.
+    pub fn holder(self) -> Option<AgentId> {
+        match self {
+            Self::Dispatched { agent, .. } => Some(agent),
+            Self::Failed { agent } => agent,
             Self::Blocked | Self::Floating | Self::Placeable => None,
+        }
+    }
+
+    /// Whether it is still to be given to an agent.
+    pub fn is_to_be_placed(self) -> bool {
+        match self {
+            Self::Blocked | Self::Floating | Self::Placeable => true,
+            Self::Dispatched { .. } | Self::Failed { .. } => false,
         }
     }
 }
@@ -391,6 +414,13 @@ impl State {
         self.tasks[task.index()].as_mut().expect("a task index is held only while its task lives")
     }
 
+    /// Whether a task is there and has not failed.
+    pub fn is_open(&self, task: TaskIndex) -> bool {
+        self.tasks[task.index()]
+            .as_ref()
+            .is_some_and(|record| !matches!(record.state, TaskState::Failed { .. }))
+    }
+
     /// The place of a task that has not ended.
     pub fn live(&self, task: TaskId) -> Option<TaskIndex> {
         let record = self.tasks.get(task.index())?.as_ref()?;
@@ -407,7 +437,8 @@ impl State {
             TaskState::Dispatched { slot: None, .. }
             | TaskState::Blocked
             | TaskState::Floating
-            | TaskState::Placeable => record.expected_finish,
+            | TaskState::Placeable
+            | TaskState::Failed { .. } => record.expected_finish,
         };
         finish.max(self.now)
     }

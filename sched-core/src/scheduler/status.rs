@@ -156,6 +156,7 @@ impl Scheduler {
                 let places = self.why_not_placed(task);
                 format!("task{what} waits for its policy to place it{places}")
             }
+            TaskState::Failed { .. } => format!("task{what} has failed"),
             TaskState::Dispatched { agent, .. } => {
                 let waits = self.state.dag.predecessors(task).count();
                 let name = &self.state.agents[agent.index()].facts.name;

@@ -1,13 +1,17 @@
 //! Random scenarios: a farm, a network, a policy and a graph from one seed, beside a reference model.
 
+mod model;
+
 use bytes::Bytes;
 use isochrone_model::message::ClientRequest;
 use isochrone_model::{
-    Access, Argument, BufferArgument, BufferId, ByteRange, BytesPerSecond, Command, CommandError, CommandId,
-    CommandKind, Launch, Limits, NdRange, Payload, ProgramId, SessionId, Span, Timestamp,
+    BytesPerSecond, Command, CommandError, CommandId, CommandKind, Limits, ProgramId, SessionId, Span,
+    Timestamp,
 };
 use isochrone_sim::random::Random;
 use isochrone_sim::{Farm, FarmOptions, LinkTruth, Outcome, kernels};
+
+use model::{Fate, Model, buffer_id};
 
 const SESSION: SessionId = SessionId(1);
 const PROGRAM: ProgramId = ProgramId(1);
@@ -17,16 +21,12 @@ pub fn policies() -> Vec<&'static str> {
     vec!["round-robin", "random(seed=5)", "eager", "locality", "heft", "latency-eft"]
 }
 
-/// The buffers as they are after each command, in order.
-struct Model {
-    buffers: Vec<Vec<u8>>,
-}
-
 /// A command, with what the reference model says a read brings.
 struct Step {
     command: Command,
     payload: Option<Bytes>,
     read: Option<Vec<u8>>,
+    fate: Fate,
 }
 
 pub struct Scenario {
@@ -37,23 +37,44 @@ pub struct Scenario {
     steps: Vec<Step>,
     batches: Vec<usize>,
     agents: usize,
+    /// When, after the submission, the client cancels which commands.
+    cancels: Vec<(Span, CommandId)>,
+}
+
+/// What else happens in a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mishaps {
+    /// Kernels that fail, and commands that the client cancels.
+    failures: bool,
+    /// What tells this kind of scenario from the others with the same seed.
+    salt: u64,
 }
 
 impl Scenario {
     pub fn random(seed: u64) -> Self {
-        Self::new(seed, 0)
+        Self::new(seed, Mishaps { failures: false, salt: 0 })
     }
 
     pub fn with_losses(seed: u64) -> Self {
-        Self::new(seed, 1)
+        Self::new(seed, Mishaps { failures: false, salt: 1 })
+    }
+
+    /// Some kernels fail at run time, and the client cancels some commands.
+    pub fn with_failures(seed: u64) -> Self {
+        Self::new(seed, Mishaps { failures: true, salt: 0 })
+    }
+
+    /// The same while agents are lost.
+    pub fn with_failures_and_losses(seed: u64) -> Self {
+        Self::new(seed, Mishaps { failures: true, salt: 1 })
     }
 
     pub fn policy(&self) -> &'static str {
         self.policy
     }
 
-    fn new(seed: u64, salt: u64) -> Self {
-        let mut random = Random::new(seed.wrapping_mul(2).wrapping_add(salt));
+    fn new(seed: u64, mishaps: Mishaps) -> Self {
+        let mut random = Random::new(seed.wrapping_mul(2).wrapping_add(mishaps.salt));
         let policies = policies();
         let policy = policies[random.below(policies.len() as u64) as usize];
         let links = LinkTruth {
@@ -94,26 +115,32 @@ impl Scenario {
             steps: Vec::new(),
             batches: Vec::new(),
             agents: agents as usize,
+            cancels: Vec::new(),
         };
-        scenario.draw_graph(&mut random, &limits);
+        scenario.draw_graph(&mut random, &limits, mishaps);
         scenario
     }
 
-    fn draw_graph(&mut self, random: &mut Random, limits: &Limits) {
-        let mut model = Model { buffers: self.sizes.iter().map(|size| vec![0; *size as usize]).collect() };
+    fn draw_graph(&mut self, random: &mut Random, limits: &Limits, mishaps: Mishaps) {
+        let mut model = Model::new(&self.sizes);
+        // Of its own, so that the graph is the same with and without failures.
+        let mut failures = Random::new(self.seed ^ 0xfa11);
         let count = 1 + random.below(40);
         for id in 1..=count {
             let id = CommandId(id);
-            let (kind, payload, read) = model.draw(random, limits);
+            let (mut kind, payload, read) = model.draw(random, limits);
             let mut after = Vec::new();
             if id.0 > 1 && random.one_in(4) {
                 after.extend((0..=random.below(2)).map(|_| CommandId(1 + random.below(id.0 - 1))));
             }
+            let own =
+                if mishaps.failures { self.draw_failure(&mut failures, id, &mut kind) } else { Fate::Done };
             let command = Command { id, after, label: String::new(), kind };
-            self.steps.push(Step { command, payload, read });
+            let fate = model.take(&command, own);
+            self.steps.push(Step { command, payload, read, fate });
         }
         // Every buffer is read at the end.
-        for (place, bytes) in model.buffers.iter().enumerate() {
+        for (place, bytes) in model.buffers.clone().into_iter().enumerate() {
             let kind = CommandKind::Read {
                 buffer: buffer_id(place),
                 offset_bytes: 0,
@@ -121,7 +148,8 @@ impl Scenario {
             };
             let id = CommandId(self.steps.len() as u64 + 1);
             let command = Command { id, after: Vec::new(), label: String::new(), kind };
-            self.steps.push(Step { command, payload: None, read: Some(bytes.clone()) });
+            let fate = model.take(&command, Fate::Done);
+            self.steps.push(Step { command, payload: None, read: Some(bytes), fate });
         }
         let mut left = self.steps.len();
         while left > 0 {
@@ -129,6 +157,25 @@ impl Scenario {
             self.batches.push(take);
             left -= take;
         }
+    }
+
+    /// Makes a kernel one that fails, or has a command cancelled, now and then.
+    fn draw_failure(&mut self, random: &mut Random, id: CommandId, kind: &mut CommandKind) -> Fate {
+        if random.one_in(20) {
+            let bound_us = [10, 3_000, 200_000][random.below(3) as usize];
+            self.cancels.push((Span::from_micros(random.below(bound_us)), id));
+            return Fate::MayFail;
+        }
+        let CommandKind::Launch(launch) = kind else { return Fate::Done };
+        if !random.one_in(6) {
+            return Fate::Done;
+        }
+        launch.kernel = match launch.kernel.as_str() {
+            "mix" => "spoil".to_owned(),
+            "noop" => "fail".to_owned(),
+            _ => return Fate::Done,
+        };
+        Fate::Fails
     }
 
     fn submit(&mut self) {
@@ -154,19 +201,19 @@ impl Scenario {
             }
             self.farm.request(SESSION, ClientRequest::Submit { commands });
         }
+        for (delay, command) in &self.cancels {
+            let request = ClientRequest::Cancel { commands: vec![*command] };
+            self.farm.request_at(self.farm.now() + *delay, SESSION, request);
+        }
     }
 
-    /// Runs the graph; every command must end well and every read bring the model's bytes. Gives what must
-    /// be the same in every run of one seed.
+    /// Runs the graph; every command must end as the model says and every read bring the model's bytes. Gives
+    /// what must be the same in every run of one seed.
     pub fn run_and_compare(mut self) -> (Timestamp, u64, u64) {
         self.farm.run(STEPS_MAX);
         self.submit();
         assert!(self.farm.run(STEPS_MAX), "the farm comes to rest ({}, seed {})", self.policy, self.seed);
-        for step in &self.steps {
-            let outcome = self.farm.outcome(SESSION, step.command.id);
-            let expected = Outcome::Done(step.read.clone().map(Bytes::from));
-            assert_eq!(outcome, Some(&expected), "{} {:?}", self.policy, step.command);
-        }
+        self.compare(false);
         self.farm.assert_silence();
         let end = self.farm.now();
         self.farm.close_session(SESSION);
@@ -196,13 +243,29 @@ impl Scenario {
             }
         }
         assert!(self.farm.run(STEPS_MAX), "the farm comes to rest ({}, seed {})", self.policy, self.seed);
+        self.compare(true);
+        self.farm.assert_silence();
+    }
+
+    /// Every command has ended as the model says. Where agents were lost, a command may also end with an error that
+    /// says so; and one that failed there, and whose contents have all been overwritten since, is taken to have
+    /// ended well when it is to run again.
+    fn compare(&self, is_lossy: bool) {
         for step in &self.steps {
-            match self.farm.outcome(SESSION, step.command.id) {
-                Some(Outcome::Done(bytes)) => {
-                    assert_eq!(bytes.as_deref(), step.read.as_deref(), "{} {:?}", self.policy, step.command);
+            let outcome = self.farm.outcome(SESSION, step.command.id);
+            let name = format!("{} {:?}", self.policy, step.command);
+            match (outcome, step.fate) {
+                (Some(Outcome::Done(_)), Fate::Fails) if !is_lossy => panic!("{name} should have failed"),
+                (Some(Outcome::Done(bytes)), Fate::Done | Fate::MayFail | Fate::Fails) => {
+                    assert_eq!(bytes.as_deref(), step.read.as_deref(), "{name}");
                 }
-                Some(Outcome::Failed(error)) => assert!(is_loss(error), "{error}"),
-                None => panic!(
+                (Some(Outcome::Failed(error)), Fate::Fails | Fate::MayFail) => {
+                    assert!(is_drawn(error) || (is_lossy && is_loss(error)), "{name}: {error}");
+                }
+                (Some(Outcome::Failed(error)), Fate::Done) => {
+                    assert!(is_lossy && is_loss(error), "{name}: {error}");
+                }
+                (None, _) => panic!(
                     "{:?} never ended ({}): {:?}",
                     step.command,
                     self.policy,
@@ -210,7 +273,16 @@ impl Scenario {
                 ),
             }
         }
-        self.farm.assert_silence();
+    }
+}
+
+/// Whether the first cause is a failure that was drawn.
+fn is_drawn(error: &CommandError) -> bool {
+    match error {
+        CommandError::Device { call, .. } => call == "clEnqueueNDRangeKernel",
+        CommandError::Cancelled => true,
+        CommandError::Dependency { cause, .. } => is_drawn(cause),
+        _ => false,
     }
 }
 
@@ -224,135 +296,4 @@ fn is_loss(error: &CommandError) -> bool {
         CommandError::Dependency { cause, .. } => is_loss(cause),
         _ => false,
     }
-}
-
-fn buffer_id(place: usize) -> BufferId {
-    BufferId(place as u64 + 1)
-}
-
-fn scalar(value: u64) -> Argument {
-    Argument::Scalar(Bytes::copy_from_slice(&(value as u32).to_le_bytes()))
-}
-
-impl Model {
-    fn part(&self, random: &mut Random, buffer: usize) -> (u64, u64) {
-        let size = self.buffers[buffer].len() as u64;
-        if random.one_in(3) {
-            return (0, size);
-        }
-        let offset = random.below(size);
-        (offset, 1 + random.below(size - offset))
-    }
-
-    fn slice(&mut self, buffer: usize, offset: u64, size: u64) -> &mut [u8] {
-        &mut self.buffers[buffer][offset as usize..(offset + size) as usize]
-    }
-
-    fn draw(
-        &mut self,
-        random: &mut Random,
-        limits: &Limits,
-    ) -> (CommandKind, Option<Bytes>, Option<Vec<u8>>) {
-        let buffer = random.below(self.buffers.len() as u64) as usize;
-        let (offset, size) = self.part(random, buffer);
-        match random.below(12) {
-            0 | 1 => {
-                let bytes: Bytes = (0..size).map(|_| random.below(256) as u8).collect();
-                self.slice(buffer, offset, size).copy_from_slice(&bytes);
-                let is_inline = size <= limits.inline_bytes_max && random.one_in(2);
-                let (payload, offered) = if is_inline {
-                    (Payload::Inline(bytes), None)
-                } else {
-                    (Payload::Stream { size_bytes: size }, Some(bytes))
-                };
-                (
-                    CommandKind::Write { buffer: buffer_id(buffer), offset_bytes: offset, payload },
-                    offered,
-                    None,
-                )
-            }
-            2 => {
-                let bytes = self.slice(buffer, offset, size).to_vec();
-                let kind =
-                    CommandKind::Read { buffer: buffer_id(buffer), offset_bytes: offset, size_bytes: size };
-                (kind, None, Some(bytes))
-            }
-            3 => {
-                let value = random.below(256) as u8;
-                self.slice(buffer, offset, size).fill(value);
-                let pattern = Bytes::copy_from_slice(&[value]);
-                let kind = CommandKind::Fill {
-                    buffer: buffer_id(buffer),
-                    offset_bytes: offset,
-                    size_bytes: size,
-                    pattern,
-                };
-                (kind, None, None)
-            }
-            4 => {
-                let target = random.below(self.buffers.len() as u64) as usize;
-                let size = size.min(self.buffers[target].len() as u64);
-                if target == buffer {
-                    return (CommandKind::Marker, None, None);
-                }
-                let to = random.below(self.buffers[target].len() as u64 - size + 1);
-                let bytes = self.slice(buffer, offset, size).to_vec();
-                self.slice(target, to, size).copy_from_slice(&bytes);
-                let kind = CommandKind::Copy {
-                    source: buffer_id(buffer),
-                    source_offset_bytes: offset,
-                    target: buffer_id(target),
-                    target_offset_bytes: to,
-                    size_bytes: size,
-                };
-                (kind, None, None)
-            }
-            5 => (if random.one_in(2) { CommandKind::Barrier } else { CommandKind::Marker }, None, None),
-            6 => {
-                let salt = random.below(256);
-                kernels::store(self.slice(buffer, offset, size), salt as u32);
-                let target = argument(buffer, Some(Access::Write), Some((offset, size)));
-                let arguments = vec![target, scalar(offset), scalar(size), scalar(salt)];
-                (launch("store", 1 + random.below(2_000), arguments), None, None)
-            }
-            7 => (launch("noop", 1, Vec::new()), None, None),
-            _ => self.draw_mix(random, buffer),
-        }
-    }
-
-    fn draw_mix(
-        &mut self,
-        random: &mut Random,
-        source: usize,
-    ) -> (CommandKind, Option<Bytes>, Option<Vec<u8>>) {
-        let target = random.below(self.buffers.len() as u64) as usize;
-        let (from, size) = self.part(random, source);
-        let size = size.min(self.buffers[target].len() as u64);
-        let to = random.below(self.buffers[target].len() as u64 - size + 1);
-        let salt = random.below(256);
-        let bytes = self.slice(source, from, size).to_vec();
-        kernels::mix(&bytes, self.slice(target, to, size), salt as u32);
-        let says_touches = random.one_in(2);
-        let touched = |offset| says_touches.then_some((offset, size));
-        let access = random.one_in(2).then_some(Access::ReadWrite);
-        let arguments = vec![
-            argument(source, None, touched(from)),
-            argument(target, access, touched(to)),
-            scalar(from),
-            scalar(to),
-            scalar(size),
-            scalar(salt),
-        ];
-        (launch("mix", 1 + random.below(5_000), arguments), None, None)
-    }
-}
-
-fn argument(buffer: usize, access: Option<Access>, touches: Option<(u64, u64)>) -> Argument {
-    let touches = touches.map(|(offset, size)| ByteRange::new(offset, offset + size));
-    Argument::Buffer(BufferArgument { buffer: buffer_id(buffer), part: None, access, touches })
-}
-
-fn launch(kernel: &str, items: u64, arguments: Vec<Argument>) -> CommandKind {
-    let range = NdRange::linear(items);
-    CommandKind::Launch(Launch { program: PROGRAM, kernel: kernel.to_owned(), range, arguments })
 }
