@@ -104,8 +104,8 @@ pub enum CloseReason {
     /// Nothing came from the peer for longer than the idle timeout.
     #[error("nothing was received from the peer for longer than the idle timeout")]
     TimedOut,
-    /// The peer no longer knows this connection; usually its process was restarted.
-    #[error("the peer does not know this connection any more")]
+    /// The peer closed this connection a while ago, and its word of it never came.
+    #[error("the peer closed the connection, and its reason for it was lost on the way")]
     Reset,
     /// QUIC itself failed, on this side or on the peer's.
     #[error("connection failed")]

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version};
 use rustls::pki_types::CertificateDer;
 
+use crate::congestion::Congestion;
 use crate::connection::{self, Connection};
 use crate::endpoint_error::{AcceptError, BindError, ConnectError, DialContext};
 use crate::identity::Identity;
-use crate::link::Closing;
+use crate::link::{Closing, close};
 use crate::options::TransportOptions;
 use crate::peer_identity::{IdentityParseError, PeerIdentity, Role};
+use crate::resets::LateResets;
 use crate::{CloseCode, tls};
 
 /// Accepting sides allow the control stream and one more, so that a second one can be answered
@@ -38,6 +40,7 @@ struct Shared {
     options: Arc<TransportOptions>,
     dialling: tls::Dialling,
     dialled_transport: Arc<quinn::TransportConfig>,
+    congestion: Congestion,
     closing: Arc<Closing>,
 }
 
@@ -55,16 +58,19 @@ impl Endpoint {
         let runtime = quinn::default_runtime().ok_or(BindError::NoRuntime)?;
         let tls_error = |error: tls::SetupError| BindError::Tls(Box::new(error));
         let address_error = |source| BindError::Address { address, source };
+        let congestion = Congestion::default();
         let server = if options.allowed_roles.is_empty() {
             None
         } else {
             let tls = tls::server(identity).map_err(tls_error)?;
             let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-            server.transport_config(Arc::new(options.quinn(ACCEPTED_CONTROL_STREAMS_MAX))).migration(true);
+            let transport = options.quinn(ACCEPTED_CONTROL_STREAMS_MAX, &congestion);
+            server.transport_config(Arc::new(transport)).migration(true);
             Some(server)
         };
         let mut endpoint = quinn::EndpointConfig::default();
         endpoint
+            .cid_generator(|| Box::new(LateResets::new()))
             .max_udp_payload_size(options.datagram_bytes_max)
             .map_err(|error| address_error(io::Error::other(error)))?;
         let socket = socket(address, options.socket_buffer_bytes).map_err(address_error)?;
@@ -74,7 +80,8 @@ impl Endpoint {
                 quinn,
                 our_role: identity.peer_identity().role,
                 dialling: tls::Dialling::new(identity).map_err(tls_error)?,
-                dialled_transport: Arc::new(options.quinn(DIALLED_CONTROL_STREAMS_MAX)),
+                dialled_transport: Arc::new(options.quinn(DIALLED_CONTROL_STREAMS_MAX, &congestion)),
+                congestion,
                 options: Arc::new(options),
                 closing: Arc::new(Closing::new()),
             }),
@@ -205,6 +212,7 @@ impl Endpoint {
     pub fn close(&self, code: CloseCode, reason: &str) {
         // The first call decides.
         let _ = self.shared.closing.set((code, reason.to_owned()));
+        self.shared.congestion.open_all();
         self.shared.quinn.close(code.to_wire().into(), reason.as_bytes());
     }
 
@@ -337,10 +345,6 @@ fn refuse_preamble(quinn: &quinn::Connection, error: PreambleError) {
             close(quinn, CloseCode::ProtocolViolation, "not a preamble");
         }
     }
-}
-
-fn close(quinn: &quinn::Connection, code: CloseCode, reason: &str) {
-    quinn.close(code.to_wire().into(), reason.as_bytes());
 }
 
 /// The identity in the certificate that TLS has verified.

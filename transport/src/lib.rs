@@ -22,6 +22,7 @@ pub mod authority;
 
 mod bulk;
 mod close;
+mod congestion;
 mod connection;
 mod control;
 mod endpoint;
@@ -30,6 +31,7 @@ mod identity;
 mod link;
 mod options;
 mod peer_identity;
+mod resets;
 mod tls;
 
 pub use authority::{Authority, AuthorityError, IssuedIdentity};

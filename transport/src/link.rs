@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::congestion::Congestion;
 use crate::{CloseCode, CloseReason};
 
 /// How this process closed something: the code and the text that it sent.
@@ -29,13 +30,18 @@ impl Link {
             // Of two concurrent closings the first one is remembered; either may be sent.
             let _ = self.closing.set((code, reason.to_owned()));
         }
-        self.quinn.close(code.to_wire().into(), reason.as_bytes());
+        close(&self.quinn, code, reason);
     }
 
     /// Why the connection ended with `error`.
     pub(crate) fn reason(&self, error: quinn::ConnectionError) -> CloseReason {
-        let closing = self.closing.get().or_else(|| self.endpoint_closing.get());
-        close_reason(error, closing)
+        match (error, self.closing.get()) {
+            // It was closed here before the peer forgot it: a later reset changes nothing about that.
+            (quinn::ConnectionError::Reset, Some((code, reason))) => {
+                CloseReason::Local { code: *code, reason: reason.clone() }
+            }
+            (error, closing) => close_reason(error, closing.or_else(|| self.endpoint_closing.get())),
+        }
     }
 
     /// Why the connection ended, if it has.
@@ -48,6 +54,12 @@ impl Link {
         let error = self.quinn.closed().await;
         self.reason(error)
     }
+}
+
+/// Closes a connection, whatever waits to be sent on it.
+pub(crate) fn close(quinn: &quinn::Connection, code: CloseCode, reason: &str) {
+    Congestion::open(quinn);
+    quinn.close(code.to_wire().into(), reason.as_bytes());
 }
 
 /// Why a connection ended with `error`, given how this process closed it.

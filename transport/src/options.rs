@@ -8,6 +8,7 @@ use std::time::Duration;
 use isochrone_protocol::{FRAME_LENGTH_BYTES, Limits};
 
 use crate::Role;
+use crate::congestion::Congestion;
 
 /// The smallest datagram that every path of QUIC carries, in bytes.
 const DATAGRAM_BYTES_FLOOR: u16 = 1200;
@@ -181,7 +182,11 @@ impl TransportOptions {
 
     /// QUIC's own configuration, for connections in which the peer may open
     /// `peer_control_streams_max` bidirectional streams.
-    pub(crate) fn quinn(&self, peer_control_streams_max: u32) -> quinn::TransportConfig {
+    pub(crate) fn quinn(
+        &self,
+        peer_control_streams_max: u32,
+        congestion: &Congestion,
+    ) -> quinn::TransportConfig {
         let window = self.connection_window_bytes.unwrap_or_else(|| self.unblocked_window_bytes());
         // Out of range only beyond 2^62: no limit then.
         let variable = |value: u64| quinn::VarInt::from_u64(value).unwrap_or(quinn::VarInt::MAX);
@@ -201,7 +206,7 @@ impl TransportOptions {
             .initial_mtu(self.datagram_bytes_initial)
             .mtu_discovery_config(Some(discovery))
             .datagram_receive_buffer_size(None)
-            .congestion_controller_factory(Arc::new(quinn::congestion::CubicConfig::default()));
+            .congestion_controller_factory(Arc::new(congestion.clone()));
         transport
     }
 }

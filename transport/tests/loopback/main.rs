@@ -4,5 +4,7 @@ mod bulk;
 mod certificates;
 mod control;
 mod farm;
+mod late;
 mod lifetime;
+mod path;
 mod violations;

@@ -1,0 +1,118 @@
+//! The congestion controller: quinn's CUBIC, which never holds back the word that a connection has ended.
+//!
+//! quinn (quinn-proto 0.11, `Connection::poll_transmit`) lets a closing wait for room in the congestion window
+//! when anything else was still to be sent. A closed connection takes no acknowledgements, so that there never
+//! is room: the peer would not be told at all. Whoever closes a connection opens its window first. Must never
+//! change how data is sent on a connection that goes on.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
+use quinn_proto::RttEstimator;
+
+/// A window that nothing fills; beyond 32 bits quinn does not pace either.
+const OPEN_WINDOW_BYTES: u64 = 1 << 40;
+
+/// Makes the controllers of an endpoint's connections. Clones share the endpoint's end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Congestion {
+    /// Whether the whole endpoint is closing.
+    is_ending: Arc<AtomicBool>,
+}
+
+impl Congestion {
+    /// Opens the windows of all connections; to be called just before the endpoint is closed.
+    pub(crate) fn open_all(&self) {
+        self.is_ending.store(true, Ordering::Release);
+    }
+
+    /// Opens the window of a connection; to be called just before it is closed.
+    pub(crate) fn open(connection: &quinn::Connection) {
+        if let Ok(controller) = connection.congestion_state().into_any().downcast::<UntilClosed>() {
+            controller.is_closing.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl ControllerFactory for Congestion {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(UntilClosed {
+            cubic: Arc::new(CubicConfig::default()).build(now, current_mtu),
+            is_closing: Arc::default(),
+            is_ending: self.is_ending.clone(),
+        })
+    }
+}
+
+/// CUBIC until the connection is closed, and nothing from then on.
+struct UntilClosed {
+    cubic: Box<dyn Controller>,
+    /// Shared by all clones, one of which a path of the connection uses.
+    is_closing: Arc<AtomicBool>,
+    is_ending: Arc<AtomicBool>,
+}
+
+impl Controller for UntilClosed {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.cubic.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        app_limited: bool,
+        largest_packet_num_acked: Option<u64>,
+    ) {
+        self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.cubic.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        if self.is_closing.load(Ordering::Acquire) || self.is_ending.load(Ordering::Acquire) {
+            OPEN_WINDOW_BYTES
+        } else {
+            self.cubic.window()
+        }
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        self.cubic.metrics()
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(Self {
+            cubic: self.cubic.clone_box(),
+            is_closing: self.is_closing.clone(),
+            is_ending: self.is_ending.clone(),
+        })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.cubic.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
