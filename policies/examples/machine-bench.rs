@@ -11,9 +11,9 @@ use clap::Parser;
 use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
 use isochrone_model::{
-    AgentFacts, AgentId, BytesPerSecond, Command, CommandId, CommandKind, DeviceFacts, DeviceIndex, DeviceKind,
-    KernelSignature, Launch, Limits, NdRange, Order, ProgramId, Report, SessionId, Span, TaskOutcome, TenantId,
-    Timestamp,
+    AgentFacts, AgentId, BytesPerSecond, Command, CommandId, CommandKind, DeviceFacts, DeviceIndex,
+    DeviceKind, KernelSignature, Launch, Limits, NdRange, Order, ProgramId, Report, SessionId, Span,
+    TaskOutcome, TenantId, Timestamp,
 };
 use isochrone_sched_core::{Action, Event, Scheduler, SchedulerConfig};
 

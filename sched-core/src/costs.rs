@@ -96,7 +96,7 @@ pub struct StatedKernel {
 
 /// A duration that grows with the index space: `base` and `nanos_per_mega_item` nanoseconds for each million
 /// work-items, rounded down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StatedDuration {
     /// Whatever the size.
     pub base: Span,

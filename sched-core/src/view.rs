@@ -325,7 +325,7 @@ impl View<'_> {
     /// Whether a task's successors may be placed: it is ordered, or goes where its first reader goes.
     #[must_use]
     pub fn is_settled(&self, task: TaskIndex) -> bool {
-        self.get(task).is_none_or(|record| record.state.is_settled())
+        self.get(task).is_none_or(super::scheduler::state::TaskRecord::is_settled)
     }
 
     /// The same as `inputs_ready_at` without what tasks make for which `is_planned` holds, and without their

@@ -10,6 +10,7 @@ pub mod farm;
 pub mod kernels;
 pub mod network;
 pub mod random;
+pub mod simulation;
 mod site;
 
 pub use farm::{Farm, FarmOptions, LinkTruth, Outcome};

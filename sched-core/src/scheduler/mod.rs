@@ -13,7 +13,7 @@ mod failures;
 mod ingest;
 mod losses;
 mod place;
-mod programs;
+pub(crate) mod programs;
 pub(crate) mod state;
 mod status;
 
@@ -27,6 +27,7 @@ use isochrone_model::{
 };
 
 pub use event::{Action, Event, Timer};
+pub use programs::program_digest;
 use state::{
     AgentRecord, BuildState, Counters, DeviceRecord, SessionRecord, SlotRecord, State, Table, TaskState,
 };

@@ -175,7 +175,9 @@ impl Scheduler {
         let Some(record) = self.state.tasks.get(first.index()).and_then(Option::as_ref) else { return };
         let is_on_slot = match record.state {
             TaskState::Dispatched { slot, .. } => slot == Some(proposal.slot),
-            TaskState::Blocked | TaskState::Floating | TaskState::Placeable => false,
+            TaskState::Blocked | TaskState::Floating | TaskState::Placeable | TaskState::Failed { .. } => {
+                false
+            }
         };
         if is_on_slot && !record.is_retracting {
             self.link(first, proposal.task, DependencyKind::Order);

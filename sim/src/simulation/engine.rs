@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BinaryHeap};
 use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
 use isochrone_model::{
-    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId, Span,
-    TaskId, TenantId, Timestamp,
+    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
+    Span, TaskId, TenantId, Timestamp,
 };
-use isochrone_sched_core::agent::{AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind};
+use isochrone_sched_core::agent::{
+    AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind,
+};
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig};
 use isochrone_workload::task_graph::{GraphError, GraphRequests, KernelShape, TaskGraph, task_of_scalar};
 
@@ -360,7 +362,8 @@ impl<'a> Engine<'a> {
     }
 
     fn send(&mut self, from: Party, to: Party, size_bytes: u64, message: Message) {
-        let at = if self.is_setting_up { self.now } else { self.network.message(self.now, from, to, size_bytes) };
+        let at =
+            if self.is_setting_up { self.now } else { self.network.message(self.now, from, to, size_bytes) };
         self.push(at, message);
     }
 
@@ -482,7 +485,8 @@ impl<'a> Engine<'a> {
 
     /// A program builds where all of its tasks can run; which tasks those are is the same for all of them.
     fn build(&mut self, agent: usize, program: ProgramKey, source: &str) {
-        let number: usize = source.strip_prefix("task graph ").and_then(|rest| rest.parse().ok()).unwrap_or(0);
+        let number: usize =
+            source.strip_prefix("task graph ").and_then(|rest| rest.parse().ok()).unwrap_or(0);
         let kernels = &self.requests.kernels_of[number];
         let built: Vec<BuiltKernel> = kernels
             .iter()
@@ -495,7 +499,9 @@ impl<'a> Engine<'a> {
             let outcome = if is_legal {
                 BuildOutcome::Built { kernels: built.clone(), log: String::new() }
             } else {
-                BuildOutcome::Failed { log: "the cluster file says that these tasks cannot run here".to_owned() }
+                BuildOutcome::Failed {
+                    log: "the cluster file says that these tasks cannot run here".to_owned(),
+                }
             };
             let device = DeviceIndex::from_index(device);
             self.push(self.now, Message::ToAgent(agent, AgentEvent::Built { program, device, outcome }));
@@ -512,7 +518,9 @@ impl<'a> Engine<'a> {
         let device = &self.run.cluster.agents[agent].devices[operation.device.index()];
         let mut task = None;
         let work = match &operation.kind {
-            OperationKind::Allocate { .. } | OperationKind::Free { .. } | OperationKind::Fill { .. } => Span::ZERO,
+            OperationKind::Allocate { .. } | OperationKind::Free { .. } | OperationKind::Fill { .. } => {
+                Span::ZERO
+            }
             OperationKind::Upload { region } | OperationKind::Download { region } => {
                 moving(device.host_rate, region.range.len())
             }
@@ -551,7 +559,9 @@ impl<'a> Engine<'a> {
         let mut done = std::mem::take(&mut self.done);
         self.network.advance(self.now, &mut done);
         for (TransferId(id), first_byte) in done.drain(..) {
-            let Some((cargo, place)) = self.cargo.get_mut(id as usize).and_then(Option::take) else { continue };
+            let Some((cargo, place)) = self.cargo.get_mut(id as usize).and_then(Option::take) else {
+                continue;
+            };
             self.outcome.transfers[place].finish = self.now;
             match cargo {
                 Cargo::Replica { from, to, region } => {
@@ -629,7 +639,7 @@ impl<'a> Engine<'a> {
         }
         let last = self.outcome.tasks.iter().map(|run| run.finish).max().unwrap_or_default();
         self.outcome.makespan = last.since(Timestamp::ZERO);
-        self.outcome.rejections = self.scheduler.status_rejections();
+        self.outcome.rejections = self.scheduler.status().rejections.iter().map(|(_, count)| count).sum();
         self.outcome.decision_time = self.run.stopwatch.map(|_| self.decision_time);
         Ok(self.outcome)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use isochrone_model::{AgentId, BytesPerSecond, DeviceId, Span};
+use isochrone_model::{AgentId, BytesPerSecond, Span};
 use isochrone_sched_core::scheduler::program_digest;
 use isochrone_sched_core::{KernelName, StatedCosts, StatedDuration, StatedKernel, StatedLink};
 use isochrone_workload::task_graph::{Appearance, GraphRequests, TaskCost, TaskGraph};
@@ -141,7 +141,9 @@ fn claimed(graph: &TaskGraph, truth: &Truth, knowledge: Knowledge, random: &mut 
                     let mean = &means[task.kind.as_str()];
                     match &task.cost {
                         TaskCost::Work(_) => Claim::Work(mean.work()),
-                        TaskCost::PerDevice(_) => Claim::Durations(mean.durations(&truth.durations_of(place))),
+                        TaskCost::PerDevice(_) => {
+                            Claim::Durations(mean.durations(&truth.durations_of(place)))
+                        }
                     }
                 })
                 .collect()
@@ -165,7 +167,10 @@ impl KindMean {
     /// The mean on each device, where the task can run there.
     fn durations(&self, own: &[u64]) -> Vec<u64> {
         let mean = |sum: &u128| u64::try_from(sum / self.tasks.max(1)).unwrap_or(u64::MAX);
-        own.iter().zip(&self.durations).map(|(own, sum)| if *own == u64::MAX { *own } else { mean(sum) }).collect()
+        own.iter()
+            .zip(&self.durations)
+            .map(|(own, sum)| if *own == u64::MAX { *own } else { mean(sum) })
+            .collect()
     }
 }
 
@@ -225,7 +230,8 @@ pub(super) fn stated(
     if knowledge == Knowledge::Blind {
         return None;
     }
-    let mut stated = StatedCosts { are_links_uncontended: network.is_uncontended(), ..StatedCosts::default() };
+    let mut stated =
+        StatedCosts { are_links_uncontended: network.is_uncontended(), ..StatedCosts::default() };
     for (program, kernels) in requests.kernels_of.iter().enumerate() {
         let digest = program_digest(&shown.appearance.sources[program], "");
         for kernel in kernels {
@@ -300,9 +306,4 @@ fn times(value: u64, factor: f64) -> u64 {
     }
     // The cast saturates; factors are positive and finite.
     if factor == 1.0 { value } else { (value as f64 * factor).round() as u64 }
-}
-
-/// The id that the scheduler gives to a device, by its place in the cluster file.
-pub(super) fn device_id(place: usize) -> DeviceId {
-    DeviceId::from_index(place)
 }

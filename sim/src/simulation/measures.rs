@@ -1,7 +1,7 @@
 //! The measures by which the literature compares schedules.
 
 use isochrone_model::Span;
-use isochrone_policies::planning::Problem;
+use isochrone_policies::planning::{Problem, bounds};
 use serde::Serialize;
 
 use super::outcome::Outcome;
@@ -31,7 +31,7 @@ pub struct Measures {
 /// The measures of a run. `problem` is the run's graph on its cluster, as an exact planner sees it.
 #[must_use]
 pub fn measures(problem: &Problem, outcome: &Outcome) -> Measures {
-    let bounds = isochrone_policies::planning::bounds(problem);
+    let (critical_path, area) = (bounds::critical_path(problem), bounds::area(problem));
     let makespan = outcome.makespan.0.max(1) as f64;
     let alone = (0..problem.slots())
         .filter_map(|slot| {
@@ -47,8 +47,8 @@ pub fn measures(problem: &Problem, outcome: &Outcome) -> Measures {
     Measures {
         makespan_ns: outcome.makespan.0,
         turnaround_ns: outcome.turnaround.0,
-        lower_bound_ns: bounds.critical_path.max(bounds.area).0,
-        slr: makespan / bounds.critical_path.max(Span(1)).0 as f64,
+        lower_bound_ns: critical_path.max(area).0,
+        slr: makespan / critical_path.max(Span(1)).0 as f64,
         speedup,
         efficiency: speedup / slots,
         utilisation: busy as f64 / makespan / slots,

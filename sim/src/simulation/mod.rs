@@ -7,7 +7,6 @@
 mod engine;
 mod farm_facts;
 mod knowledge;
-mod measures;
 mod outcome;
 mod problem;
 mod site;
@@ -15,6 +14,5 @@ mod truth;
 
 pub use engine::{Simulation, SimulationError, Stopwatch};
 pub use knowledge::{Knowledge, KnowledgeError};
-pub use measures::{Measures, measures};
-pub use problem::problem;
 pub use outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
+pub use problem::problem;

@@ -42,7 +42,8 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
             let item = &graph.items[*item];
             Some((item.producer?, item.size_bytes))
         });
-        let mut edges: Vec<(usize, u64)> = produced.chain(task.after.iter().map(|first| (*first, 0))).collect();
+        let mut edges: Vec<(usize, u64)> =
+            produced.chain(task.after.iter().map(|first| (*first, 0))).collect();
         edges.sort_unstable();
         let is_uncontended = network.is_uncontended();
         edges.dedup_by(|later, kept| {
@@ -70,8 +71,10 @@ fn add_inputs(
 ) {
     let is_written = cluster.inputs_at == InputPlace::Client;
     let sizes = graph.tasks[place].inputs.iter().map(|item| &graph.items[*item]);
-    let from_client: Vec<u64> =
-        sizes.filter(|item| item.producer.is_none() && item.size_bytes > 0).map(|item| item.size_bytes).collect();
+    let from_client: Vec<u64> = sizes
+        .filter(|item| item.producer.is_none() && item.size_bytes > 0)
+        .map(|item| item.size_bytes)
+        .collect();
     if !is_written || from_client.is_empty() {
         return;
     }

@@ -4,7 +4,7 @@ use isochrone_model::Span;
 use isochrone_sched_core::StatedDuration;
 use isochrone_workload::task_graph::{TaskCost, TaskGraph};
 
-use crate::cluster::{Cluster, Cost};
+use crate::cluster::{Cluster, ClusterDevice, Cost, KindSpeed};
 
 /// Durations of every task on every device.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ impl Truth {
             let row = *row_of_kind.entry(task.kind.as_str()).or_insert_with(|| {
                 let rates = devices.iter().map(|device| StatedDuration {
                     base: device.launch,
-                    nanos_per_mega_item: device.nanos_per_mega_work(&task.kind).unwrap_or(0),
+                    nanos_per_mega_item: nanos_per_mega_work(device, &task.kind).unwrap_or(0),
                 });
-                let legal = devices.iter().map(|device| device.nanos_per_mega_work(&task.kind).is_some());
+                let legal = devices.iter().map(|device| nanos_per_mega_work(device, &task.kind).is_some());
                 rows.push(Row { rates: rates.collect(), legal: legal.collect() });
                 rows.len() - 1
             });
@@ -61,8 +61,9 @@ impl Truth {
                     truth.own_of.push(Some(truth.own.len()));
                     let cost = Cost::PerDevice { nanos, columns: &graph.device_columns };
                     for (place, device) in devices.iter().enumerate() {
-                        let duration = cluster.duration(place, &task.kind, cost);
-                        let with_launch = duration.map_or(u64::MAX, |span| span.saturating_add(device.launch).0);
+                        let duration = device.duration(place, &task.kind, cost);
+                        let with_launch =
+                            duration.map_or(u64::MAX, |span| span.saturating_add(device.launch).0);
                         truth.own.push(with_launch);
                     }
                 }
@@ -94,4 +95,15 @@ impl Truth {
     pub fn durations_of(&self, task: usize) -> Vec<u64> {
         (0..self.devices).map(|device| self.duration(task, device).0).collect()
     }
+}
+
+/// What a million nanoseconds of work take on a device; `None` when tasks of the kind cannot run there.
+fn nanos_per_mega_work(device: &ClusterDevice, kind: &str) -> Option<u64> {
+    let speed = match device.kinds.get(kind) {
+        Some(KindSpeed::CannotRun) => return None,
+        Some(KindSpeed::Speed(speed)) => *speed,
+        None => device.speed,
+    };
+    // Saturates: a speed of almost nothing takes for ever.
+    Some((1e6 / speed).round() as u64)
 }

@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn items_are_buffers_and_empty_items_are_order() {
-        let item = |name: &str, size_bytes, producer| DataItem { name: name.to_owned(), size_bytes, producer };
+        let item =
+            |name: &str, size_bytes, producer| DataItem { name: name.to_owned(), size_bytes, producer };
         let graph = TaskGraph {
             name: "two".to_owned(),
             tasks: vec![task("a", vec![2], vec![0, 1]), task("b", vec![0, 1], vec![])],
@@ -268,7 +269,9 @@ mod tests {
         let CommandKind::Launch(launch) = &second.kind else { panic!("a launch") };
         assert_eq!(launch.range.items(), 1);
         assert_eq!(launch.arguments.len(), requests.kernels_of[0][0].signature().arguments.len());
-        let Some(Argument::Scalar(bytes)) = launch.arguments.last() else { panic!("the task's index is last") };
+        let Some(Argument::Scalar(bytes)) = launch.arguments.last() else {
+            panic!("the task's index is last")
+        };
         assert_eq!(task_of_scalar(bytes), Some(1));
     }
 }
