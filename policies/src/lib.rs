@@ -31,7 +31,8 @@ pub struct PolicyInfo {
     pub summary: &'static str,
     /// Its parameters: (name, default, meaning).
     pub parameters: &'static [(&'static str, &'static str, &'static str)],
-    make: fn(&Label) -> Result<Box<dyn Policy>, LabelError>,
+    /// Makes one of a label whose name and parameters have been checked.
+    pub make: fn(&Label) -> Result<Box<dyn Policy>, LabelError>,
 }
 
 /// Every policy there is. Adding one is one file and one line here.
@@ -41,7 +42,13 @@ pub const POLICIES: &[PolicyInfo] =
 /// The registry for a `Scheduler`.
 #[must_use]
 pub fn registry() -> Box<dyn PolicyRegistry> {
-    Box::new(Registry)
+    Box::new(Registry { more: Vec::new() })
+}
+
+/// The same with further policies, which come before those of their name here.
+#[must_use]
+pub fn registry_with(more: &[PolicyInfo]) -> Box<dyn PolicyRegistry> {
+    Box::new(Registry { more: more.to_vec() })
 }
 
 /// The policy of a label such as `heft` or `random(seed=7)`.
@@ -49,9 +56,14 @@ pub fn registry() -> Box<dyn PolicyRegistry> {
 /// # Errors
 /// When the label does not parse, names no policy, or gives a parameter that the policy does not take.
 pub fn create(label: &str) -> Result<Box<dyn Policy>, LabelError> {
+    create_of(label, &[])
+}
+
+fn create_of(label: &str, more: &[PolicyInfo]) -> Result<Box<dyn Policy>, LabelError> {
     let label: Label = label.parse()?;
-    let info = POLICIES
+    let info = more
         .iter()
+        .chain(POLICIES)
         .find(|info| info.name == label.name())
         .ok_or_else(|| LabelError::Unknown { name: label.name().to_owned() })?;
     let known: Vec<&str> = info.parameters.iter().map(|(name, _, _)| *name).collect();
@@ -59,11 +71,13 @@ pub fn create(label: &str) -> Result<Box<dyn Policy>, LabelError> {
     (info.make)(&label)
 }
 
-struct Registry;
+struct Registry {
+    more: Vec<PolicyInfo>,
+}
 
 impl PolicyRegistry for Registry {
     fn create(&self, label: &str) -> Result<Box<dyn Policy>, String> {
-        create(label).map_err(|error| error.to_string())
+        create_of(label, &self.more).map_err(|error| error.to_string())
     }
 }
 

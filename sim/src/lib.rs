@@ -14,3 +14,8 @@ pub mod simulation;
 mod site;
 
 pub use farm::{Farm, FarmOptions, LinkTruth, Outcome};
+
+/// The guide's example is compiled and run as it is printed.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-a-policy.md")]
+struct WritingAPolicy;

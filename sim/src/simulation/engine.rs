@@ -9,6 +9,7 @@ use isochrone_model::{
     AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
     Span, TaskId, TenantId, Timestamp,
 };
+use isochrone_policies::PolicyInfo;
 use isochrone_sched_core::agent::{
     AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind,
 };
@@ -38,6 +39,7 @@ pub struct Simulation<'a> {
     graph: &'a TaskGraph,
     cluster: &'a Cluster,
     policy: String,
+    more_policies: Vec<PolicyInfo>,
     network: String,
     knowledge: Knowledge,
     seed: u64,
@@ -94,6 +96,7 @@ impl<'a> Simulation<'a> {
             graph,
             cluster,
             policy: policy.to_owned(),
+            more_policies: Vec::new(),
             network: "classic".to_owned(),
             knowledge: Knowledge::Exact,
             seed: 0,
@@ -107,6 +110,13 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn network(mut self, label: &str) -> Self {
         label.clone_into(&mut self.network);
+        self
+    }
+
+    /// Knows further policies beside those of the registry.
+    #[must_use]
+    pub fn policies(mut self, policies: &[PolicyInfo]) -> Self {
+        self.more_policies = policies.to_vec();
         self
     }
 
@@ -230,8 +240,8 @@ impl<'a> Engine<'a> {
             ..Limits::default()
         };
         let config = SchedulerConfig { limits: limits.clone(), policy: run.policy.clone(), costs: None };
-        let scheduler =
-            Scheduler::new(config, isochrone_policies::registry()).map_err(SimulationError::Policy)?;
+        let registry = isochrone_policies::registry_with(&run.more_policies);
+        let scheduler = Scheduler::new(config, registry).map_err(SimulationError::Policy)?;
         let truth = Truth::new(run.graph, run.cluster);
         let mut random = Random::new(run.seed ^ 0x6b6e_6f77_6c65_6467);
         let mut shown = shown(run.graph, &truth, run.knowledge, &mut random);
