@@ -424,7 +424,7 @@ impl RunFailures {
     }
 }
 
-async fn await_end(
+pub(crate) async fn await_end(
     handle: &GraphHandle,
     started: Instant,
     progress: &mut (dyn FnMut(Progress) + Send),

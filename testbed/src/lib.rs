@@ -15,6 +15,7 @@ mod graph_run;
 mod in_process;
 mod options;
 mod process;
+mod task_graph_run;
 
 pub use certificates::{Certificates, CertificatesError, LOCAL_NAME};
 pub use counters::{Counters, DeviceUse, FarmUse};
@@ -23,4 +24,5 @@ pub use error::{FarmError, Member};
 pub use farm::Farm;
 pub use graph_run::{Failure, Place, PreparedGraph, Progress, RunError, RunFailures, RunOptions, RunReport};
 pub use options::{AgentSpecification, FarmOptions, Hosting};
+pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};
 pub use process::{READY_LISTENING, ReadyLine};

@@ -4,12 +4,14 @@
 //! OpenCL, placements, devices of a farm. No function here recurses over the graph, and the order of tasks and
 //! items is that of the file everywhere: it decides ties.
 
+mod busy;
 mod commands;
 pub mod formats;
 mod structure;
 mod totals;
 mod validation;
 
+pub use busy::{BUSY_ITEMS, BusyBytes, busy_source};
 pub use commands::{Appearance, GraphRequests, KernelShape, task_of_scalar};
 pub use formats::{
     GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, format_graph, parse_graph,
