@@ -329,18 +329,19 @@ impl Scheduler {
             });
         }
         let mut predecessors = Vec::new();
-        self.resolve_after(session, command, last_of_batch, &mut predecessors)?;
+        if let Err(error) = self.resolve_after(session, command, last_of_batch, &mut predecessors) {
+            if command.kind == CommandKind::Barrier {
+                self.fail_barrier(session, command, predecessors, error)?;
+                return Ok(Vec::new());
+            }
+            return Err(error);
+        }
         match &command.kind {
             CommandKind::Read { buffer, offset_bytes, size_bytes } => {
                 let (buffer, offset_bytes, size_bytes) = (*buffer, *offset_bytes, *size_bytes);
                 self.take_read(session, command, buffer, offset_bytes, size_bytes, &predecessors)
             }
-            CommandKind::Barrier => {
-                self.wait_for_all(session, &mut predecessors);
-                let task = self.make_task(session, command, Checked::nothing(), predecessors)?;
-                self.set_barrier(session, task);
-                Ok(vec![task])
-            }
+            CommandKind::Barrier => Ok(vec![self.make_barrier(session, command, predecessors)?]),
             CommandKind::Marker => {
                 if command.after.is_empty() {
                     self.wait_for_all(session, &mut predecessors);
@@ -365,6 +366,9 @@ impl Scheduler {
         predecessors: &mut Vec<(TaskIndex, DependencyKind)>,
     ) -> Result<(), CommandError> {
         let record = &self.state.sessions[&session];
+        if let Some(barrier) = record.last_barrier.and_then(|barrier| self.state.live(barrier)) {
+            predecessors.push((barrier, DependencyKind::Order));
+        }
         for after in &command.after {
             if *after == command.id {
                 return Err(CommandError::Cycle { members: vec![*after] });
@@ -386,9 +390,6 @@ impl Scheduler {
                 );
             }
         }
-        if let Some(barrier) = record.last_barrier.and_then(|barrier| self.state.live(barrier)) {
-            predecessors.push((barrier, DependencyKind::Order));
-        }
         Ok(())
     }
 
@@ -397,6 +398,31 @@ impl Scheduler {
         predecessors.extend(
             open.iter().filter_map(|task| self.state.live(*task)).map(|task| (task, DependencyKind::Order)),
         );
+    }
+
+    fn make_barrier(
+        &mut self,
+        session: SessionId,
+        command: &Command,
+        mut predecessors: Vec<(TaskIndex, DependencyKind)>,
+    ) -> Result<TaskIndex, CommandError> {
+        self.wait_for_all(session, &mut predecessors);
+        let task = self.make_task(session, command, Checked::nothing(), predecessors)?;
+        self.set_barrier(session, task);
+        Ok(task)
+    }
+
+    /// A barrier that cannot become done still keeps what comes after it behind what was before it.
+    fn fail_barrier(
+        &mut self,
+        session: SessionId,
+        command: &Command,
+        predecessors: Vec<(TaskIndex, DependencyKind)>,
+        error: CommandError,
+    ) -> Result<(), CommandError> {
+        let task = self.make_barrier(session, command, predecessors)?;
+        self.fail_task(task, error);
+        Ok(())
     }
 
     fn set_barrier(&mut self, session: SessionId, task: TaskIndex) {
