@@ -13,6 +13,7 @@ mod error;
 mod farm;
 mod graph_run;
 mod in_process;
+mod opencl_tests;
 mod options;
 mod process;
 
@@ -22,5 +23,6 @@ pub use devices::Devices;
 pub use error::{FarmError, Member};
 pub use farm::Farm;
 pub use graph_run::{Failure, Place, PreparedGraph, Progress, RunError, RunFailures, RunOptions, RunReport};
+pub use opencl_tests::has_opencl;
 pub use options::{AgentSpecification, FarmOptions, Hosting};
 pub use process::{READY_LISTENING, ReadyLine};
