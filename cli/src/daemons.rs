@@ -27,6 +27,8 @@ const AGENT_PORT: u16 = 7448;
 
 /// Runs a scheduler until it is told to stop.
 pub async fn scheduler(arguments: SchedulerArguments, config: Config) -> anyhow::Result<()> {
+    // Whoever is told that it listens may stop it at once.
+    let stop = told_to_stop(arguments.stop_with_input);
     let section = config.scheduler;
     let certificates = arguments.certificates.or(section.certificates);
     let identity = identity(certificates, Role::Scheduler, arguments.name.or(section.name))?;
@@ -47,12 +49,14 @@ pub async fn scheduler(arguments: SchedulerArguments, config: Config) -> anyhow:
         let ready = ReadyLine { event: READY_LISTENING.to_owned(), address: scheduler.local_address() };
         output::line(serde_json::to_string(&ready)?);
     }
-    scheduler.run(told_to_stop(arguments.stop_with_input)).await;
+    scheduler.run(stop).await;
     Ok(())
 }
 
 /// Runs an agent until it is told to stop.
 pub async fn agent(arguments: AgentArguments, config: Config) -> anyhow::Result<()> {
+    // Before the devices are opened.
+    let stop = told_to_stop(arguments.stop_with_input);
     let devices = devices(&arguments, &config.agent)?;
     let section = config.agent;
     let certificates = arguments.certificates.or(section.certificates);
@@ -68,7 +72,7 @@ pub async fn agent(arguments: AgentArguments, config: Config) -> anyhow::Result<
         options.host_memory_bytes(size.0);
     }
     let agent = BoundAgent::bind(options).context("the agent does not start")?;
-    agent.run(told_to_stop(arguments.stop_with_input)).await.context("the agent cannot go on")
+    agent.run(stop).await.context("the agent cannot go on")
 }
 
 fn devices(arguments: &AgentArguments, section: &AgentSection) -> anyhow::Result<Devices> {
@@ -142,20 +146,23 @@ fn sole_name(folder: &Path, role: Role) -> anyhow::Result<String> {
     }
 }
 
-/// Ready when a signal comes, or standard input ends where that counts.
-pub async fn told_to_stop(with_input: bool) {
-    let input_ended = async {
+/// Ready when a signal comes, or standard input ends where that counts. Signals count from the call on.
+pub fn told_to_stop(with_input: bool) -> impl Future<Output = ()> {
+    let asked = signals::asked_to_stop();
+    let input_ended = async move {
         if with_input {
             signals::input_ended().await;
         } else {
             std::future::pending::<()>().await;
         }
     };
-    tokio::select! {
-        () = input_ended => {}
-        asked = signals::asked_to_stop() => {
-            if let Err(error) = asked {
-                tracing::error!(%error, "cannot listen for signals; stopping");
+    async {
+        tokio::select! {
+            () = input_ended => {}
+            asked = asked => {
+                if let Err(error) = asked {
+                    tracing::error!(%error, "cannot listen for signals; stopping");
+                }
             }
         }
     }

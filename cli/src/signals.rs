@@ -15,14 +15,21 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const INTERRUPTED: i32 = 130;
 
 /// Ready at the first signal that asks for an end; the second ends the process at once.
-pub async fn asked_to_stop() -> anyhow::Result<&'static str> {
-    let mut signals = Signals::listen()?;
-    let name = signals.next().await;
-    tokio::spawn(async move {
-        signals.next().await;
-        std::process::exit(INTERRUPTED);
-    });
-    Ok(name)
+///
+/// Signals are listened to from the call on, not only once this is awaited. Call it before OpenCL is loaded:
+/// compilers in drivers (LLVM in PoCL) take signals too, and give them back only to whoever was there before them;
+/// one that comes after them is passed over, and the signal ends the process where it stands.
+pub fn asked_to_stop() -> impl Future<Output = anyhow::Result<&'static str>> {
+    let listening = Signals::listen();
+    async {
+        let mut signals = listening?;
+        let name = signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            std::process::exit(INTERRUPTED);
+        });
+        Ok(name)
+    }
 }
 
 #[cfg(unix)]
@@ -87,8 +94,9 @@ pub async fn input_ended() {
 
 /// Runs a command to its end unless a signal comes first; what it holds is dropped then.
 pub async fn unless_asked_to_stop<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let asked = asked_to_stop();
     tokio::select! {
         result = command => result,
-        name = asked_to_stop() => Err(anyhow::anyhow!("{}", name?)),
+        name = asked => Err(anyhow::anyhow!("{}", name?)),
     }
 }

@@ -89,6 +89,8 @@ struct Table {
     /// Why buffers and programs could not be made; commands on them fail for that reason.
     buffer_failures: BTreeMap<BufferId, CommandError>,
     program_failures: BTreeMap<ProgramId, CommandError>,
+    /// What the client itself found wrong with commands that have ended; told to their dependents too.
+    refusals: BTreeMap<CommandId, CommandError>,
     /// The earliest command whose failure nobody has been told of by `finish`.
     first_failure: Option<(CommandId, CommandError)>,
     ended: Option<String>,
@@ -475,7 +477,10 @@ impl Shared {
         let mut table = locked(&self.table);
         let Some(open) = table.open.remove(&command) else { return };
         let error = match open.refusal {
-            Some(refusal) => *refusal,
+            Some(refusal) => {
+                note(&mut table.refusals, command, &refusal);
+                *refusal
+            }
             None => table.explained(error),
         };
         table.note_failure(command, &error);
@@ -616,11 +621,18 @@ impl Table {
             CommandError::UnknownProgram { program } => {
                 self.program_failures.get(&program).cloned().unwrap_or(error)
             }
-            CommandError::Dependency { failed, cause } => {
-                CommandError::of_dependent(failed, &self.explained(*cause))
-            }
+            CommandError::Dependency { failed, cause } => match self.refusal(failed) {
+                Some(refusal) => CommandError::of_dependent(failed, refusal),
+                None => CommandError::of_dependent(failed, &self.explained(*cause)),
+            },
             other => other,
         }
+    }
+
+    /// What the client itself found wrong with a command, whether it has ended or not.
+    fn refusal(&self, command: CommandId) -> Option<&CommandError> {
+        let of_open = self.open.get(&command).and_then(|open| open.refusal.as_deref());
+        of_open.or_else(|| self.refusals.get(&command))
     }
 
     fn note_failure(&mut self, command: CommandId, error: &CommandError) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use isochrone_client::SessionOptions;
 use isochrone_model::DeviceKind;
-use isochrone_node_agent::opencl::{OpenClOptions, list_devices};
-use isochrone_testbed::{Counters, Devices, Farm, FarmOptions, PreparedGraph, RunOptions};
+use isochrone_node_agent::opencl::OpenClOptions;
+use isochrone_testbed::{Counters, Devices, Farm, FarmOptions, PreparedGraph, RunOptions, has_opencl};
 use isochrone_workload::graph_file::Settings;
 use isochrone_workload::inputs::{InputOptions, write_inputs};
 use isochrone_workload::reference;
@@ -40,8 +40,7 @@ fn small(name: &str, into: &Path) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_policy_computes_the_shipped_graphs_and_the_journal_replays() {
     let processors = OpenClOptions { kinds: vec![DeviceKind::Cpu], ..OpenClOptions::default() };
-    if let Err(error) = list_devices(&processors) {
-        eprintln!("skipped: {error}");
+    if !has_opencl(&processors) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

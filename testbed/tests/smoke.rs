@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use isochrone_client::{CommandError, SessionOptions};
 use isochrone_model::DeviceKind;
-use isochrone_node_agent::opencl::{OpenClOptions, list_devices};
-use isochrone_testbed::{Counters, Devices, Farm, FarmError, FarmOptions, Member};
+use isochrone_node_agent::opencl::OpenClOptions;
+use isochrone_testbed::{Counters, Devices, Farm, FarmError, FarmOptions, Member, has_opencl};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -16,13 +16,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 /// Processors by OpenCL, where this host has one.
 fn processors() -> Option<Devices> {
     let options = OpenClOptions { kinds: vec![DeviceKind::Cpu], ..OpenClOptions::default() };
-    match list_devices(&options) {
-        Ok(_) => Some(Devices::OpenCl(options)),
-        Err(error) => {
-            eprintln!("not tested on OpenCL: {error}");
-            None
-        }
-    }
+    has_opencl(&options).then_some(Devices::OpenCl(options))
 }
 
 #[tokio::test(flavor = "multi_thread")]

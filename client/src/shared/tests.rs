@@ -175,6 +175,26 @@ async fn failures_are_explained_and_none_goes_unnoticed() {
 }
 
 #[tokio::test]
+async fn what_the_client_finds_wrong_is_the_cause_that_dependents_are_told() {
+    let (session, shared) = session();
+    let program = session.program("source").build();
+    let wrong = session.launch(&program, "k").range([4, 4]).local([2]).enqueue();
+    let (before, after) =
+        (session.marker().after(&wrong).enqueue(), session.marker().after(&wrong).enqueue());
+    shared.take_requests().await;
+    let farms_word = CommandError::Malformed { what: "no dimensions".to_owned() };
+    let of_dependent = CommandError::of_dependent(CommandId(1), &farms_word);
+    shared.failed(CommandId(2), of_dependent.clone());
+    shared.failed(CommandId(1), farms_word);
+    shared.failed(CommandId(3), of_dependent);
+    let error = wrong.await.unwrap_err();
+    assert!(error.to_string().contains("as many dimensions"), "{error}");
+    let expected = CommandError::of_dependent(CommandId(1), &error);
+    assert_eq!(before.await, Err(expected.clone()));
+    assert_eq!(after.await, Err(expected));
+}
+
+#[tokio::test]
 async fn the_end_reaches_every_handle_wherever_its_command_is() {
     let (session, shared) = session();
     let program = session.program("source").build();

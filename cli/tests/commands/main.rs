@@ -1,0 +1,5 @@
+//! The command as people run it: in a shell, with farms and daemons as processes.
+
+mod live;
+mod readme;
+mod shell;
