@@ -1,12 +1,14 @@
 //! Task graphs: what is to be run, how long it takes and what data goes from task to task, with no kernel in sight.
 //!
-//! Holds the type, its checks and what can be counted on it; [`formats`] reads and writes files. Must never hold:
+//! Holds the type, its checks and what can be counted on it; [`formats`] reads and writes files,
+//! [`mod@generate`] makes graphs by rule. Must never hold:
 //! OpenCL, placements, devices of a farm. No function here recurses over the graph, and the order of tasks and
 //! items is that of the file everywhere: it decides ties.
 
 mod busy;
 mod commands;
 pub mod formats;
+pub mod generate;
 mod structure;
 mod totals;
 mod validation;
@@ -17,6 +19,7 @@ pub use formats::{
     GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, format_graph, parse_graph,
     read_graph, write_graph,
 };
+pub use generate::{GenerateError, GeneratorSpec, generate};
 pub use structure::Adjacency;
 pub use totals::ScaleError;
 pub use validation::GraphError;

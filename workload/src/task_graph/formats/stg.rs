@@ -47,6 +47,15 @@ impl Row<'_> {
     }
 }
 
+/// A predecessor of a task as the file has it, and where.
+struct Edge<'a> {
+    from: u64,
+    to: usize,
+    cost: Option<u64>,
+    row: &'a Row<'a>,
+    position: usize,
+}
+
 /// Reads a graph; not yet validated.
 pub(super) fn read(
     name: &str,
@@ -54,86 +63,120 @@ pub(super) fn read(
     options: &ReadOptions,
     assumptions: &mut Vec<String>,
 ) -> Result<TaskGraph, Found> {
-    let rows = rows(text)?;
     let (time_unit_ns, data_unit_bytes) = units(text, options)?;
+    let rows = rows(text)?;
     let mut rows = rows.iter();
     let empty = || {
         let expected = "the number of tasks".to_owned();
         (Place::WholeFile, ReadProblem::Expected { expected, found: "an empty file".to_owned() })
     };
     let head = rows.next().ok_or_else(empty)?;
-    if head.numbers.len() != 1 {
+    let [said] = head.numbers[..] else {
         let found = format!("{} numbers", head.numbers.len());
         return Err(head.expected(0, "the number of tasks alone on the first line", &found));
-    }
+    };
     let mut graph = TaskGraph { name: name.to_owned(), ..TaskGraph::default() };
     let mut edges = Vec::new();
     while let Some(row) = rows.next() {
-        let [id, time, count, rest @ ..] = row.numbers.as_slice() else {
-            return Err(row.expected(0, "a task: number, time, number of predecessors", &"fewer numbers"));
-        };
-        let index = graph.tasks.len();
-        if *id != index as u64 {
-            return Err(row.expected(0, &format!("task number {index}"), id));
-        }
-        let out_of_range = || ReadProblem::OutOfRange { value: time.to_string(), unit: "units of time" };
-        let work_ns = time.checked_mul(time_unit_ns).ok_or_else(|| (row.place(1), out_of_range()))?;
-        graph.tasks.push(task(index, work_ns));
-        let count = usize::try_from(*count).unwrap_or(usize::MAX);
-        if rest.len() == count {
-            edges.extend(
-                rest.iter().enumerate().map(|(position, &from)| (from, index, None, row, 3 + position)),
-            );
-        } else if Some(rest.len()) == count.checked_mul(2) {
-            for (position, pair) in rest.chunks_exact(2).enumerate() {
-                edges.push((pair[0], index, Some(pair[1]), row, 3 + 2 * position));
-            }
-        } else if rest.is_empty() {
-            for _ in 0..count {
-                let next =
-                    rows.next().ok_or_else(|| row.expected(2, "that many predecessors", &"the end"))?;
-                let [from, cost] = next.numbers.as_slice() else {
-                    let expected = format!("a predecessor of task {index} and its communication cost");
-                    return Err(next.expected(0, &expected, &format!("{} numbers", next.numbers.len())));
-                };
-                edges.push((*from, index, Some(*cost), next, 0));
-            }
-        } else {
-            let expected = format!("{count} predecessors, alone or each with a cost");
-            return Err(row.expected(3, &expected, &format!("{} numbers", rest.len())));
-        }
+        let work_ns = read_task(graph.tasks.len(), row, &mut rows, time_unit_ns, &mut edges)?;
+        graph.tasks.push(task(graph.tasks.len(), work_ns));
     }
-    let (said, found) = (head.numbers[0], graph.tasks.len() as u64);
+    let found = graph.tasks.len() as u64;
     if found != said && Some(found) != said.checked_add(2) {
         let expected = format!("{said} tasks as the first line says, or two more for the dummy tasks");
         return Err(head.expected(0, &expected, &found));
     }
-    let has_costs = edges.iter().any(|(_, _, cost, _, _)| cost.is_some());
-    for (from, to, cost, row, position) in edges {
-        let unknown = || ReadProblem::Unknown { what: "task", name: from.to_string() };
-        let from = usize::try_from(from)
-            .ok()
-            .filter(|&from| from < graph.tasks.len())
-            .ok_or_else(|| (row.place(position), unknown()))?;
-        match cost {
-            Some(0) => graph.tasks[to].after.push(from),
-            Some(cost) => {
-                let unit = "units of communication";
-                let out_of_range = || ReadProblem::OutOfRange { value: cost.to_string(), unit };
-                let size_bytes = cost
-                    .checked_mul(data_unit_bytes)
-                    .ok_or_else(|| (row.place(position + 1), out_of_range()))?;
-                add_item(&mut graph, from, format!("T{from}-T{to}"), size_bytes, to);
-            }
-            None => match (options.edge_bytes_unsaid, graph.tasks[from].outputs.first()) {
-                (Some(_), Some(&item)) => graph.tasks[to].inputs.push(item),
-                (Some(size_bytes), None) => add_item(&mut graph, from, format!("T{from}"), size_bytes, to),
-                (None, _) => graph.tasks[to].after.push(from),
-            },
-        }
+    let has_costs = edges.iter().any(|edge| edge.cost.is_some());
+    if let Some(edge) = edges.iter().find(|edge| has_costs && edge.cost.is_none()) {
+        let expected = "a communication cost, as other tasks have them";
+        return Err(edge.row.expected(edge.position, expected, &"predecessors alone"));
+    }
+    for edge in &edges {
+        connect(&mut graph, edge, data_unit_bytes, options)?;
     }
     assume(text, options, has_costs, assumptions);
     Ok(graph)
+}
+
+/// Reads the row of a task, and the rows of its predecessors where they follow; returns its work in nanoseconds.
+fn read_task<'a>(
+    index: usize,
+    row: &'a Row<'a>,
+    rows: &mut std::slice::Iter<'a, Row<'a>>,
+    time_unit_ns: u64,
+    edges: &mut Vec<Edge<'a>>,
+) -> Result<u64, Found> {
+    let [id, time, count, rest @ ..] = row.numbers.as_slice() else {
+        return Err(row.expected(0, "a task: number, time, number of predecessors", &"fewer numbers"));
+    };
+    if *id != index as u64 {
+        return Err(row.expected(0, &format!("task number {index}"), id));
+    }
+    let out_of_range = || ReadProblem::OutOfRange { value: time.to_string(), unit: "units of time" };
+    let work_ns = time.checked_mul(time_unit_ns).ok_or_else(|| (row.place(1), out_of_range()))?;
+    let count = usize::try_from(*count).unwrap_or(usize::MAX);
+    if rest.len() == count {
+        edges.extend(rest.iter().enumerate().map(|(position, &from)| Edge {
+            from,
+            to: index,
+            cost: None,
+            row,
+            position: 3 + position,
+        }));
+    } else if Some(rest.len()) == count.checked_mul(2) {
+        edges.extend(rest.chunks_exact(2).enumerate().map(|(position, pair)| Edge {
+            from: pair[0],
+            to: index,
+            cost: Some(pair[1]),
+            row,
+            position: 3 + 2 * position,
+        }));
+    } else if rest.is_empty() {
+        for _ in 0..count {
+            let next = rows.next().ok_or_else(|| row.expected(2, "that many predecessors", &"the end"))?;
+            let [from, cost] = next.numbers[..] else {
+                let expected = format!("a predecessor of task {index} and its communication cost");
+                return Err(next.expected(0, &expected, &format!("{} numbers", next.numbers.len())));
+            };
+            edges.push(Edge { from, to: index, cost: Some(cost), row: next, position: 0 });
+        }
+    } else {
+        let expected = format!("{count} predecessors, alone or each with a cost");
+        return Err(row.expected(3, &expected, &format!("{} numbers", rest.len())));
+    }
+    Ok(work_ns)
+}
+
+fn connect(
+    graph: &mut TaskGraph,
+    edge: &Edge<'_>,
+    data_unit_bytes: u64,
+    options: &ReadOptions,
+) -> Result<(), Found> {
+    let to = edge.to;
+    let unknown = || ReadProblem::Unknown { what: "task", name: edge.from.to_string() };
+    let from = usize::try_from(edge.from)
+        .ok()
+        .filter(|&from| from < graph.tasks.len())
+        .ok_or_else(|| (edge.row.place(edge.position), unknown()))?;
+    match edge.cost {
+        Some(0) => graph.tasks[to].after.push(from),
+        Some(cost) => {
+            let unit = "units of communication";
+            let out_of_range = || ReadProblem::OutOfRange { value: cost.to_string(), unit };
+            let size_bytes = cost
+                .checked_mul(data_unit_bytes)
+                .ok_or_else(|| (edge.row.place(edge.position + 1), out_of_range()))?;
+            add_item(graph, from, format!("T{from}-T{to}"), size_bytes, to);
+        }
+        // Without costs the only output a task can have is the one made here.
+        None => match (options.edge_bytes_unsaid, graph.tasks[from].outputs.first()) {
+            (Some(_), Some(&item)) => graph.tasks[to].inputs.push(item),
+            (Some(size_bytes), None) => add_item(graph, from, format!("T{from}"), size_bytes, to),
+            (None, _) => graph.tasks[to].after.push(from),
+        },
+    }
+    Ok(())
 }
 
 fn task(index: usize, work_ns: u64) -> GraphTask {

@@ -122,6 +122,15 @@ fn what_is_wrong_is_named_with_its_place() {
             "digraph g { a [size_bytes=1] b [work_ns=1] a -> b [size_bytes=1] }",
             "x.dot:1:49: a size on an edge to or from an item is not supported; the item has the size",
         ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refusal("x.dot", text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_does_not_hold_together_is_named() {
+    let cases = [
         (
             "digraph g { node [work_ns=1] a -> b -> c -> a }",
             "x.dot: tasks wait for each other in a circle: `a` -> `b` -> `c` -> `a`",

@@ -126,6 +126,10 @@ fn what_is_wrong_is_named_with_its_place() {
             "six-costs.stg:8:24: 18446744073709551615 units of communication does not fit: times and sizes are whole numbers of nanoseconds and bytes below 2^64",
         ),
         (
+            refusal("x.stg", "3\n0 1 0\n1 1 1 0\n2 1 1 1 5\n"),
+            "x.stg:3:7: expected a communication cost, as other tasks have them, found predecessors alone",
+        ),
+        (
             refusal("x.stg", "1\n0 1 0\n# isochrone units: time_unit_ms=1\n"),
             "x.stg:3:19: expected time_unit_ns=N and data_unit_bytes=N, found `time_unit_ms=1`",
         ),
