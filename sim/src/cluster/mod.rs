@@ -3,14 +3,23 @@
 //! Holds what is true of a cluster and never changes in a run; must never hold what moves (transfers, queues) or
 //! what a scheduler believes.
 
+mod document;
+mod errors;
+mod file;
+mod label;
 mod latency;
 pub(crate) mod mathematics;
+pub mod presets;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 
 use isochrone_model::{BytesPerSecond, Span};
 
+pub use errors::{ClusterError, ClusterFileError, ClusterFileErrors, ClusterProblem, LabelProblem};
 pub use latency::{Latency, LatencySampler};
 pub use topology::{Access, Path, Topology};
 
@@ -152,6 +161,39 @@ impl LinkSpec {
 }
 
 impl Cluster {
+    /// Reads a cluster file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or with all that is wrong in it.
+    pub fn load(path: impl AsRef<FilePath>) -> Result<Self, ClusterError> {
+        file::load(path.as_ref())
+    }
+
+    /// The cluster of a cluster file's text; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// With all that is wrong in it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ClusterError> {
+        file::parse(text, file)
+    }
+
+    /// The cluster of a short form: `uniform(agents=4,devices=1,speed=1,latency_us=100,bandwidth_mbit=1000)` or
+    /// `preset(campus,agents=8,speeds=1:2:4)`.
+    ///
+    /// # Errors
+    /// When it is no such form.
+    pub fn from_label(label: &str) -> Result<Self, ClusterError> {
+        label::parse(label)
+    }
+
+    /// What a user names on a command line: a short form when it ends in a parenthesis, else a file.
+    ///
+    /// # Errors
+    /// As [`Cluster::from_label`] or [`Cluster::load`].
+    pub fn named(text: &str) -> Result<Self, ClusterError> {
+        if text.trim_end().ends_with(')') { Self::from_label(text) } else { Self::load(text) }
+    }
+
     /// All devices in the order of the file, each with its agent's place and its place in the agent. What
     /// [`Cluster::duration`] calls a device's place is its position in this list.
     pub fn devices(&self) -> impl Iterator<Item = (usize, usize, &ClusterDevice)> {
@@ -210,58 +252,4 @@ fn scaled(work: u64, speed: f64) -> u64 {
     }
     // The cast rounds down and saturates.
     (work as f64 / speed) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn device() -> ClusterDevice {
-        ClusterDevice {
-            name: "gpu".to_owned(),
-            speed: 4.0,
-            slots: 1,
-            memory_bytes: u64::MAX,
-            launch: Span::ZERO,
-            host_rate: UNLIMITED,
-            column: None,
-            kinds: BTreeMap::from([
-                ("gemm".to_owned(), KindSpeed::Speed(0.5)),
-                ("io".to_owned(), KindSpeed::CannotRun),
-            ]),
-        }
-    }
-
-    #[test]
-    fn work_is_divided_by_the_speed_of_its_kind_and_rounded_down() {
-        let device = device();
-        assert_eq!(device.duration(0, "any", Cost::Work(11)), Some(Span(2)));
-        assert_eq!(device.duration(0, "gemm", Cost::Work(11)), Some(Span(22)));
-        assert_eq!(device.duration(0, "io", Cost::Work(11)), None);
-        let whole = ClusterDevice { speed: 1.0, ..device };
-        assert_eq!(whole.duration(0, "any", Cost::Work(u64::MAX - 1)), Some(Span(u64::MAX - 1)));
-    }
-
-    #[test]
-    fn columns_go_by_name_or_else_by_place() {
-        let columns = ["slow".to_owned(), "fast".to_owned()];
-        let cost = Cost::PerDevice { nanos: &[70, 7], columns: &columns };
-        let mut device = device();
-        assert_eq!(device.duration(0, "any", cost), Some(Span(70)));
-        assert_eq!(device.duration(1, "any", cost), Some(Span(7)));
-        assert_eq!(device.duration(2, "any", cost), None);
-        assert_eq!(device.duration(1, "io", cost), None);
-        device.column = Some("fast".to_owned());
-        assert_eq!(device.duration(0, "any", cost), Some(Span(7)));
-        device.column = Some("other".to_owned());
-        assert_eq!(device.duration(0, "any", cost), None);
-    }
-
-    #[test]
-    fn places_of_parties_lead_back_to_them() {
-        for party in [Party::Scheduler, Party::Client, Party::Agent(0), Party::Agent(9)] {
-            assert_eq!(Party::at(party.place()), party);
-        }
-        assert!(Party::Scheduler < Party::Client && Party::Client < Party::Agent(0));
-    }
 }
