@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use isochrone_transport::Role;
 
+use crate::sim::arguments::SimArguments;
 use crate::values::{ByteSize, CompletionName, KindName, Setting};
 
 const EXAMPLES: &str = "\
@@ -67,6 +68,8 @@ pub enum Command {
     Cert(CertArguments),
     /// Step a scheduler's journal again and compare every action
     Replay(ReplayArguments),
+    /// Simulate: run graphs on clusters in virtual time and compare policies
+    Sim(SimArguments),
     /// Stop a farm once its sessions have ended (needs an administrator's certificate)
     Shutdown(ShutdownArguments),
 }

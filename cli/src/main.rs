@@ -16,6 +16,7 @@ mod replay;
 mod report;
 mod run;
 mod signals;
+mod sim;
 mod up;
 mod values;
 
@@ -53,6 +54,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Policies(arguments) => ask::policies(&arguments),
         Command::Inputs(arguments) => inputs::inputs(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Sim(arguments) => sim::sim(&arguments),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }
 }

@@ -6,12 +6,18 @@
 //! the machines; this crate must never reach into their state to decide anything.
 
 pub mod cluster;
+pub mod explanation;
 pub mod farm;
 pub mod kernels;
 pub mod network;
+pub mod plot;
 pub mod random;
+pub mod run_report;
 pub mod simulation;
 mod site;
+pub mod sources;
+pub mod statistics;
+pub mod trace;
 
 pub use farm::{Farm, FarmOptions, LinkTruth, Outcome};
 

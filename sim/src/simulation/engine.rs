@@ -46,6 +46,7 @@ pub struct Simulation<'a> {
     is_checked: bool,
     stopwatch: Option<Stopwatch<'a>>,
     steps_max: u64,
+    explained: Option<usize>,
 }
 
 /// Why a run could not be made, or did not end well.
@@ -103,6 +104,7 @@ impl<'a> Simulation<'a> {
             is_checked: false,
             stopwatch: None,
             steps_max: u64::MAX,
+            explained: None,
         }
     }
 
@@ -152,6 +154,13 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// Keeps why a task was placed where it was, in [`Outcome::explanations`]; `task` is its place in the graph.
+    #[must_use]
+    pub fn explaining(mut self, task: usize) -> Self {
+        self.explained = Some(task);
         self
     }
 
@@ -234,11 +243,15 @@ struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     fn new(run: &'a Simulation<'a>, network: Box<dyn Network>) -> Result<Self, SimulationError> {
-        let limits = Limits {
+        let mut limits = Limits {
             commands_per_session_max: u32::MAX,
             buffers_per_session_max: u32::MAX,
             ..Limits::default()
         };
+        // Many tasks may be placed in the step that places the one to be explained.
+        if run.explained.is_some() {
+            limits.decisions_kept_max = u32::MAX;
+        }
         let config = SchedulerConfig { limits: limits.clone(), policy: run.policy.clone(), costs: None };
         let registry = isochrone_policies::registry_with(&run.more_policies);
         let scheduler = Scheduler::new(config, registry).map_err(SimulationError::Policy)?;
@@ -409,6 +422,18 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// What the scheduler decided, and when.
+    fn note_order(&mut self, order: &Order) {
+        let Order::Run(order) = order else { return };
+        let Ok(place) = self.requests.command_of.binary_search(&order.command) else { return };
+        self.outcome.tasks[place].placed = self.now;
+        if self.run.explained == Some(place)
+            && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
+        {
+            self.outcome.explanations.push((self.now, explanation));
+        }
+    }
+
     fn step_scheduler(&mut self, event: Event) {
         self.outcome.steps += 1;
         let begun = self.run.stopwatch.map(|stopwatch| stopwatch());
@@ -422,7 +447,10 @@ impl<'a> Engine<'a> {
         let mut batches: BTreeMap<AgentId, Vec<Order>> = BTreeMap::new();
         for action in actions {
             match action {
-                Action::Order { agent, order } => batches.entry(agent).or_default().push(order),
+                Action::Order { agent, order } => {
+                    self.note_order(&order);
+                    batches.entry(agent).or_default().push(order);
+                }
                 Action::Reply { session: _, reply } => {
                     self.send(Party::Scheduler, Party::Client, MESSAGE_BYTES, Message::ToClient(reply));
                 }

@@ -1,7 +1,7 @@
 //! The measures by which the literature compares schedules.
 
 use isochrone_model::Span;
-use isochrone_policies::planning::{Problem, bounds};
+use isochrone_policies::planning::{Problem, topological_order};
 use serde::Serialize;
 
 use super::outcome::Outcome;
@@ -18,40 +18,101 @@ pub struct Measures {
     /// Schedule length ratio: makespan over the critical path at the fastest executions, communication left out
     /// (Topcuoglu et al. 2002).
     pub slr: f64,
-    /// The shortest time of all tasks one after another on a single slot, over the makespan.
-    pub speedup: f64,
+    /// The shortest time of all tasks one after another on a single slot, over the makespan; `None` when no slot can
+    /// run them all.
+    pub speedup: Option<f64>,
     /// Speedup over the number of slots.
-    pub efficiency: f64,
+    pub efficiency: Option<f64>,
     /// Mean over the slots of busy time over makespan.
     pub utilisation: f64,
     /// Bytes that passed between hosts.
     pub moved_bytes: u64,
 }
 
-/// The measures of a run. `problem` is the run's graph on its cluster, as an exact planner sees it.
-#[must_use]
-pub fn measures(problem: &Problem, outcome: &Outcome) -> Measures {
-    let (critical_path, area) = (bounds::critical_path(problem), bounds::area(problem));
-    let makespan = outcome.makespan.0.max(1) as f64;
-    let alone = (0..problem.slots())
-        .filter_map(|slot| {
-            (0..problem.tasks()).try_fold(0_u128, |sum, task| {
+/// What can be said of every run of a problem: its bounds, and how long it takes on one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Yardstick {
+    critical_path: Span,
+    lower_bound: Span,
+    alone: Option<Span>,
+    slots: usize,
+}
+
+impl Yardstick {
+    /// Of a graph on a cluster, as an exact planner sees it.
+    #[must_use]
+    pub fn new(problem: &Problem) -> Self {
+        let alone = (0..problem.slots()).filter_map(|slot| {
+            (0..problem.tasks()).try_fold(Span::ZERO, |sum, task| {
                 let execution = problem.execution(task, slot);
-                (execution != Problem::ILLEGAL).then(|| sum + u128::from(execution.0))
+                (execution != Problem::ILLEGAL).then(|| sum + execution)
             })
-        })
-        .min();
-    let speedup = alone.map_or(f64::NAN, |alone| alone as f64 / makespan);
-    let busy: u64 = outcome.devices.iter().map(|device| device.busy.0).sum();
-    let slots = outcome.devices.iter().map(|device| device.slots).sum::<usize>().max(1) as f64;
-    Measures {
-        makespan_ns: outcome.makespan.0,
-        turnaround_ns: outcome.turnaround.0,
-        lower_bound_ns: critical_path.max(area).0,
-        slr: makespan / critical_path.max(Span(1)).0 as f64,
-        speedup,
-        efficiency: speedup / slots,
-        utilisation: busy as f64 / makespan / slots,
-        moved_bytes: outcome.moved_bytes,
+        });
+        let critical_path = fastest_path(problem);
+        Self {
+            critical_path,
+            lower_bound: critical_path.max(lower_bound(problem)),
+            alone: alone.min(),
+            slots: problem.slots().max(1),
+        }
     }
+
+    /// The longest way through the graph with every task at its fastest.
+    #[must_use]
+    pub fn critical_path(&self) -> Span {
+        self.critical_path
+    }
+
+    /// All tasks on the best single slot, if there is one that runs them all.
+    #[must_use]
+    pub fn alone(&self) -> Option<Span> {
+        self.alone
+    }
+
+    /// No run can be shorter.
+    #[must_use]
+    pub fn lower_bound(&self) -> Span {
+        self.lower_bound
+    }
+
+    /// The measures of a run.
+    #[must_use]
+    pub fn measure(&self, outcome: &Outcome) -> Measures {
+        let makespan = outcome.makespan.0.max(1) as f64;
+        let speedup = self.alone.map(|alone| alone.0 as f64 / makespan);
+        let busy: u64 = outcome.devices.iter().map(|device| device.busy.0).sum();
+        let slots = self.slots as f64;
+        Measures {
+            makespan_ns: outcome.makespan.0,
+            turnaround_ns: outcome.turnaround.0,
+            lower_bound_ns: self.lower_bound.0,
+            slr: makespan / self.critical_path.0.max(1) as f64,
+            speedup,
+            efficiency: speedup.map(|speedup| speedup / slots),
+            utilisation: busy as f64 / makespan / slots,
+            moved_bytes: outcome.moved_bytes,
+        }
+    }
+}
+
+/// The longest way through the graph with every task at its fastest and nothing moved.
+fn fastest_path(problem: &Problem) -> Span {
+    let mut finishes = vec![Span::ZERO; problem.tasks()];
+    for task in topological_order(problem) {
+        let before = problem.predecessors(task).iter().map(|edge| finishes[edge.task]).max();
+        finishes[task] = before.unwrap_or_default() + fastest(problem, task);
+    }
+    finishes.into_iter().max().unwrap_or_default()
+}
+
+/// The work at its fastest, shared by all slots.
+fn lower_bound(problem: &Problem) -> Span {
+    let work: u128 = (0..problem.tasks()).map(|task| u128::from(fastest(problem, task).0)).sum();
+    let slots = problem.slots().max(1) as u128;
+    Span(u64::try_from(work.div_ceil(slots)).unwrap_or(u64::MAX))
+}
+
+fn fastest(problem: &Problem, task: usize) -> Span {
+    let legal = problem.executions(task).iter().filter(|execution| **execution != Problem::ILLEGAL);
+    legal.min().copied().unwrap_or_default()
 }

@@ -7,6 +7,7 @@
 mod engine;
 mod farm_facts;
 mod knowledge;
+mod measures;
 mod outcome;
 mod problem;
 mod site;
@@ -14,5 +15,6 @@ mod truth;
 
 pub use engine::{Simulation, SimulationError, Stopwatch};
 pub use knowledge::{Knowledge, KnowledgeError};
+pub use measures::{Measures, Yardstick};
 pub use outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
 pub use problem::problem;

@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use isochrone_model::message::Explanation;
 use isochrone_model::{Span, Timestamp};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -27,6 +28,8 @@ pub struct Outcome {
     pub rejections: u64,
     /// What the scheduler's turns took on the host's clock, if a stopwatch was given.
     pub decision_time: Option<Span>,
+    /// Of the task that was to be explained: each decision about it, and when it was made.
+    pub explanations: Vec<(Timestamp, Explanation)>,
 }
 
 /// Where and when one task ran.
@@ -36,6 +39,8 @@ pub struct TaskRun {
     pub device: usize,
     /// The slot of the device.
     pub slot: usize,
+    /// When the scheduler decided.
+    pub placed: Timestamp,
     /// When the scheduler's order reached the agent.
     pub ordered: Timestamp,
     /// When it began on the device.

@@ -1,0 +1,60 @@
+//! `isochrone sim`: policies compared on the scheduler's own code, in virtual time.
+//!
+//! Must never hold what the simulator could: here is only printing, and the host's clock, which `sim` does not read.
+
+pub mod arguments;
+mod explain;
+mod run;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use isochrone_model::Span;
+use isochrone_sim::cluster::Cluster;
+use isochrone_sim::simulation::Knowledge;
+use isochrone_sim::sources::{self, GraphSource};
+use isochrone_workload::task_graph::ReadOptions;
+
+use arguments::{RunChoice, SimArguments, SimCommand};
+
+/// Does what was asked for.
+pub fn sim(arguments: &SimArguments) -> anyhow::Result<()> {
+    match &arguments.command {
+        SimCommand::Run(arguments) => run::run(arguments),
+        SimCommand::Explain(arguments) => explain::explain(arguments),
+    }
+}
+
+/// What a choice stands for.
+struct Chosen {
+    source: GraphSource,
+    cluster: Cluster,
+    knowledge: Knowledge,
+}
+
+impl Chosen {
+    fn new(choice: &RunChoice) -> anyhow::Result<Self> {
+        let options = ReadOptions {
+            duration_unsaid_ns: choice.duration_unsaid,
+            item_bytes_unsaid: choice.bytes_unsaid,
+            ..ReadOptions::default()
+        };
+        let here = Path::new("");
+        Ok(Self {
+            source: sources::graph(&choice.graph, here, &options)?,
+            cluster: sources::cluster(&choice.cluster, here)?,
+            knowledge: choice.knowledge.parse()?,
+        })
+    }
+}
+
+/// The host's clock from now on.
+fn clock() -> impl Fn() -> Span + Sync {
+    let begun = Instant::now();
+    move || Span(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,178 @@
+//! Lines over two axes, with a legend.
+
+use super::svg::{Anchor, Svg};
+use super::{DASHES, GREY, INK, PALETTE, Scale};
+
+/// One axis.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it measures, with the unit.
+    pub label: String,
+    /// How values lie along it.
+    pub scale: Scale,
+    /// What is marked; `None` for the scale's own ticks.
+    pub ticks: Option<Vec<(f64, String)>>,
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stroke {
+    /// In a colour and pattern of its own, by number, and in the legend.
+    Own(usize),
+    /// Grey, behind all others, and not in the legend.
+    Background,
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// For the legend.
+    pub name: String,
+    /// By rising x.
+    pub points: Vec<(f64, f64)>,
+    /// An interval of y at each x, drawn as an area; may be empty.
+    pub band: Vec<(f64, f64, f64)>,
+    /// How it looks.
+    pub stroke: Stroke,
+}
+
+/// A chart.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// Above the chart.
+    pub title: String,
+    /// Below the title: what was counted, and how many.
+    pub subtitle: String,
+    /// Below.
+    pub x: Axis,
+    /// At the left.
+    pub y: Axis,
+    /// The lines.
+    pub series: Vec<Series>,
+    /// Whether values hold until the next one, as in distributions; else points are joined and marked.
+    pub is_stepped: bool,
+}
+
+const WIDTH: f64 = 940.0;
+const HEIGHT: f64 = 520.0;
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 690.0;
+const TOP: f64 = 66.0;
+const BOTTOM: f64 = 452.0;
+/// Letters of a name in the legend.
+const NAME_LETTERS_MAX: usize = 29;
+
+impl Chart {
+    /// As a document.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        let mut svg = Svg::new(WIDTH, HEIGHT, &self.title, &self.subtitle);
+        svg.bold_text((LEFT, 28.0), Anchor::Start, 17.0, &self.title);
+        svg.text((LEFT, 49.0), Anchor::Start, 12.5, &self.subtitle);
+        self.draw_axes(&mut svg);
+        let is_background = |series: &&Series| series.stroke == Stroke::Background;
+        for series in self.series.iter().filter(is_background) {
+            self.draw(&mut svg, series);
+        }
+        // The first are drawn last, so that they are on top.
+        for series in self.series.iter().rev().filter(|series| !is_background(series)) {
+            self.draw(&mut svg, series);
+        }
+        self.draw_legend(&mut svg);
+        svg.finish()
+    }
+
+    fn place(&self, x: f64, y: f64) -> (f64, f64) {
+        (LEFT + (RIGHT - LEFT) * self.x.scale.part(x), BOTTOM - (BOTTOM - TOP) * self.y.scale.part(y))
+    }
+
+    fn draw_axes(&self, svg: &mut Svg) {
+        for (value, text) in self.x.ticks.clone().unwrap_or_else(|| self.x.scale.ticks()) {
+            let x = LEFT + (RIGHT - LEFT) * self.x.scale.part(value);
+            svg.line((x, TOP), (x, BOTTOM), "#eeeeee", 1.0);
+            svg.line((x, BOTTOM), (x, BOTTOM + 5.0), INK, 1.0);
+            svg.text((x, BOTTOM + 20.0), Anchor::Middle, 12.5, &text);
+        }
+        for (value, text) in self.y.ticks.clone().unwrap_or_else(|| self.y.scale.ticks()) {
+            let y = BOTTOM - (BOTTOM - TOP) * self.y.scale.part(value);
+            svg.line((LEFT, y), (RIGHT, y), "#eeeeee", 1.0);
+            svg.line((LEFT - 5.0, y), (LEFT, y), INK, 1.0);
+            svg.text((LEFT - 9.0, y + 4.3), Anchor::End, 12.5, &text);
+        }
+        svg.line((LEFT, BOTTOM), (RIGHT, BOTTOM), INK, 1.2);
+        svg.line((LEFT, TOP), (LEFT, BOTTOM), INK, 1.2);
+        svg.text(((LEFT + RIGHT) / 2.0, BOTTOM + 46.0), Anchor::Middle, 14.0, &self.x.label);
+        svg.upward_text((22.0, (TOP + BOTTOM) / 2.0), Anchor::Middle, 14.0, &self.y.label);
+    }
+
+    fn draw(&self, svg: &mut Svg, series: &Series) {
+        let (stroke, width, dash) = look(series.stroke);
+        if !series.band.is_empty() {
+            let lower = series.band.iter().map(|(x, low, _)| self.place(*x, *low));
+            let upper = series.band.iter().rev().map(|(x, _, high)| self.place(*x, *high));
+            svg.area(&lower.chain(upper).collect::<Vec<_>>(), stroke);
+        }
+        let mut places: Vec<(f64, f64)> = Vec::with_capacity(series.points.len() * 2);
+        for (x, y) in &series.points {
+            let at = self.place(*x, *y);
+            if self.is_stepped
+                && let Some((_, before)) = places.last().copied()
+            {
+                places.push((at.0, before));
+            }
+            places.push(at);
+        }
+        if self.is_stepped
+            && let Some((_, last)) = places.last().copied()
+        {
+            places.push((RIGHT, last));
+        }
+        svg.polyline(&places, stroke, width, dash);
+        if !self.is_stepped && series.stroke != Stroke::Background {
+            for at in places {
+                svg.dot(at, 3.2, stroke);
+            }
+        }
+    }
+
+    fn draw_legend(&self, svg: &mut Svg) {
+        let mut y = TOP + 8.0;
+        for series in self.series.iter().filter(|series| series.stroke != Stroke::Background) {
+            let (stroke, width, dash) = look(series.stroke);
+            svg.polyline(&[(RIGHT + 18.0, y), (RIGHT + 46.0, y)], stroke, width, dash);
+            svg.text(
+                (RIGHT + 53.0, y + 4.3),
+                Anchor::Start,
+                12.5,
+                &shortened(&series.name, NAME_LETTERS_MAX),
+            );
+            y += 20.0;
+        }
+        let background = self.series.iter().filter(|series| series.stroke == Stroke::Background).count();
+        if background > 0 {
+            svg.polyline(&[(RIGHT + 18.0, y), (RIGHT + 46.0, y)], GREY, 1.1, "");
+            let others = if background == 1 { "1 other".to_owned() } else { format!("{background} others") };
+            svg.text((RIGHT + 53.0, y + 4.3), Anchor::Start, 12.5, &others);
+        }
+    }
+}
+
+fn look(stroke: Stroke) -> (&'static str, f64, &'static str) {
+    match stroke {
+        Stroke::Own(number) => {
+            // Neither colour nor pattern alone tells lines apart for everybody.
+            let dash = (number + number / PALETTE.len()) % DASHES.len();
+            (PALETTE[number % PALETTE.len()], 2.2, DASHES[dash])
+        }
+        Stroke::Background => (GREY, 1.1, ""),
+    }
+}
+
+/// Text that has at most so many letters.
+pub(super) fn shortened(text: &str, letters_max: usize) -> String {
+    if text.chars().count() <= letters_max {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(letters_max.saturating_sub(1)).collect();
+    format!("{kept}\u{2026}")
+}

@@ -1,0 +1,93 @@
+//! What one run is told as: report, trace, Gantt chart, story.
+
+use std::path::Path;
+
+use isochrone_sim::cluster::Cluster;
+use isochrone_sim::explanation::story;
+use isochrone_sim::network::network;
+use isochrone_sim::plot::gantt;
+use isochrone_sim::run_report::{RunReport, RunSettings};
+use isochrone_sim::simulation::{Outcome, Simulation, Yardstick, problem};
+use isochrone_sim::sources;
+use isochrone_sim::trace::chrome_trace;
+use isochrone_workload::task_graph::{ReadOptions, TaskGraph};
+
+fn run(policy: &str, explained: usize) -> (TaskGraph, Cluster, Outcome) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let graph =
+        sources::graph("../workload/samples/topcuoglu-2002.json", here, &ReadOptions::default()).unwrap();
+    let cluster = sources::cluster("uniform(agents=3,latency_us=0,bandwidth_mbit=8000)", here).unwrap();
+    let outcome = Simulation::new(&graph.graph, &cluster, policy).explaining(explained).run().unwrap();
+    (graph.graph, cluster, outcome)
+}
+
+#[test]
+fn measures_are_those_of_the_paper() {
+    let (graph, cluster, outcome) = run("heft", 0);
+    let problem = problem(&graph, &cluster, network("classic", &cluster, 0).unwrap().as_ref());
+    let yardstick = Yardstick::new(&problem);
+    let measures = yardstick.measure(&outcome);
+    // Alone, the first processor takes 127 for all tasks, the others more; no schedule is shorter than 73.
+    assert_eq!(measures.makespan_ns, 80_000_000);
+    assert!((measures.speedup.unwrap() - 127.0 / 80.0).abs() < 1e-12, "{measures:?}");
+    assert!((measures.efficiency.unwrap() - 127.0 / 240.0).abs() < 1e-12, "{measures:?}");
+    assert!(measures.lower_bound_ns <= 73_000_000 && measures.slr >= 80.0 / 73.0, "{measures:?}");
+    let report = RunReport::new(RunSettings::default(), &graph, &outcome, measures);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["tasks"].as_array().unwrap().len(), 10);
+    assert_eq!(json["tasks"][0]["start_ns"], 0);
+    assert_eq!(json["devices"].as_array().unwrap().len(), 3);
+    assert_eq!(json["decision_time_ns"], serde_json::Value::Null);
+}
+
+#[test]
+fn traces_have_every_task_and_arrows_in_pairs() {
+    let (graph, cluster, outcome) = run("heft", 0);
+    let trace = chrome_trace(&graph, &cluster, &outcome);
+    let events = trace["traceEvents"].as_array().unwrap();
+    let count = |phase: &str| events.iter().filter(|event| event["ph"] == phase).count();
+    assert_eq!((count("X"), count("i")), (10, 10));
+    assert_eq!((count("b"), count("s")), (count("e"), count("f")));
+    assert!(count("s") > 0 && count("s") <= outcome.transfers.len());
+    let last = events
+        .iter()
+        .filter(|event| event["ph"] == "X")
+        .map(|event| event["ts"].as_f64().unwrap() + event["dur"].as_f64().unwrap());
+    assert!((last.fold(0.0, f64::max) - 80_000.0).abs() < 1e-6);
+}
+
+#[test]
+fn gantt_charts_are_valid_and_show_every_task() {
+    let (graph, cluster, outcome) = run("heft", 0);
+    let svg = gantt("HEFT <on> \"three\" & more", &graph, &cluster, &outcome);
+    assert_eq!(svg, gantt("HEFT <on> \"three\" & more", &graph, &cluster, &outcome));
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let tooltips: Vec<&str> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("title"))
+        .filter_map(|node| node.text())
+        .collect();
+    for task in &graph.tasks {
+        let shown = tooltips.iter().filter(|text| text.starts_with(&format!("{} (", task.name))).count();
+        assert_eq!(shown, 1, "{}", task.name);
+    }
+    assert!(svg.contains("makespan 80 ms"), "{svg}");
+}
+
+#[test]
+fn stories_tell_what_was_weighed_and_what_held_a_task() {
+    let last = 9;
+    let (graph, cluster, outcome) = run("latency-eft", last);
+    let story = story(&graph, &cluster, &outcome, last);
+    assert_eq!(story.decisions.len(), 1);
+    let decision = &story.decisions[0];
+    assert_eq!(decision.candidates.len(), 3, "{story:?}");
+    assert!(decision.chosen.starts_with(&story.device), "{story:?}");
+    let best = decision.candidates.iter().min_by_key(|candidate| candidate.finish).unwrap();
+    assert!(decision.chosen.starts_with(&best.name), "{story:?}");
+    assert_eq!(story.predecessors.len(), 3);
+    assert!(story.arrivals.iter().all(|arrival| arrival.finish_ns <= story.start_ns));
+    assert!(!story.held_by.is_empty());
+    let json = serde_json::to_value(&story).unwrap();
+    assert_eq!(json["task"], graph.tasks[last].name.as_str());
+}
