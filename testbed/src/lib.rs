@@ -26,5 +26,5 @@ pub use farm::Farm;
 pub use graph_run::{Failure, Place, PreparedGraph, Progress, RunError, RunFailures, RunOptions, RunReport};
 pub use opencl_tests::has_opencl;
 pub use options::{AgentSpecification, FarmOptions, Hosting};
-pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};
 pub use process::{READY_LISTENING, ReadyLine};
+pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};

@@ -7,6 +7,7 @@
 //! of a buffer beyond what travels inside a command.
 
 mod check;
+pub(crate) mod command_table;
 mod ends;
 pub mod event;
 mod failures;
@@ -17,7 +18,7 @@ pub(crate) mod programs;
 pub(crate) mod state;
 mod status;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use isochrone_model::message::{AgentAddress, ClientReply, RequestName};
 use isochrone_model::order::SessionSecret;
@@ -371,7 +372,7 @@ impl Scheduler {
                 tenant_name,
                 policy: entry,
                 secret,
-                commands: HashMap::new(),
+                commands: command_table::CommandTable::default(),
                 last_command: CommandId(0),
                 last_buffer: BufferId(0),
                 last_program: ProgramId(0),
