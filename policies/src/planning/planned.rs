@@ -5,11 +5,13 @@
 //! `ahead` more; what is later is kept back, so that a new plan can still move it. On a slot the planned order
 //! holds even when a later task's inputs come first. Barriers and markers count as tasks that take no time.
 
-use isochrone_model::{AgentId, DeviceId, SlotId, Span, Timestamp};
+use std::collections::BTreeMap;
+
+use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
 use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskShape, View};
 
 use super::Planner;
-use super::problem::{Problem, ProblemBuilder, Schedule};
+use super::problem::{Problem, ProblemBuilder, Schedule, SlotName};
 use super::ranks::topological_order;
 use crate::{Label, LabelError};
 
@@ -48,6 +50,18 @@ impl PlannedOptions {
     }
 }
 
+/// The policy of a planner that takes no parameters of its own.
+pub(crate) fn planned<P: Planner + 'static>(
+    name: &str,
+    reason: &'static str,
+    planner: P,
+    label: &Label,
+) -> Result<Box<dyn Policy>, LabelError> {
+    let options = PlannedOptions::of(label)?;
+    let text = format!("{name}({})", options.text());
+    Ok(Box::new(Planned::new(text, reason, planner, options)))
+}
+
 /// The policy of a planner.
 pub(crate) struct Planned<P> {
     label: PolicyLabel,
@@ -65,6 +79,10 @@ pub(crate) struct Planned<P> {
     queue: Vec<Entry>,
     /// How many of the queue are placed.
     placed: usize,
+    /// How many tasks that get a place each session has submitted.
+    submitted: BTreeMap<Option<SessionId>, u64>,
+    /// By task, how many such tasks its session had submitted before.
+    places: Vec<u64>,
     /// By slot, the last task placed there by this policy.
     last_on_slot: Vec<Option<TaskIndex>>,
 }
@@ -91,6 +109,8 @@ impl<P: Planner> Planned<P> {
             replan_from: Timestamp::ZERO,
             queue: Vec::new(),
             placed: 0,
+            submitted: BTreeMap::new(),
+            places: Vec::new(),
             last_on_slot: Vec::new(),
         }
     }
@@ -101,20 +121,15 @@ impl<P: Planner> Planned<P> {
         self.planned_at = view.now();
         self.queue.clear();
         self.placed = 0;
-        self.open.retain(|task| {
-            let has_place = match view.shape(*task) {
-                TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Nothing => true,
-                TaskShape::Source | TaskShape::Read => false,
-            };
-            has_place && view.is_mine(*task) && view.placed_on(*task).is_none()
-        });
+        self.open
+            .retain(|task| has_place(view, *task) && view.is_mine(*task) && view.placed_on(*task).is_none());
         self.open.sort_unstable_by_key(|task| view.sequence(*task));
         self.open.dedup();
         let slots: Vec<SlotId> = view.slots().collect();
         if slots.is_empty() {
             return;
         }
-        let problem = problem_of(view, &self.open, &slots);
+        let problem = problem_of(view, &self.open, &self.places, &slots);
         let schedule = self.planner.plan(&problem);
         self.queue = self.queue_of(view, &problem, &schedule, &slots);
         let apart = Span(schedule.makespan().0 / 64).max(self.ahead(view));
@@ -173,10 +188,16 @@ impl<P: Planner> Policy for Planned<P> {
         self.label.clone()
     }
 
-    fn observe(&mut self, change: &Change<'_>, _view: &View<'_>) {
+    fn observe(&mut self, change: &Change<'_>, view: &View<'_>) {
         match change {
             Change::Submitted { tasks } => {
                 self.open.extend_from_slice(tasks);
+                self.places.resize(view.task_index_end().max(self.places.len()), 0);
+                for task in tasks.iter().filter(|task| has_place(view, **task)) {
+                    let count = self.submitted.entry(view.session(*task)).or_default();
+                    self.places[task.index()] = *count;
+                    *count += 1;
+                }
                 self.is_plan_due = true;
             }
             Change::Removed { task } => {
@@ -240,8 +261,16 @@ impl<P: Planner> Policy for Planned<P> {
     }
 }
 
+/// Whether policies place a task: launches, copies, barriers and markers.
+fn has_place(view: &View<'_>, task: TaskIndex) -> bool {
+    match view.shape(task) {
+        TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Nothing => true,
+        TaskShape::Source | TaskShape::Read => false,
+    }
+}
+
 /// The problem of placing tasks, in program order, on slots, as the view tells it.
-fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem {
+fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[SlotId]) -> Problem {
     let mut agents: Vec<AgentId> = slots.iter().map(|slot| view.agent_of(view.device_of(*slot))).collect();
     agents.sort_unstable();
     agents.dedup();
@@ -268,6 +297,7 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem
         }
     }
     for (place, slot) in slots.iter().enumerate() {
+        builder.name(place, name_of(view, *slot));
         builder.slot_free(place, view.slot_free_at(*slot).since(now));
     }
     let words: Vec<Span> = agents.iter().map(|agent| view.control_one_way(*agent)).collect();
@@ -281,6 +311,7 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem
     for task in tasks {
         executions_of(view, *task, slots, &mut execution);
         let place = builder.task(&execution);
+        builder.place(place, places[task.index()]);
         let mut outside = words.clone();
         let mut is_held = false;
         for (agent, ready) in agents.iter().zip(&mut outside) {
@@ -298,6 +329,17 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem
         }
     }
     builder.build()
+}
+
+fn name_of(view: &View<'_>, slot: SlotId) -> SlotName {
+    let device = view.device_of(slot);
+    let agent = view.agent_of(device);
+    let devices = view.devices().filter(|other| view.agent_of(*other) == agent);
+    SlotName {
+        agent: agent.0,
+        device: devices.take_while(|other| *other < device).count() as u32,
+        slot: view.slots_of(device).iter().take_while(|other| **other < slot).count() as u32,
+    }
 }
 
 fn executions_of(view: &View<'_>, task: TaskIndex, slots: &[SlotId], execution: &mut [Span]) {
