@@ -7,6 +7,7 @@
 #![expect(clippy::result_large_err, reason = "farms start seldom: the size of an error costs nothing")]
 
 mod certificates;
+mod clock;
 mod counters;
 mod devices;
 mod error;
