@@ -13,6 +13,7 @@ mod fastest_device;
 mod fcp;
 mod fixed;
 mod flb;
+mod foresight;
 mod hbmct;
 mod heft;
 mod hlfet;
@@ -46,6 +47,7 @@ pub use fastest_device::FastestDevice;
 pub use fcp::Fcp;
 pub use fixed::{Fixed, PlacementFileError};
 pub use flb::Flb;
+pub use foresight::Foresight;
 pub use hbmct::Hbmct;
 pub use heft::Heft;
 pub use hlfet::Hlfet;
@@ -93,6 +95,7 @@ pub const POLICIES: &[PolicyInfo] = &[
     fcp::INFO,
     fixed::INFO,
     flb::INFO,
+    foresight::INFO,
     hbmct::INFO,
     heft::INFO,
     hlfet::INFO,

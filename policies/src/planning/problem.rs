@@ -68,6 +68,7 @@ pub struct Problem {
     outside_row_of: Vec<u32>,
     places: Vec<u64>,
     names: Vec<SlotName>,
+    is_contended: bool,
 }
 
 /// A slot as files name it, the same in every problem of one farm: agent and device stay numbered as they are when
@@ -221,6 +222,12 @@ impl Problem {
         self.links[from * self.agents + to].moving(size_bytes)
     }
 
+    /// What the first byte takes between two agents.
+    #[must_use]
+    pub fn latency_between_agents(&self, from: usize, to: usize) -> Span {
+        if from == to { Span::ZERO } else { self.links[from * self.agents + to].latency }
+    }
+
     /// By agent, the latest of what stands there and the arrival of what a task sends that ends at `finish` on
     /// agent `from`.
     pub fn raise_arrivals(&self, arrivals: &mut [Span], size_bytes: u64, from: usize, finish: Span) {
@@ -258,6 +265,29 @@ impl Problem {
         self.names[slot]
     }
 
+    /// Whether transfers of one host are expected to slow each other down.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        self.is_contended
+    }
+
+    /// The same problem on some of the slots; `None` when a task could then run nowhere though it can now.
+    #[must_use]
+    pub fn restricted(&self, is_kept: &[bool]) -> Option<Self> {
+        let mut restricted = self.clone();
+        for task in 0..self.tasks {
+            let row = &mut restricted.execution[task * self.slots..(task + 1) * self.slots];
+            let could_run = row.iter().any(|execution| *execution != Self::ILLEGAL);
+            for (execution, _) in row.iter_mut().zip(is_kept).filter(|(_, is_kept)| !**is_kept) {
+                *execution = Self::ILLEGAL;
+            }
+            if could_run && row.iter().all(|execution| *execution == Self::ILLEGAL) {
+                return None;
+            }
+        }
+        Some(restricted)
+    }
+
     /// When a slot is free of what runs there already.
     #[must_use]
     pub fn slot_free(&self, slot: usize) -> Span {
@@ -288,6 +318,7 @@ pub struct ProblemBuilder {
     outside_row_of: Vec<u32>,
     places: Vec<u64>,
     names: Vec<SlotName>,
+    is_contended: bool,
 }
 
 impl ProblemBuilder {
@@ -309,12 +340,18 @@ impl ProblemBuilder {
             outside_row_of: Vec::new(),
             places: Vec::new(),
             names: names(slots),
+            is_contended: false,
         }
     }
 
     /// States one direction between two agents: latency and rate for contents, and a notice's time.
     pub fn link(&mut self, from: usize, to: usize, latency: Span, rate: BytesPerSecond, notice: Span) {
         self.links[from * self.agents + to] = LinkCost { latency, rate, notice };
+    }
+
+    /// States whether transfers of one host slow each other down; without, they do not.
+    pub fn contended(&mut self, is_contended: bool) {
+        self.is_contended = is_contended;
     }
 
     /// States when a slot is free.
@@ -393,6 +430,7 @@ impl ProblemBuilder {
             outside_row_of: self.outside_row_of,
             places: self.places,
             names: self.names,
+            is_contended: self.is_contended,
         }
     }
 
