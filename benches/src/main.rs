@@ -3,6 +3,8 @@
 //! The farm is of processes on loopback, as `isochrone up` starts it. Floors are bare quinn between processes and
 //! the same kernels given to OpenCL directly. Must never assert a time: it measures and writes down.
 
+#![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
+
 mod direct;
 mod echo;
 mod farm;

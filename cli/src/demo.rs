@@ -2,8 +2,6 @@
 //!
 //! Must never call a run good that did not hold.
 
-use std::time::Instant;
-
 use anyhow::{Context, bail};
 use isochrone_client::DeviceKind;
 use isochrone_node_agent::opencl::OpenClOptions;
@@ -16,7 +14,7 @@ use crate::arguments::{DemoArguments, DemoBackend};
 use crate::report::{RunSummary, seconds};
 use crate::run::{GraphPlan, run_loaded};
 use crate::values::{Setting, kind_name};
-use crate::{inputs, local_farm, output, run, signals};
+use crate::{clock, inputs, local_farm, output, run, signals};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -182,7 +180,7 @@ async fn on_farm(
         for policy in policies {
             for graph in &graphs {
                 let plan = GraphPlan { policy: Some(policy.clone()), ..graph.plan.clone() };
-                let summary = run_loaded(&client, &plan, &graph.prepared, Instant::now())
+                let summary = run_loaded(&client, &plan, &graph.prepared, clock::now())
                     .await
                     .with_context(|| format!("{} under {policy}, run {}", graph.name, repetition + 1))?;
                 if arguments.repeat == 1 {

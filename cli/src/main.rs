@@ -6,6 +6,7 @@
 mod arguments;
 mod ask;
 mod certificates;
+mod clock;
 mod config;
 mod daemons;
 mod demo;

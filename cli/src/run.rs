@@ -15,7 +15,7 @@ use crate::arguments::RunArguments;
 use crate::config::Config;
 use crate::report::{RunSummary, VerificationSummary};
 use crate::values::Setting;
-use crate::{ask, local_farm, output, signals};
+use crate::{ask, clock, local_farm, output, signals};
 
 /// Runs shorter than this show no progress.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
@@ -103,7 +103,7 @@ fn graph_errors(errors: &GraphFileErrors) -> anyhow::Error {
 
 /// Loads a graph, runs it, writes its outputs and verifies them as planned.
 pub async fn run_graph(farm: &Farm, plan: &GraphPlan) -> anyhow::Result<RunSummary> {
-    let started = Instant::now();
+    let started = clock::now();
     let devices = farm.devices().await?;
     let graph = load(plan, &devices)?;
     run_loaded(farm, plan, &graph, started).await

@@ -3,6 +3,8 @@
 //! Start a farm with `isochrone up` and run
 //! `cargo run -p isochrone-client --example stream_of_commands`.
 
+#![expect(clippy::disallowed_methods, reason = "it tells how long things took")]
+
 use std::error::Error;
 use std::time::Instant;
 

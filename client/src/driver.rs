@@ -3,6 +3,7 @@
 //! Must never hold what handles need: that is in [`Shared`], so that the ends of commands reach those
 //! who wait for them without passing through here.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use isochrone_model::message::{AgentAddress, ClientReply, ClientRequest, Request
 use isochrone_transport::{CloseCode, Connection, ControlReceiver, ControlSender, FlushError, SendError};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use crate::error::OpenError;
 use crate::farm::Dialler;
@@ -72,6 +73,14 @@ impl Drop for End {
     }
 }
 
+/// Ready when the time is up; never without one.
+async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
+    match timer.as_pin_mut() {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Run {
     end: End,
     connection: Connection,
@@ -85,10 +94,9 @@ impl Run {
         let (close_sent, mut close_was_sent) = oneshot::channel();
         tasks.spawn(send_requests(Arc::clone(&shared), sender, close_sent));
         tasks.spawn(links::receive_contents(self.connection.clone(), Arc::clone(&shared)));
-        let mut closing_deadline: Option<Instant> = None;
+        let mut closing = std::pin::pin!(None::<Sleep>);
         let mut replies = Vec::new();
         let reason = loop {
-            let deadline = closing_deadline.unwrap_or_else(Instant::now);
             tokio::select! {
                 received = receiver.receive_many::<ClientReply>(&mut replies) => {
                     // Replies that came before the end of the connection count.
@@ -101,12 +109,12 @@ impl Run {
                         Err(error) => break lost(&error),
                     }
                 }
-                sent = &mut close_was_sent, if closing_deadline.is_none() => match sent {
-                    Ok(Ok(())) => closing_deadline = Some(Instant::now() + CLOSED_TIMEOUT),
+                sent = &mut close_was_sent, if closing.is_none() => match sent {
+                    Ok(Ok(())) => closing.set(Some(tokio::time::sleep(CLOSED_TIMEOUT))),
                     Ok(Err(error)) => break lost(&error),
                     Err(_) => break "the sending task of the session stopped".to_owned(),
                 },
-                () = tokio::time::sleep_until(deadline), if closing_deadline.is_some() => {
+                () = elapsed(closing.as_mut()), if closing.is_some() => {
                     break "it was closed by this client; the scheduler did not confirm".to_owned();
                 }
             }

@@ -1,5 +1,7 @@
 //! Sessions against a scripted scheduler and scripted agents over real connections.
 
+#![expect(clippy::disallowed_methods, reason = "it tells how long things took")]
+
 mod farm;
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,8 @@
 //!
 //! Arguments: how many launches (10,000 by default), and a part of the device's name.
 
+#![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@
 //! nothing else. It must never decide anything about tasks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use isochrone_model::message::{BulkHeader, ClientToAgent, PeerMessage, SchedulerToAgent};
@@ -16,6 +16,7 @@ use isochrone_transport::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::clock;
 use crate::error_text::described;
 
 /// Frames of one peer that the loop has not taken yet; enough that it never waits for the reader.
@@ -212,7 +213,7 @@ impl Readers {
     }
 
     async fn read_replica(self, stream: BulkReceiver, from: AgentId, region: Region) {
-        let begun = Instant::now();
+        let begun = clock::now();
         match stream.receive_exact(region.range.len()).await {
             Ok(bytes) => {
                 let span = Span::from(begun.elapsed());

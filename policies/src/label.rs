@@ -49,6 +49,16 @@ pub enum LabelError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A file that a parameter names cannot be used.
+    #[error("`{policy}`: {path}: {source}")]
+    File {
+        /// The policy.
+        policy: String,
+        /// The file.
+        path: String,
+        /// Why.
+        source: crate::fixed::PlacementFileError,
+    },
 }
 
 fn names() -> String {

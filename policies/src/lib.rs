@@ -3,24 +3,72 @@
 //! A policy looks and proposes; it never acts, and never sees the truth of a simulation.
 
 mod accounts;
+mod bil;
+mod cpop;
+mod dls;
+mod duplex;
 mod eager;
+mod etf;
+mod fastest_device;
+mod fcp;
+mod fixed;
+mod flb;
+mod foresight;
+mod hbmct;
 mod heft;
+mod hlfet;
 mod label;
 mod latency_eft;
+mod list;
 mod locality;
+mod lookahead;
+mod max_min;
+mod mcp;
+mod mct;
+mod met;
+mod min_min;
+mod olb;
+mod optimal;
+mod peft;
 pub mod planning;
 mod random;
 mod ranks;
 mod round_robin;
+mod sufferage;
+mod wba;
 
+pub use bil::Bil;
+pub use cpop::Cpop;
+pub use dls::Dls;
+pub use duplex::Duplex;
 pub use eager::Eager;
+pub use etf::Etf;
+pub use fastest_device::FastestDevice;
+pub use fcp::Fcp;
+pub use fixed::{Fixed, PlacementFileError};
+pub use flb::Flb;
+pub use foresight::Foresight;
+pub use hbmct::Hbmct;
 pub use heft::Heft;
+pub use hlfet::Hlfet;
 use isochrone_sched_core::{Policy, PolicyRegistry};
 pub use label::{Label, LabelError};
 pub use latency_eft::LatencyEft;
+pub use list::{List, Rank, Selection};
 pub use locality::Locality;
+pub use lookahead::Lookahead;
+pub use max_min::MaxMin;
+pub use mcp::Mcp;
+pub use mct::Mct;
+pub use met::Met;
+pub use min_min::MinMin;
+pub use olb::Olb;
+pub use optimal::Optimal;
+pub use peft::Peft;
 pub use random::Random;
 pub use round_robin::RoundRobin;
+pub use sufferage::Sufferage;
+pub use wba::Wba;
 
 /// One policy of the registry, for people.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +84,38 @@ pub struct PolicyInfo {
 }
 
 /// Every policy there is. Adding one is one file and one line here.
-pub const POLICIES: &[PolicyInfo] =
-    &[eager::INFO, heft::INFO, latency_eft::INFO, locality::INFO, random::INFO, round_robin::INFO];
+pub const POLICIES: &[PolicyInfo] = &[
+    bil::INFO,
+    cpop::INFO,
+    dls::INFO,
+    duplex::INFO,
+    eager::INFO,
+    etf::INFO,
+    fastest_device::INFO,
+    fcp::INFO,
+    fixed::INFO,
+    flb::INFO,
+    foresight::INFO,
+    hbmct::INFO,
+    heft::INFO,
+    hlfet::INFO,
+    latency_eft::INFO,
+    list::INFO,
+    locality::INFO,
+    lookahead::INFO,
+    max_min::INFO,
+    mcp::INFO,
+    mct::INFO,
+    met::INFO,
+    min_min::INFO,
+    olb::INFO,
+    optimal::INFO,
+    peft::INFO,
+    random::INFO,
+    round_robin::INFO,
+    sufferage::INFO,
+    wba::INFO,
+];
 
 /// The registry for a `Scheduler`.
 #[must_use]

@@ -27,6 +27,11 @@ pub struct DistributionSnapshot {
 /// When this many values have come, all counts are halved: what was measured long ago fades.
 const COUNT_MAX: u64 = 512;
 
+/// Until so many values have come, what is typical is told anew with each.
+const TYPICAL_EVERY_TIME: u64 = 32;
+/// From then on with every eighth: one value among many moves the median little.
+const TYPICAL_EVERY: u64 = 8;
+
 /// Larger values count as this one: 146 years in nanoseconds.
 const VALUE_MAX: u64 = 1 << 62;
 
@@ -47,7 +52,9 @@ impl Distribution {
         if self.count >= COUNT_MAX {
             self.fade();
         }
-        self.typical = self.compute_typical();
+        if self.count < TYPICAL_EVERY_TIME || self.count.is_multiple_of(TYPICAL_EVERY) {
+            self.typical = self.compute_typical();
+        }
     }
 
     /// How many values count.

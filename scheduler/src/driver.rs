@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use isochrone_model::message::{
     AgentToClient, AgentToScheduler, ClientReply, ClientRequest, OrderBatch, PeerMessage, RequestName,
@@ -20,7 +20,7 @@ use isochrone_transport::{CloseCode, PeerIdentity};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, calendar_millis};
 use crate::connections::{Input, LinkId, Wire, described, refuse};
 use crate::costs;
 use crate::journal::Journal;
@@ -612,11 +612,8 @@ fn finish(wire: &Wire, code: CloseCode, reason: &'static str) -> tokio::task::Jo
 
 /// Sessions count from the time of the start in steps of a millionth of a millisecond, so that no
 /// scheduler uses the ids of the one before it.
-#[expect(clippy::disallowed_methods, reason = "the driver reads the clock here and nowhere else")]
 fn first_session() -> SessionId {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    SessionId(millis.saturating_mul(1 << 20))
+    SessionId(calendar_millis().saturating_mul(1 << 20))
 }
 
 async fn wait_until(instant: Option<tokio::time::Instant>) {

@@ -234,6 +234,31 @@ fn a_barrier_that_fails_still_keeps_the_order() {
 }
 
 #[test]
+fn a_session_that_closes_takes_the_places_of_failed_tasks_with_it() {
+    let mut stage = Stage::new(&[&[1 << 20], &[1 << 20]]);
+    stage.buffer(1, 8);
+    let runs = stage.launch("noop", 20_000, Vec::new(), &[]);
+    stage.store(1, 8, 50, 1, &[runs]);
+    stage.write(1, &[7; 8], &[]);
+    stage.add(CommandKind::Barrier, &[]);
+    let begin = stage.submit();
+    // One runs on, one keeps its place behind it, and two wait for that.
+    stage.cancel_at(begin + Span::from_micros(8_000), runs);
+    stage.farm.wake_at(begin + Span::from_micros(10_000));
+    while stage.farm.now() < begin + Span::from_micros(10_000) {
+        stage.farm.run(1);
+    }
+    assert!(stage.farm.scheduler().unfinished_tasks() == 4);
+    stage.farm.close_session(SESSION);
+    stage.run();
+    assert!(stage.farm.is_closed(SESSION));
+    stage.assert_silence();
+    for agent in [AgentId(0), AgentId(1)] {
+        assert_eq!(stage.farm.held_bytes(agent), 0, "a closed session leaves nothing on {agent}");
+    }
+}
+
+#[test]
 fn what_overwrites_a_refused_commands_outputs_comes_after_those_before_it() {
     let mut stage = Stage::new(&[&[1 << 20], &[1 << 20]]);
     stage.buffer(1, 8);

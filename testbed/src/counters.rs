@@ -2,9 +2,11 @@
 //!
 //! Counters are the whole farm's: other sessions' commands are among them. Must never estimate.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use isochrone_client::{AskError, DeviceKind, DeviceStatus, Farm, Span};
+
+use crate::clock;
 
 /// How long to wait for the scheduler to hear of everything that has ended: completions reach clients
 /// before they reach it.
@@ -58,11 +60,11 @@ impl Counters {
     /// # Errors
     /// When the scheduler does not answer.
     pub async fn when_quiet(farm: &Farm) -> Result<Self, AskError> {
-        let deadline = Instant::now() + QUIET_TIMEOUT;
+        let deadline = clock::now() + QUIET_TIMEOUT;
         loop {
             let status = farm.status().await?;
             let is_quiet = status.tasks_dispatched == 0 && status.tasks_unplaced == 0;
-            if is_quiet || Instant::now() > deadline {
+            if is_quiet || clock::now() > deadline {
                 let devices = farm.devices().await?;
                 return Ok(Self { devices, moved_bytes: status.moved_bytes });
             }

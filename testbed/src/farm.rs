@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use isochrone_client::ConnectOptions;
 use isochrone_node_agent::AgentOptions;
@@ -14,6 +14,7 @@ use isochrone_transport::Role;
 use tempfile::TempDir;
 
 use crate::certificates::{Certificates, LOCAL_NAME};
+use crate::clock;
 use crate::error::{FarmError, Member};
 use crate::in_process::MemberTask;
 use crate::options::{AgentSpecification, FarmOptions, Hosting};
@@ -150,7 +151,7 @@ impl Farm {
     /// Whether every member ended well by itself, as after an administrator's request; waits a little
     /// for those that are about to.
     pub async fn has_stopped(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = clock::now() + Duration::from_secs(5);
         loop {
             let mut all_ended = true;
             for running in std::iter::once(&mut self.scheduler).chain(&mut self.agents) {
@@ -164,7 +165,7 @@ impl Farm {
                     Running::Killed(_) => {}
                 }
             }
-            if all_ended || Instant::now() > deadline {
+            if all_ended || clock::now() > deadline {
                 return all_ended;
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -215,7 +216,7 @@ impl Farm {
 
     /// Waits until the scheduler knows all agents.
     async fn await_agents(&mut self, options: &FarmOptions) -> Result<(), FarmError> {
-        let started = Instant::now();
+        let started = clock::now();
         let client = self.connect().await?;
         let missing = loop {
             let present = client.status().await?.agents;

@@ -18,6 +18,8 @@ use isochrone_workload::graph_file::{
     Launch, Output, Settings,
 };
 
+use crate::clock;
+
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -247,12 +249,12 @@ impl PreparedGraph {
             .collect();
         let buffers: Vec<Buffer> =
             self.file.buffers.iter().map(|buffer| session.buffer(buffer.size_bytes)).collect();
-        let building = Instant::now();
+        let building = clock::now();
         if options.builds_awaited > 0 {
             self.await_builds(&programs, options.builds_awaited).await?;
         }
         let build = building.elapsed();
-        let started = Instant::now();
+        let started = clock::now();
         let submitted = self.submit(session.graph(), &programs, &buffers)?;
         let outcome = await_end(&submitted.handle, started, progress).await;
         let makespan = started.elapsed();

@@ -7,6 +7,7 @@
 #![expect(clippy::result_large_err, reason = "farms start seldom: the size of an error costs nothing")]
 
 mod certificates;
+mod clock;
 mod counters;
 mod devices;
 mod error;
@@ -26,5 +27,5 @@ pub use farm::Farm;
 pub use graph_run::{Failure, Place, PreparedGraph, Progress, RunError, RunFailures, RunOptions, RunReport};
 pub use opencl_tests::has_opencl;
 pub use options::{AgentSpecification, FarmOptions, Hosting};
-pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};
 pub use process::{READY_LISTENING, ReadyLine};
+pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};

@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use isochrone_client::{Buffer, CommandError, CommandHandle, DeviceKind, DeviceStatus, Graph, GraphError, Session};
+use isochrone_client::{
+    Buffer, CommandError, CommandHandle, DeviceKind, DeviceStatus, Graph, GraphError, Session,
+};
 use isochrone_workload::task_graph::{
-    BUSY_ITEMS, BusyBytes, GraphError as TaskGraphError, GraphTask, KernelShape, TaskCost, TaskGraph, busy_source,
+    BUSY_ITEMS, BusyBytes, GraphError as TaskGraphError, GraphTask, KernelShape, TaskCost, TaskGraph,
+    busy_source,
 };
 
 use crate::graph_run::{Progress, await_end};
@@ -208,7 +211,9 @@ fn enqueue_tasks(
         };
         let (items, rounds) = match work {
             TaskWork::Items => (nanos.max(1), 0),
-            TaskWork::Rounds { per_microsecond } => (BUSY_ITEMS, (nanos as f64 / 1e3 * per_microsecond) as u64),
+            TaskWork::Rounds { per_microsecond } => {
+                (BUSY_ITEMS, (nanos as f64 / 1e3 * per_microsecond) as u64)
+            }
         };
         let mut launch = batch.launch(program, &shapes[place].name()).range([items]).label(task.name.clone());
         let given = |items: &[usize]| -> Vec<Buffer> {

@@ -1,5 +1,7 @@
 //! The binary under test as a user runs it: in a folder, from a shell, and as daemons that end with the test.
 
+#![expect(clippy::disallowed_methods, reason = "waiting ends at some time")]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,5 +1,7 @@
 //! What goes out, and how ends reach the handles, without a connection.
 
+#![expect(clippy::disallowed_methods, reason = "it tells how long things took")]
+
 use std::time::{Duration, Instant};
 
 use isochrone_model::{Argument, Payload};

@@ -26,6 +26,7 @@ use super::raw::{Context, DeviceHandle, Kernel, Program};
 use super::signature::{ArgumentShape, argument_info, shapes_of};
 use super::status::Status;
 use crate::backend::BackendEvent;
+use crate::clock;
 
 /// Built programs kept for their next use after the farm has dropped them: sessions that come back
 /// bring the same sources.
@@ -164,7 +165,7 @@ impl Builder {
         self.requests = None;
         let Some(thread) = self.thread.take() else { return true };
         while !thread.is_finished() {
-            if Instant::now() >= deadline {
+            if clock::now() >= deadline {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(1));

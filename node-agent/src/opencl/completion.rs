@@ -25,6 +25,7 @@ use super::raw::{Event, Memory};
 use super::rooms::Rooms;
 use super::status::{Purpose, refusal};
 use crate::backend::{BackendEvent, BackendSink};
+use crate::clock;
 
 /// How the end of a command is noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -248,7 +249,7 @@ struct LaneEnd(Arc<Mutex<Option<Instant>>>);
 impl LaneEnd {
     fn advance(&self, enqueued_at: Instant) -> Span {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
+        let now = clock::now();
         let start = last.map_or(enqueued_at, |last| last.max(enqueued_at));
         *last = Some(now);
         now.saturating_duration_since(start).into()
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn without_a_device_clock_commands_of_a_lane_do_not_count_the_wait_for_those_before() {
         let lane_end = LaneEnd::default();
-        let enqueued_at = Instant::now();
+        let enqueued_at = clock::now();
         std::thread::sleep(std::time::Duration::from_millis(20));
         let first = lane_end.advance(enqueued_at);
         let second = lane_end.advance(enqueued_at);

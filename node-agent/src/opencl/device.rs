@@ -24,6 +24,7 @@ use super::error::OpenClError;
 use super::raw::{Context, DeviceHandle, Memory, Queue};
 use super::signature::{check_arguments, misaligned_part};
 use super::status::{Purpose, Status, failed, refusal};
+use crate::clock;
 
 /// Sub-buffers kept for each buffer; a program that walks over more makes them anew.
 const PARTS_KEPT_MAX: usize = 64;
@@ -120,7 +121,7 @@ impl Device {
         }
         // The one reading of the clock here: the start of the time that stands in for a duration on
         // devices that tell none.
-        let enqueued_at = Instant::now();
+        let enqueued_at = clock::now();
         match self.enqueue(lane, kind, upload) {
             Ok(command) => {
                 let lane = &mut self.lanes[lane];

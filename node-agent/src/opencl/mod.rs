@@ -14,7 +14,7 @@ pub(crate) mod signature;
 mod status;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use isochrone_model::{DeviceFacts, DeviceIndex, DeviceKind, ProgramKey};
@@ -28,6 +28,7 @@ pub use self::error::OpenClError;
 pub use self::status::Status;
 use self::status::failed;
 use crate::backend::{Backend, BackendSink};
+use crate::clock;
 
 /// Which devices to use, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +156,8 @@ impl Drop for OpenClBackend {
     fn drop(&mut self) {
         self.flush();
         // clFinish has no time limit, and a kernel that never ends must not keep the agent from ending.
-        let deadline = Instant::now() + self.close_span_max;
-        while self.outlet.in_flight() > 0 && Instant::now() < deadline {
+        let deadline = clock::now() + self.close_span_max;
+        while self.outlet.in_flight() > 0 && clock::now() < deadline {
             std::thread::sleep(Duration::from_micros(200));
         }
         let mut is_idle = self.outlet.in_flight() == 0;

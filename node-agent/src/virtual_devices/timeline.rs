@@ -14,6 +14,7 @@ use isochrone_model::Region;
 use isochrone_sched_core::agent::{OperationDone, OperationError, OperationId};
 
 use crate::backend::{BackendEvent, BackendSink};
+use crate::clock;
 
 /// With spinning, how long before a deadline the thread stops sleeping: sleeps end up to about this late.
 const SPIN_SPAN: Duration = Duration::from_micros(50);
@@ -76,7 +77,7 @@ impl Timeline {
         sink: BackendSink,
         has_spin: bool,
     ) -> std::io::Result<(Self, TimelineThread)> {
-        let free_at = Instant::now();
+        let free_at = clock::now();
         let lanes = (0..lane_count).map(|_| Lane { entries: VecDeque::new(), first: 0, free_at }).collect();
         let state = State { lanes, due: BinaryHeap::new(), sleeps_until: None, is_closing: false };
         let inner = Inner { state: Mutex::new(state), wake: Condvar::new(), sink, has_spin };
@@ -104,7 +105,7 @@ impl Timeline {
         duration: Duration,
         moved: Option<Moved>,
     ) -> Ticket {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.lock();
         let entry = Entry { operation, given_at: now, duration, moved: moved.map(|moved| (now, moved)) };
         let entries = &mut state.lanes[lane];
@@ -118,7 +119,7 @@ impl Timeline {
 
     /// Tells that an operation's bytes have been moved.
     pub(super) fn settle(&self, ticket: Ticket, moved: Moved) {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.lock();
         let lane = &mut state.lanes[ticket.lane];
         let Some(place) = ticket.number.checked_sub(lane.first) else { return };
@@ -147,7 +148,7 @@ impl Timeline {
             if state.is_closing {
                 break;
             }
-            let now = Instant::now();
+            let now = clock::now();
             while let Some(Reverse((end, lane))) = state.due.peek().copied().filter(|due| due.0.0 <= now) {
                 state.due.pop();
                 ended.extend(state.lanes[lane].end_first(end));
@@ -194,7 +195,7 @@ impl Timeline {
         if span.is_zero() {
             // An operation that is given now and ends sooner waits for at most the spinning's span.
             drop(state);
-            while Instant::now() < end {
+            while clock::now() < end {
                 std::hint::spin_loop();
             }
             return self.lock();

@@ -1,5 +1,7 @@
 //! A driver in miniature: gives operations to a backend and waits for their ends.
 
+#![expect(clippy::disallowed_methods, reason = "waiting ends at some time")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,15 +1,27 @@
-//! What static policies share: the problem as dense tables, timelines with their gaps, schedules, and the
-//! adapter that makes a policy of a planner. A planner is a pure function from a problem to a schedule.
+//! What static policies share: the problem as dense tables, timelines with their gaps, schedules, lower bounds, a
+//! search for the optimum, and the adapter that makes a policy of a planner. A planner is a pure function from a
+//! problem to a schedule.
 
+pub mod bounds;
+pub mod optimal;
+mod pairs;
+mod partial;
 mod planned;
 mod problem;
 mod ranks;
+mod rows;
 mod timeline;
 
-pub(crate) use planned::{Planned, PlannedOptions};
-pub use problem::{Assignment, Edge, Problem, ProblemBuilder, Schedule};
-pub use ranks::{downward_ranks, static_levels, topological_order, upward_ranks};
-pub use timeline::{Timeline, Timelines};
+pub(crate) use pairs::{LargestPair, LatestPair, signed};
+pub(crate) use partial::{Partial, by_priority};
+pub(crate) use planned::{Planned, PlannedOptions, planned};
+pub use problem::{Assignment, Edge, Problem, ProblemBuilder, Schedule, SlotName};
+pub use ranks::{
+    alap_order, critical_path, critical_slot, downward_ranks, optimistic_costs, static_levels,
+    topological_order, upward_ranks,
+};
+pub(crate) use rows::{Measure, Rows};
+pub use timeline::{Taken, Timeline, Timelines};
 
 /// Plans a whole problem at once. Must be deterministic: the same problem gives the same schedule.
 ///

@@ -5,12 +5,15 @@
 //! `ahead` more; what is later is kept back, so that a new plan can still move it. On a slot the planned order
 //! holds even when a later task's inputs come first. Barriers and markers count as tasks that take no time.
 
-use isochrone_model::{AgentId, DeviceId, SlotId, Span, Timestamp};
+use std::collections::BTreeMap;
+
+use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
 use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskShape, View};
 
 use super::Planner;
-use super::problem::{Problem, ProblemBuilder, Schedule};
+use super::problem::{Problem, ProblemBuilder, Schedule, SlotName};
 use super::ranks::topological_order;
+use crate::accounts::SlotAccounts;
 use crate::{Label, LabelError};
 
 /// What all static policies take as parameters.
@@ -21,6 +24,8 @@ pub(crate) struct PlannedOptions {
     pub replan: u64,
     /// How long before they are due tasks are placed, at least; four round trips to the farthest agent otherwise.
     pub ahead: Span,
+    /// Whether tasks may leave a plan that is late, and wait where their durations are guesses.
+    pub is_loose: bool,
 }
 
 impl PlannedOptions {
@@ -39,13 +44,31 @@ impl PlannedOptions {
         Ok(Self {
             replan: label.get("replan", 2, "a whole number from 0")?,
             ahead: Span::from_millis(label.get("ahead_ms", 20, "a whole number of milliseconds")?),
+            is_loose: false,
         })
+    }
+
+    /// For a policy that follows its plan loosely, and plans again when an estimate is wrong by a quarter.
+    pub fn loose(ahead: Span) -> Self {
+        Self { replan: 0, ahead, is_loose: true }
     }
 
     /// As a label writes them, without brackets.
     pub fn text(self) -> String {
         format!("replan={},ahead_ms={}", self.replan, self.ahead.0 / 1_000_000)
     }
+}
+
+/// The policy of a planner that takes no parameters of its own.
+pub(crate) fn planned<P: Planner + 'static>(
+    name: &str,
+    reason: &'static str,
+    planner: P,
+    label: &Label,
+) -> Result<Box<dyn Policy>, LabelError> {
+    let options = PlannedOptions::of(label)?;
+    let text = format!("{name}({})", options.text());
+    Ok(Box::new(Planned::new(text, reason, planner, options)))
 }
 
 /// The policy of a planner.
@@ -65,6 +88,10 @@ pub(crate) struct Planned<P> {
     queue: Vec<Entry>,
     /// How many of the queue are placed.
     placed: usize,
+    /// How many tasks that get a place each session has submitted.
+    submitted: BTreeMap<Option<SessionId>, u64>,
+    /// By task, how many such tasks its session had submitted before.
+    places: Vec<u64>,
     /// By slot, the last task placed there by this policy.
     last_on_slot: Vec<Option<TaskIndex>>,
 }
@@ -74,6 +101,7 @@ struct Entry {
     task: TaskIndex,
     slot: SlotId,
     release: Timestamp,
+    finish: Timestamp,
 }
 
 impl<P: Planner> Planned<P> {
@@ -91,6 +119,8 @@ impl<P: Planner> Planned<P> {
             replan_from: Timestamp::ZERO,
             queue: Vec::new(),
             placed: 0,
+            submitted: BTreeMap::new(),
+            places: Vec::new(),
             last_on_slot: Vec::new(),
         }
     }
@@ -101,22 +131,19 @@ impl<P: Planner> Planned<P> {
         self.planned_at = view.now();
         self.queue.clear();
         self.placed = 0;
-        self.open.retain(|task| {
-            let has_place = match view.shape(*task) {
-                TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Nothing => true,
-                TaskShape::Source | TaskShape::Read => false,
-            };
-            has_place && view.is_mine(*task) && view.placed_on(*task).is_none()
-        });
+        self.open
+            .retain(|task| has_place(view, *task) && view.is_mine(*task) && view.placed_on(*task).is_none());
         self.open.sort_unstable_by_key(|task| view.sequence(*task));
         self.open.dedup();
         let slots: Vec<SlotId> = view.slots().collect();
         if slots.is_empty() {
             return;
         }
-        let problem = problem_of(view, &self.open, &slots);
+        let problem = problem_of(view, &self.open, &self.places, &slots);
         let schedule = self.planner.plan(&problem);
         self.queue = self.queue_of(view, &problem, &schedule, &slots);
+        let end = slots.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
+        self.last_on_slot.resize(end.max(self.last_on_slot.len()), None);
         let apart = Span(schedule.makespan().0 / 64).max(self.ahead(view));
         self.replan_from = view.now() + apart;
     }
@@ -160,7 +187,8 @@ impl<P: Planner> Planned<P> {
                 .unwrap_or(Span::ZERO);
             let lead = moving.saturating_add(ahead);
             release = release.min(now + start.saturating_sub(lead));
-            queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release });
+            let finish = now + assignment.finish;
+            queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release, finish });
         }
         queue.reverse();
         queue.retain(|entry| view.is_for_policy(entry.task));
@@ -173,10 +201,16 @@ impl<P: Planner> Policy for Planned<P> {
         self.label.clone()
     }
 
-    fn observe(&mut self, change: &Change<'_>, _view: &View<'_>) {
+    fn observe(&mut self, change: &Change<'_>, view: &View<'_>) {
         match change {
             Change::Submitted { tasks } => {
                 self.open.extend_from_slice(tasks);
+                self.places.resize(view.task_index_end().max(self.places.len()), 0);
+                for task in tasks.iter().filter(|task| has_place(view, **task)) {
+                    let count = self.submitted.entry(view.session(*task)).or_default();
+                    self.places[task.index()] = *count;
+                    *count += 1;
+                }
                 self.is_plan_due = true;
             }
             Change::Removed { task } => {
@@ -190,9 +224,11 @@ impl<P: Planner> Policy for Planned<P> {
             }
             Change::Measured { expected, execution, .. } => {
                 let (low, high) = (expected.min(execution), expected.max(execution));
-                if self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan) {
-                    self.is_replan_wanted = true;
-                }
+                self.is_replan_wanted |= if self.options.is_loose {
+                    high.0 / 5 > low.0 / 4
+                } else {
+                    self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan)
+                };
             }
             Change::FarmChanged => self.is_plan_due = true,
         }
@@ -210,10 +246,7 @@ impl<P: Planner> Policy for Planned<P> {
         {
             self.placed += 1;
         }
-        let end = self.queue.iter().map(|entry| entry.slot.index() + 1).max().unwrap_or(0);
-        if self.last_on_slot.len() < end {
-            self.last_on_slot.resize(end, None);
-        }
+        let mut accounts = self.options.is_loose.then(|| SlotAccounts::new(view));
         let mut is_proposed = std::collections::BTreeSet::new();
         let mut is_stuck = std::collections::BTreeSet::new();
         for entry in &self.queue[self.placed..] {
@@ -221,7 +254,7 @@ impl<P: Planner> Policy for Planned<P> {
                 plan.hold_until(entry.release);
                 break;
             }
-            let Entry { task, slot, .. } = *entry;
+            let Entry { task, mut slot, .. } = *entry;
             if !view.is_mine(task) || view.placed_on(task).is_some() {
                 continue;
             }
@@ -233,6 +266,18 @@ impl<P: Planner> Policy for Planned<P> {
                 is_stuck.insert(slot);
                 continue;
             }
+            if let Some(accounts) = &mut accounts {
+                match follow(view, accounts, entry, is_proposed.is_empty()) {
+                    Some((better, finish)) => {
+                        slot = better;
+                        accounts.give(slot, finish);
+                    }
+                    None => {
+                        is_stuck.insert(slot);
+                        continue;
+                    }
+                }
+            }
             is_proposed.insert(task);
             plan.place_behind(task, slot, self.reason, self.last_on_slot[slot.index()]);
             self.last_on_slot[slot.index()] = Some(task);
@@ -240,8 +285,48 @@ impl<P: Planner> Policy for Planned<P> {
     }
 }
 
+/// Where a task of a plan that is followed loosely goes now, and when it should end there; `None` when it is to wait,
+/// since what it takes there is a guess and others are queued before it.
+fn follow(
+    view: &View<'_>,
+    accounts: &SlotAccounts,
+    entry: &Entry,
+    are_inputs_known: bool,
+) -> Option<(SlotId, Timestamp)> {
+    let weigh = |slot| view.weigh(entry.task, slot, accounts.free_at(slot));
+    let here = weigh(entry.slot);
+    let device = view.device_of(entry.slot);
+    if !view.execution(entry.task, device).basis.is_seen() && accounts.queued(entry.slot) > GUESSES_QUEUED_MAX
+    {
+        return None;
+    }
+    let late = (view.now() + here.finish).since(entry.finish);
+    // Predecessors that are placed in this very plan are not in the view yet: then the plan knows better.
+    let is_late = are_inputs_known && late > Span(here.execution.0 / 8);
+    if is_late {
+        let best = view.legal_slots(entry.task).map(weigh).min_by_key(|one| (one.finish, one.slot));
+        if let Some(best) = best
+            && best.finish.saturating_add(Span(here.execution.0 / 8)) < here.finish
+        {
+            return Some((best.slot, view.now() + best.finish));
+        }
+    }
+    Some((entry.slot, view.now() + here.finish))
+}
+
+/// Tasks of unknown duration that are given to a slot at a time: one runs, one is on its way.
+const GUESSES_QUEUED_MAX: u32 = 1;
+
+/// Whether policies place a task: launches, copies, barriers and markers.
+fn has_place(view: &View<'_>, task: TaskIndex) -> bool {
+    match view.shape(task) {
+        TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Nothing => true,
+        TaskShape::Source | TaskShape::Read => false,
+    }
+}
+
 /// The problem of placing tasks, in program order, on slots, as the view tells it.
-fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem {
+fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[SlotId]) -> Problem {
     let mut agents: Vec<AgentId> = slots.iter().map(|slot| view.agent_of(view.device_of(*slot))).collect();
     agents.sort_unstable();
     agents.dedup();
@@ -268,8 +353,10 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem
         }
     }
     for (place, slot) in slots.iter().enumerate() {
+        builder.name(place, name_of(view, *slot));
         builder.slot_free(place, view.slot_free_at(*slot).since(now));
     }
+    builder.contended(view.do_transfers_add_up());
     let words: Vec<Span> = agents.iter().map(|agent| view.control_one_way(*agent)).collect();
     builder.outside_ready(&words);
     let mut place_of = vec![u32::MAX; view.task_index_end()];
@@ -281,6 +368,7 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem
     for task in tasks {
         executions_of(view, *task, slots, &mut execution);
         let place = builder.task(&execution);
+        builder.place(place, places[task.index()]);
         let mut outside = words.clone();
         let mut is_held = false;
         for (agent, ready) in agents.iter().zip(&mut outside) {
@@ -298,6 +386,17 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], slots: &[SlotId]) -> Problem
         }
     }
     builder.build()
+}
+
+fn name_of(view: &View<'_>, slot: SlotId) -> SlotName {
+    let device = view.device_of(slot);
+    let agent = view.agent_of(device);
+    let devices = view.devices().filter(|other| view.agent_of(*other) == agent);
+    SlotName {
+        agent: agent.0,
+        device: devices.take_while(|other| *other < device).count() as u32,
+        slot: view.slots_of(device).iter().take_while(|other| **other < slot).count() as u32,
+    }
 }
 
 fn executions_of(view: &View<'_>, task: TaskIndex, slots: &[SlotId], execution: &mut [Span]) {

@@ -66,13 +66,42 @@ pub struct Problem {
     /// Rows of earliest starts by agent; row 0 is that of tasks that nothing from outside holds back.
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
+    places: Vec<u64>,
+    names: Vec<SlotName>,
+    is_contended: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A slot as files name it, the same in every problem of one farm: agent and device stay numbered as they are when
+/// others leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotName {
+    /// The agent's number.
+    pub agent: u32,
+    /// The device's place within the agent.
+    pub device: u32,
+    /// The slot's place within the device.
+    pub slot: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LinkCost {
     latency: Span,
     rate: BytesPerSecond,
     notice: Span,
+}
+
+impl LinkCost {
+    fn moving(&self, size_bytes: u64) -> Span {
+        if size_bytes == 0 {
+            return self.notice;
+        }
+        // What `span_for` gives, without its wide division where that is not needed.
+        let carrying = match (size_bytes.checked_mul(1_000_000_000), self.rate.0) {
+            (None, _) | (_, 0) => self.rate.span_for(size_bytes),
+            (Some(scaled), rate) => Span(scaled.div_ceil(rate)),
+        };
+        self.latency + carrying
+    }
 }
 
 /// Means over unordered pairs of different devices.
@@ -190,8 +219,27 @@ impl Problem {
         if from == to {
             return Span::ZERO;
         }
-        let link = &self.links[from * self.agents + to];
-        if size_bytes == 0 { link.notice } else { link.latency + link.rate.span_for(size_bytes) }
+        self.links[from * self.agents + to].moving(size_bytes)
+    }
+
+    /// What the first byte takes between two agents.
+    #[must_use]
+    pub fn latency_between_agents(&self, from: usize, to: usize) -> Span {
+        if from == to { Span::ZERO } else { self.links[from * self.agents + to].latency }
+    }
+
+    /// By agent, the latest of what stands there and the arrival of what a task sends that ends at `finish` on
+    /// agent `from`.
+    pub fn raise_arrivals(&self, arrivals: &mut [Span], size_bytes: u64, from: usize, finish: Span) {
+        let links = &self.links[from * self.agents..(from + 1) * self.agents];
+        let mut latest = (links[0], links[0].moving(size_bytes));
+        for (to, (link, arrival)) in links.iter().zip(arrivals).enumerate() {
+            if *link != latest.0 {
+                latest = (*link, link.moving(size_bytes));
+            }
+            let moving = if to == from { Span::ZERO } else { latest.1 };
+            *arrival = (*arrival).max(finish + moving);
+        }
     }
 
     /// What an edge takes in the mean over unordered pairs of different devices.
@@ -200,8 +248,44 @@ impl Problem {
         if size_bytes == 0 {
             return self.mean_link.notice;
         }
-        let carrying = u128::from(self.mean_link.nanos_per_gibibyte) * u128::from(size_bytes) >> 30;
+        let carrying = (u128::from(self.mean_link.nanos_per_gibibyte) * u128::from(size_bytes)) >> 30;
         self.mean_link.latency + Span(u64::try_from(carrying).unwrap_or(u64::MAX))
+    }
+
+    /// A task's place in its graph, in program order; its index unless stated. Unlike the index it stays the same when
+    /// a part of the graph is planned again.
+    #[must_use]
+    pub fn place(&self, task: usize) -> u64 {
+        self.places[task]
+    }
+
+    /// A slot's name.
+    #[must_use]
+    pub fn name(&self, slot: usize) -> SlotName {
+        self.names[slot]
+    }
+
+    /// Whether transfers of one host are expected to slow each other down.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        self.is_contended
+    }
+
+    /// The same problem on some of the slots; `None` when a task could then run nowhere though it can now.
+    #[must_use]
+    pub fn restricted(&self, is_kept: &[bool]) -> Option<Self> {
+        let mut restricted = self.clone();
+        for task in 0..self.tasks {
+            let row = &mut restricted.execution[task * self.slots..(task + 1) * self.slots];
+            let could_run = row.iter().any(|execution| *execution != Self::ILLEGAL);
+            for (execution, _) in row.iter_mut().zip(is_kept).filter(|(_, is_kept)| !**is_kept) {
+                *execution = Self::ILLEGAL;
+            }
+            if could_run && row.iter().all(|execution| *execution == Self::ILLEGAL) {
+                return None;
+            }
+        }
+        Some(restricted)
     }
 
     /// When a slot is free of what runs there already.
@@ -232,6 +316,9 @@ pub struct ProblemBuilder {
     slot_free: Vec<Span>,
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
+    places: Vec<u64>,
+    names: Vec<SlotName>,
+    is_contended: bool,
 }
 
 impl ProblemBuilder {
@@ -251,6 +338,9 @@ impl ProblemBuilder {
             slot_free: vec![Span::ZERO; slots.len()],
             outside_rows: vec![Span::ZERO; agents],
             outside_row_of: Vec::new(),
+            places: Vec::new(),
+            names: names(slots),
+            is_contended: false,
         }
     }
 
@@ -259,9 +349,24 @@ impl ProblemBuilder {
         self.links[from * self.agents + to] = LinkCost { latency, rate, notice };
     }
 
+    /// States whether transfers of one host slow each other down; without, they do not.
+    pub fn contended(&mut self, is_contended: bool) {
+        self.is_contended = is_contended;
+    }
+
     /// States when a slot is free.
     pub fn slot_free(&mut self, slot: usize, free: Span) {
         self.slot_free[slot] = free;
+    }
+
+    /// States a slot's name; otherwise agents, devices of an agent and slots of a device are counted in order.
+    pub fn name(&mut self, slot: usize, name: SlotName) {
+        self.names[slot] = name;
+    }
+
+    /// States a task's place in its graph.
+    pub fn place(&mut self, task: usize, place: u64) {
+        self.places[task] = place;
     }
 
     /// States the earliest start by agent of tasks that nothing else holds back.
@@ -277,6 +382,7 @@ impl ProblemBuilder {
         assert_eq!(execution.len(), self.slots, "one span for each slot");
         self.execution.extend_from_slice(execution);
         self.outside_row_of.push(0);
+        self.places.push(self.places.len() as u64);
         self.outside_row_of.len() - 1
     }
 
@@ -322,6 +428,9 @@ impl ProblemBuilder {
             slot_free: self.slot_free,
             outside_rows: self.outside_rows,
             outside_row_of: self.outside_row_of,
+            places: self.places,
+            names: self.names,
+            is_contended: self.is_contended,
         }
     }
 
@@ -352,6 +461,18 @@ impl ProblemBuilder {
             nanos_per_gibibyte: mean(carrying),
         }
     }
+}
+
+fn names(slots: &[(usize, usize)]) -> Vec<SlotName> {
+    let mut names: Vec<SlotName> = Vec::with_capacity(slots.len());
+    for (place, (agent, device)) in slots.iter().enumerate() {
+        let of_agent: std::collections::BTreeSet<usize> =
+            slots[..place].iter().filter(|other| other.0 == *agent).map(|other| other.1).collect();
+        let before = of_agent.range(..device).count();
+        let slot = slots[..place].iter().filter(|other| other.1 == *device).count();
+        names.push(SlotName { agent: *agent as u32, device: before as u32, slot: slot as u32 });
+    }
+    names
 }
 
 /// Where and when a task is to run.

@@ -1,24 +1,50 @@
 //! What is planned on a slot, kept as the gaps that are left.
+//!
+//! Gaps lie in chunks that know their longest, so that neither a search nor a change looks at all of them.
 
 use isochrone_model::Span;
 
 use super::problem::Problem;
 
+type Gap = (Span, Span);
+
+/// Gaps a chunk may hold before it is cut in two.
+const CHUNK: usize = 64;
+
 /// One slot's plan: the gaps between what is planned, and the end of it.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// (start, end), in order, never empty.
-    gaps: Vec<(Span, Span)>,
+    /// (start, end), in order, never empty; no chunk is empty.
+    chunks: Vec<Vec<Gap>>,
+    /// By chunk.
+    longest: Vec<Span>,
+    /// By chunk, the end of its last gap.
+    ends: Vec<Span>,
     end: Span,
     /// No gap is longer, so that a search that cannot succeed is not made.
     longest_gap: Span,
+}
+
+/// What `take` changed, for `undo`.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    start: Span,
+    finish: Span,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    End { before: Span },
+    Gap(Gap),
+    Nowhere,
 }
 
 impl Timeline {
     /// Free from a time on.
     #[must_use]
     pub fn new(free: Span) -> Self {
-        Self { gaps: Vec::new(), end: free, longest_gap: Span::ZERO }
+        Self { end: free, ..Self::default() }
     }
 
     /// The end of all that is planned.
@@ -33,9 +59,18 @@ impl Timeline {
         if ready >= self.end {
             return ready;
         }
-        if execution <= self.longest_gap {
-            let from = self.gaps.partition_point(|(_, end)| *end < ready + execution);
-            for (start, end) in &self.gaps[from..] {
+        if execution > self.longest_gap {
+            return self.end;
+        }
+        let finish = ready + execution;
+        let first = self.ends.partition_point(|end| *end < finish);
+        for (place, longest) in self.longest.iter().enumerate().skip(first) {
+            if *longest < execution {
+                continue;
+            }
+            let gaps = &self.chunks[place];
+            let from = if place == first { gaps.partition_point(|(_, end)| *end < finish) } else { 0 };
+            for (start, end) in &gaps[from..] {
                 let start = ready.max(*start);
                 if start + execution <= *end {
                     return start;
@@ -52,22 +87,101 @@ impl Timeline {
     }
 
     /// Takes the time from a start that one of the two methods gave.
-    pub fn take(&mut self, start: Span, execution: Span) {
+    pub fn take(&mut self, start: Span, execution: Span) -> Taken {
         let finish = start + execution;
         if start >= self.end {
-            if start > self.end {
-                self.gaps.push((self.end, start));
-                self.longest_gap = self.longest_gap.max(Span(start.0 - self.end.0));
+            let before = self.end;
+            if start > before {
+                self.insert((before, start));
             }
             self.end = finish;
-            return;
+            return Taken { start, finish, place: Place::End { before } };
         }
-        let place = self.gaps.partition_point(|(_, end)| *end < finish);
-        let Some((gap_start, gap_end)) = self.gaps.get(place).copied() else { return };
-        let rests = [(gap_start, start), (finish, gap_end)];
-        let rests = rests.into_iter().filter(|(start, end)| start < end);
-        self.gaps.splice(place..=place, rests);
+        let chunk = self.ends.partition_point(|end| *end < finish);
+        let gap = self.chunks.get(chunk).and_then(|gaps| {
+            let place = gaps.partition_point(|(_, end)| *end < finish);
+            gaps.get(place).copied()
+        });
+        let Some(gap) = gap else { return Taken { start, finish, place: Place::Nowhere } };
+        self.remove(gap);
+        for rest in [(gap.0, start), (finish, gap.1)] {
+            if rest.0 < rest.1 {
+                self.insert(rest);
+            }
+        }
+        Taken { start, finish, place: Place::Gap(gap) }
     }
+
+    /// Takes back the latest `take` that is not taken back yet.
+    pub fn undo(&mut self, taken: Taken) {
+        match taken.place {
+            Place::End { before } => {
+                if taken.start > before {
+                    self.remove((before, taken.start));
+                }
+                self.end = before;
+            }
+            Place::Gap(gap) => {
+                for rest in [(gap.0, taken.start), (taken.finish, gap.1)] {
+                    if rest.0 < rest.1 {
+                        self.remove(rest);
+                    }
+                }
+                self.insert(gap);
+            }
+            Place::Nowhere => {}
+        }
+    }
+
+    fn insert(&mut self, gap: Gap) {
+        self.longest_gap = self.longest_gap.max(length(gap));
+        let mut chunk = self.ends.partition_point(|end| *end < gap.1);
+        if chunk == self.chunks.len() {
+            if chunk == 0 || self.chunks[chunk - 1].len() >= CHUNK {
+                self.chunks.push(vec![gap]);
+                self.longest.push(length(gap));
+                self.ends.push(gap.1);
+                return;
+            }
+            chunk -= 1;
+        }
+        let gaps = &mut self.chunks[chunk];
+        let place = gaps.partition_point(|other| other.0 < gap.0);
+        gaps.insert(place, gap);
+        if gaps.len() > CHUNK {
+            let rest = gaps.split_off(CHUNK / 2);
+            self.chunks.insert(chunk + 1, rest);
+            self.longest.insert(chunk + 1, Span::ZERO);
+            self.ends.insert(chunk + 1, Span::ZERO);
+            self.refresh(chunk + 1);
+        }
+        self.refresh(chunk);
+    }
+
+    fn remove(&mut self, gap: Gap) {
+        let chunk = self.ends.partition_point(|end| *end < gap.1);
+        let Some(gaps) = self.chunks.get_mut(chunk) else { return };
+        if let Ok(place) = gaps.binary_search(&gap) {
+            gaps.remove(place);
+        }
+        if gaps.is_empty() {
+            self.chunks.remove(chunk);
+            self.longest.remove(chunk);
+            self.ends.remove(chunk);
+        } else {
+            self.refresh(chunk);
+        }
+    }
+
+    fn refresh(&mut self, chunk: usize) {
+        let gaps = &self.chunks[chunk];
+        self.longest[chunk] = gaps.iter().copied().map(length).max().unwrap_or(Span::ZERO);
+        self.ends[chunk] = gaps.last().map_or(Span::ZERO, |gap| gap.1);
+    }
+}
+
+fn length(gap: Gap) -> Span {
+    gap.1.saturating_sub(gap.0)
 }
 
 /// The plans of all slots.
@@ -90,13 +204,21 @@ impl Timelines {
     }
 
     /// Takes time on a slot.
-    pub fn take(&mut self, slot: usize, start: Span, execution: Span) {
-        self.slots[slot].take(start, execution);
+    pub fn take(&mut self, slot: usize, start: Span, execution: Span) -> Taken {
+        self.slots[slot].take(start, execution)
+    }
+
+    /// Takes back the latest `take` on a slot that is not taken back yet.
+    pub fn undo(&mut self, slot: usize, taken: Taken) {
+        self.slots[slot].undo(taken);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::{Rng, SeedableRng};
+
     use super::*;
 
     #[test]
@@ -124,5 +246,60 @@ mod tests {
         assert_eq!(timeline.earliest_start(Span(5), Span(0)), Span(20));
         timeline.take(Span(20), Span(0));
         assert_eq!(timeline.end(), Span(20));
+    }
+
+    /// The gaps as one list, each looked at.
+    struct Reference {
+        gaps: Vec<Gap>,
+        end: Span,
+    }
+
+    impl Reference {
+        fn earliest_start(&self, ready: Span, execution: Span) -> Span {
+            self.gaps
+                .iter()
+                .map(|(start, end)| (ready.max(*start), *end))
+                .find(|(start, end)| *start + execution <= *end)
+                .map_or(self.end.max(ready), |(start, _)| start)
+        }
+
+        fn take(&mut self, start: Span, execution: Span) {
+            let finish = start + execution;
+            self.gaps.push((self.end, start.max(self.end)));
+            let cut = |gap: Gap| {
+                let is_in = gap.0 <= start && finish <= gap.1;
+                if is_in { vec![(gap.0, start), (finish, gap.1)] } else { vec![gap] }
+            };
+            self.gaps = self.gaps.iter().copied().flat_map(cut).filter(|gap| gap.0 < gap.1).collect();
+            self.end = self.end.max(finish);
+        }
+    }
+
+    #[test]
+    fn chunks_answer_as_one_list_does_and_undo_leaves_nothing() {
+        for seed in 0..20 {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let mut below = |bound: u64| Span(random.next_u64() % bound);
+            let mut timeline = Timeline::new(Span(7));
+            let mut reference = Reference { gaps: Vec::new(), end: Span(7) };
+            for step in 0..1_500 {
+                let horizon = timeline.end().0 + 60;
+                let (ready, execution) = (below(horizon), below(12));
+                let start = timeline.earliest_start(ready, execution);
+                assert_eq!(start, reference.earliest_start(ready, execution), "seed {seed}, step {step}");
+                if step % 3 == 0 {
+                    let undone = timeline.clone();
+                    let first = timeline.take(start, execution);
+                    let ready = below(horizon);
+                    let second = timeline.take(timeline.earliest_start(ready, Span(3)), Span(3));
+                    timeline.undo(second);
+                    timeline.undo(first);
+                    assert_eq!(timeline.chunks.concat(), undone.chunks.concat(), "seed {seed}, step {step}");
+                    assert_eq!(timeline.end, undone.end);
+                }
+                timeline.take(start, execution);
+                reference.take(start, execution);
+            }
+        }
     }
 }

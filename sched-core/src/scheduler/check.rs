@@ -282,13 +282,17 @@ impl Scheduler {
         for agent in self.state.present_agents() {
             for device in &self.state.agents[agent.index()].devices {
                 let facts = &self.state.devices[device.index()].facts;
-                let name = self.state.device_name(*device);
+                let name = || self.state.device_name(*device);
                 if work.largest_buffer_bytes > facts.buffer_bytes_max {
-                    reasons.push(format!("{name} takes buffers of {} bytes at most", facts.buffer_bytes_max));
+                    reasons.push(format!(
+                        "{} takes buffers of {} bytes at most",
+                        name(),
+                        facts.buffer_bytes_max
+                    ));
                     continue;
                 }
                 if work.all_buffer_bytes > facts.memory_bytes / 10 * 9 {
-                    reasons.push(format!("{name} has {} bytes of memory", facts.memory_bytes));
+                    reasons.push(format!("{} has {} bytes of memory", name(), facts.memory_bytes));
                     continue;
                 }
                 match self.state.programs[key.index()].builds.get(device.index()) {
@@ -297,17 +301,17 @@ impl Scheduler {
                         match work.range.group_items() {
                             Some(items) if items > most => {
                                 let reason = format!("work-group of {items} work-items, {most} at most");
-                                reasons.push(format!("{name}: {reason}"));
-                                refused = Some((name, reason));
+                                reasons.push(format!("{}: {reason}", name()));
+                                refused = Some((name(), reason));
                             }
                             Some(_) | None => return Ok(()),
                         }
                     }
                     Some(BuildState::Failed { .. }) => {
-                        reasons.push(format!("{name} did not build the program"));
+                        reasons.push(format!("{} did not build the program", name()));
                     }
                     Some(BuildState::Absent | BuildState::Building) | None => {
-                        reasons.push(format!("{name} has not built the program yet"));
+                        reasons.push(format!("{} has not built the program yet", name()));
                     }
                 }
             }

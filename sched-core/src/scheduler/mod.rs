@@ -7,6 +7,7 @@
 //! of a buffer beyond what travels inside a command.
 
 mod check;
+pub(crate) mod command_table;
 mod ends;
 pub mod event;
 mod failures;
@@ -17,7 +18,7 @@ pub(crate) mod programs;
 pub(crate) mod state;
 mod status;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use isochrone_model::message::{AgentAddress, ClientReply, RequestName};
 use isochrone_model::order::SessionSecret;
@@ -371,7 +372,7 @@ impl Scheduler {
                 tenant_name,
                 policy: entry,
                 secret,
-                commands: HashMap::new(),
+                commands: command_table::CommandTable::default(),
                 last_command: CommandId(0),
                 last_buffer: BufferId(0),
                 last_program: ProgramId(0),
@@ -422,21 +423,7 @@ impl Scheduler {
                 }
                 TaskState::Failed { agent } => {
                     failed += 1;
-                    assert!(
-                        record.is_retracting || record.waiting as usize == unplaced,
-                        "{} counts its waits",
-                        record.id
-                    );
-                    assert!(
-                        agent.is_some() || state.dag.predecessors(task).next().is_some(),
-                        "{} keeps its place for a reason",
-                        record.id
-                    );
-                    assert!(
-                        agent.is_none_or(|agent| state.agents[agent.index()].is_present),
-                        "{} is kept for an agent that is there",
-                        record.id
-                    );
+                    self.check_place(task, agent, unplaced);
                 }
                 TaskState::Dispatched { agent, slot } => {
                     let is_excused = record.is_retracting;
@@ -486,5 +473,16 @@ impl Scheduler {
         }
         let versions_in_use = state.buffers.len();
         assert!(state.versions.len() >= versions_in_use, "a buffer has at least one version");
+    }
+
+    /// What must hold of a failed task that keeps its place.
+    fn check_place(&self, task: TaskIndex, agent: Option<AgentId>, unplaced: usize) {
+        let record = self.state.task(task);
+        let is_counted = record.is_retracting || record.waiting as usize == unplaced;
+        assert!(is_counted, "{} counts its waits", record.id);
+        let is_behind = self.state.dag.predecessors(task).next().is_some();
+        assert!(agent.is_some() || is_behind, "{} keeps its place for a reason", record.id);
+        let is_held = agent.is_none_or(|agent| self.state.agents[agent.index()].is_present);
+        assert!(is_held, "{} is kept for an agent that is there", record.id);
     }
 }

@@ -157,9 +157,13 @@ impl Scheduler {
         let Some(record) = self.state.sessions.get(&session) else {
             return true;
         };
+        let mut last_decided = None;
         commands.iter().all(|command| match &command.kind {
             CommandKind::Launch(launch) => {
-                record.programs.get(&launch.program).is_none_or(|key| self.is_decided(*key))
+                let is_decided = last_decided == Some(launch.program)
+                    || record.programs.get(&launch.program).is_none_or(|key| self.is_decided(*key));
+                last_decided = is_decided.then_some(launch.program);
+                is_decided
             }
             CommandKind::Write { .. }
             | CommandKind::Read { .. }

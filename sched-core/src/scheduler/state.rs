@@ -1,6 +1,6 @@
 //! The records of the `Scheduler` machine: everything but the policies themselves.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, SessionSecret};
@@ -10,6 +10,7 @@ use isochrone_model::{
     ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
 };
 
+use super::command_table::CommandTable;
 use crate::costs::{CostModel, KernelRow};
 use crate::dag::{Dag, TaskIndex};
 use crate::policy::DecisionRecord;
@@ -90,7 +91,7 @@ pub(crate) struct SessionRecord {
     pub tenant_name: String,
     pub policy: usize,
     pub secret: SessionSecret,
-    pub commands: HashMap<CommandId, CommandRecord>,
+    pub commands: CommandTable,
     /// The largest id submitted so far.
     pub last_command: CommandId,
     pub last_buffer: BufferId,

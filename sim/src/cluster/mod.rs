@@ -204,7 +204,7 @@ impl Cluster {
 
     /// All parties in order.
     pub fn parties(&self) -> impl Iterator<Item = Party> + use<> {
-        (0..self.agents.len() + 2).map(Party::at)
+        (0..self.topology.parties()).map(Party::at)
     }
 
     /// The true duration of a task on the device with this place in [`Cluster::devices`]: nanoseconds rounded

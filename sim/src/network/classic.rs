@@ -30,12 +30,7 @@ impl Classic {
     #[must_use]
     pub fn new(cluster: &Cluster) -> Self {
         let parties = cluster.topology.parties();
-        let pairs = (0..parties * parties)
-            .map(|pair| {
-                let link = cluster.topology.link(Party::at(pair / parties), Party::at(pair % parties));
-                (link.latency.mean(), link.bandwidth)
-            })
-            .collect();
+        let pairs = super::shared::pairs(cluster);
         Self { pairs, parties, ends: BinaryHeap::new(), is_under_way: VecDeque::new(), first_id: 0 }
     }
 

@@ -5,13 +5,23 @@
 //! | Model | What it does |
 //! |---|---|
 //! | [`classic`](Classic) | the literature's: latency + size / bandwidth, nothing contends, messages are free |
+//! | [`shared`](Shared) | max-min fair sharing of access links and paths, messages take the latency |
 
+mod agenda;
 mod classic;
+mod shared;
+#[cfg(test)]
+mod shared_speed;
+#[cfg(test)]
+mod shared_tests;
+mod sharing;
+mod wiring;
 
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 use thiserror::Error;
 
 pub use classic::Classic;
+pub use shared::Shared;
 
 use crate::cluster::{Cluster, Party};
 
@@ -86,7 +96,7 @@ pub enum NetworkError {
 }
 
 /// The names of the models.
-pub const MODELS: &[&str] = &["classic"];
+pub const MODELS: &[&str] = &["classic", "shared"];
 
 /// The network of a label such as `classic`, over a cluster. What is random comes from `seed` alone.
 ///
@@ -96,6 +106,7 @@ pub fn network(label: &str, cluster: &Cluster, seed: u64) -> Result<Box<dyn Netw
     let _ = seed;
     match label.trim() {
         "classic" => Ok(Box::new(Classic::new(cluster))),
+        "shared" => Ok(Box::new(Shared::new(cluster))),
         name => Err(NetworkError::Unknown { name: name.to_owned() }),
     }
 }

@@ -1,7 +1,7 @@
 //! The measures by which the literature compares schedules.
 
 use isochrone_model::Span;
-use isochrone_policies::planning::{Problem, topological_order};
+use isochrone_policies::planning::{Problem, bounds};
 use serde::Serialize;
 
 use super::outcome::Outcome;
@@ -48,10 +48,10 @@ impl Yardstick {
                 (execution != Problem::ILLEGAL).then(|| sum + execution)
             })
         });
-        let critical_path = fastest_path(problem);
+        let critical_path = bounds::critical_path(problem);
         Self {
             critical_path,
-            lower_bound: critical_path.max(lower_bound(problem)),
+            lower_bound: critical_path.max(bounds::area(problem)),
             alone: alone.min(),
             slots: problem.slots().max(1),
         }
@@ -93,26 +93,4 @@ impl Yardstick {
             moved_bytes: outcome.moved_bytes,
         }
     }
-}
-
-/// The longest way through the graph with every task at its fastest and nothing moved.
-fn fastest_path(problem: &Problem) -> Span {
-    let mut finishes = vec![Span::ZERO; problem.tasks()];
-    for task in topological_order(problem) {
-        let before = problem.predecessors(task).iter().map(|edge| finishes[edge.task]).max();
-        finishes[task] = before.unwrap_or_default() + fastest(problem, task);
-    }
-    finishes.into_iter().max().unwrap_or_default()
-}
-
-/// The work at its fastest, shared by all slots.
-fn lower_bound(problem: &Problem) -> Span {
-    let work: u128 = (0..problem.tasks()).map(|task| u128::from(fastest(problem, task).0)).sum();
-    let slots = problem.slots().max(1) as u128;
-    Span(u64::try_from(work.div_ceil(slots)).unwrap_or(u64::MAX))
-}
-
-fn fastest(problem: &Problem, task: usize) -> Span {
-    let legal = problem.executions(task).iter().filter(|execution| **execution != Problem::ILLEGAL);
-    legal.min().copied().unwrap_or_default()
 }

@@ -115,7 +115,9 @@ mod tests {
             KernelShape { class: 1, inputs: 2, outputs: 0, has_scratch: true },
         ];
         let source = busy_source(&shapes);
-        assert!(source.contains("kernel void task0_0x1(global uchar *output0, ulong output0_bytes, ulong rounds"));
+        assert!(
+            source.contains("kernel void task0_0x1(global uchar *output0, ulong output0_bytes, ulong rounds")
+        );
         assert!(source.contains(
             "kernel void task1_2x0s(global const uchar *input0, global const uchar *input1, global uchar *scratch, \
              ulong input0_bytes, ulong input1_bytes, ulong rounds, uint task)"

@@ -162,7 +162,6 @@ fn assemble(
     executed: &[ExecutedTask],
     assembly: &mut Assembly<'_>,
 ) -> Result<usize, Found> {
-    let at = |path: String| move || Place::JsonPath(path.clone());
     let runs = super::index_names("executed task", executed.iter().map(|task| task.id.as_str()), |index| {
         Place::JsonPath(format!("workflow.execution.tasks[{index}].id"))
     })?;
@@ -173,30 +172,32 @@ fn assemble(
         used += usize::from(run.is_some());
         let duration_ns = run
             .map(|(run, executed)| {
-                let path = format!("workflow.execution.tasks[{run}].runtimeInSeconds");
-                runtime_ns(executed.runtime_in_seconds, at(path))
+                runtime_ns(executed.runtime_in_seconds, || {
+                    Place::JsonPath(format!("workflow.execution.tasks[{run}].runtimeInSeconds"))
+                })
             })
             .transpose()?;
         cores += usize::from(run.is_some_and(|(_, run)| run.core_count.is_some_and(|count| count > 1.0)));
         let memory_bytes = run.and_then(|(_, run)| run.memory_in_bytes);
-        let place = at(format!("workflow.specification.tasks[{index}].id"));
+        let place = || Place::JsonPath(format!("workflow.specification.tasks[{index}].id"));
         assembly.add_task(&task.id, &task.name, duration_ns, memory_bytes, place)?;
     }
     if used < executed.len() {
         for (index, run) in executed.iter().enumerate() {
-            assembly.task(&run.id, at(format!("workflow.execution.tasks[{index}].id")))?;
+            assembly.task(&run.id, || Place::JsonPath(format!("workflow.execution.tasks[{index}].id")))?;
         }
     }
     super::index_names("file", specification.files.iter().map(|file| file.id.as_str()), |index| {
         Place::JsonPath(format!("workflow.specification.files[{index}].id"))
     })?;
     for (index, file) in specification.files.iter().enumerate() {
-        let place = at(format!("workflow.specification.files[{index}]"));
+        let place = || Place::JsonPath(format!("workflow.specification.files[{index}]"));
         assembly.item(&file.id, Some(file.size_in_bytes), place)?;
     }
     for (index, task) in specification.tasks.iter().enumerate() {
-        let place = |list: &str, position: usize| {
-            at(format!("workflow.specification.tasks[{index}].{list}[{position}]"))
+        // Made only when there is something to say: there are millions of places.
+        let place = |list: &'static str, position: usize| {
+            move || Place::JsonPath(format!("workflow.specification.tasks[{index}].{list}[{position}]"))
         };
         for (position, parent) in task.parents.iter().enumerate() {
             let before = assembly.task(parent, place("parents", position))?;
@@ -220,7 +221,6 @@ fn assemble(
 
 /// Puts a 1.4 instance together; returns how many tasks ran on several cores.
 fn assemble_old(tasks: &[OldTask], assembly: &mut Assembly<'_>) -> Result<usize, Found> {
-    let at = |path: String| move || Place::JsonPath(path.clone());
     let mut cores = 0;
     // References are names in the schema, ids in some files; where both exist the first of the file counts.
     let mut references = std::collections::HashMap::new();
@@ -229,14 +229,17 @@ fn assemble_old(tasks: &[OldTask], assembly: &mut Assembly<'_>) -> Result<usize,
             Some(id) if !task.name.contains(id.as_str()) => format!("{}_{id}", task.name),
             Some(_) | None => task.name.clone(),
         };
-        let path = format!("workflow.tasks[{index}]");
         let duration_ns = task
             .runtime_in_seconds
-            .map(|seconds| runtime_ns(seconds, at(format!("{path}.runtimeInSeconds"))))
+            .map(|seconds| {
+                runtime_ns(seconds, || Place::JsonPath(format!("workflow.tasks[{index}].runtimeInSeconds")))
+            })
             .transpose()?;
         cores += usize::from(task.cores.is_some_and(|count| count > 1.0));
         let kind = task.category.as_ref().unwrap_or(&task.name);
-        assembly.add_task(&name, kind, duration_ns, task.memory_in_bytes, at(format!("{path}.name")))?;
+        assembly.add_task(&name, kind, duration_ns, task.memory_in_bytes, || {
+            Place::JsonPath(format!("workflow.tasks[{index}].name"))
+        })?;
         for reference in [Some(&task.name), task.id.as_ref(), Some(&name)].into_iter().flatten() {
             references.entry(reference.clone()).or_insert(index);
         }
@@ -254,9 +257,9 @@ fn assemble_old(tasks: &[OldTask], assembly: &mut Assembly<'_>) -> Result<usize,
             assembly.link(index, find("children", position, child)?);
         }
         for (position, file) in task.files.iter().enumerate() {
-            let place = at(format!("workflow.tasks[{index}].files[{position}]"));
+            let place = || Place::JsonPath(format!("workflow.tasks[{index}].files[{position}]"));
             let name = format!("{}{}", file.path.as_deref().unwrap_or(""), file.name);
-            let item = assembly.item(&name, file.size_in_bytes, place.clone())?;
+            let item = assembly.item(&name, file.size_in_bytes, place)?;
             match file.link {
                 Link::Input => assembly.reads(index, item, place)?,
                 Link::Output => assembly.makes(index, item, place)?,

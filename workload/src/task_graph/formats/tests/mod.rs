@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::task_graph::TaskCost;
+use crate::task_graph::generate::{GENERATORS, generate};
 
 /// A file of `workload/samples`.
 fn sample(name: &str) -> PathBuf {
@@ -106,4 +107,22 @@ fn formats_have_names() {
         assert_eq!(GraphFormat::from_name(format.name()), Some(format));
     }
     assert_eq!(GraphFormat::from_name("x"), None);
+}
+
+/// Every generated graph survives the formats that can say it whole, and keeps its shape, work and bytes in the others.
+#[test]
+fn generated_graphs_go_through_every_format() {
+    for info in GENERATORS {
+        let graph = generate(&info.name.parse().unwrap()).unwrap();
+        check_round_trip(&graph, "x.json", GraphFormat::Native);
+        check_round_trip(&graph, "x.dot", GraphFormat::Dot);
+        check_round_trip(&graph, "x.wfcommons.json", GraphFormat::WfCommons);
+        for (name, format) in [("x.dax", GraphFormat::Dax), ("x.stg", GraphFormat::Stg)] {
+            let text = format_graph(&graph, format).unwrap().text;
+            let read = read_text(name, &text).unwrap().graph;
+            assert_eq!(read.predecessors(), graph.predecessors(), "{name} of {}", info.name);
+            assert_eq!(read.total_work_ns(), graph.total_work_ns(), "{name} of {}", info.name);
+            assert_eq!(read.communication(), graph.communication(), "{name} of {}", info.name);
+        }
+    }
 }

@@ -1,0 +1,103 @@
+//! How long planners take to plan, the problem being given: `cargo bench -p isochrone-policies --bench planning`.
+//!
+//! Arguments: tasks, slots and names, in any order; without tasks 1,000, 10,000 and 100,000, without slots 16 and 64,
+//! without names every planner. `wide` plans tasks without edges instead of a layered graph. Each figure is the
+//! shortest of three runs (of one where it takes more than 2 s). Prints milliseconds; asserts nothing of them.
+
+use std::time::Instant;
+
+use isochrone_model::{BytesPerSecond, Span};
+use isochrone_policies::planning::{Problem, ProblemBuilder, bounds};
+
+#[path = "../tests/planners/instances.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod instances;
+
+use instances::{Draws, planners};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let numbers: Vec<usize> = arguments.iter().filter_map(|word| word.parse().ok()).collect();
+    let or = |chosen: Vec<usize>, default: &[usize]| {
+        if chosen.is_empty() { default.to_vec() } else { chosen }
+    };
+    let counts =
+        or(numbers.iter().copied().filter(|number| *number >= 1_000).collect(), &[1_000, 10_000, 100_000]);
+    let widths = or(numbers.iter().copied().filter(|number| *number < 1_000).collect(), &[16, 64]);
+    let is_wide = arguments.iter().any(|word| word == "wide");
+    let names: Vec<&String> =
+        arguments.iter().filter(|word| word.parse::<usize>().is_err() && *word != "wide").collect();
+    for tasks in counts {
+        for slots in widths.iter().copied() {
+            let problem = if is_wide { wide(tasks, slots) } else { layered(tasks, slots) };
+            let bound = bounds::lower_bound(&problem);
+            println!("{tasks} tasks on {slots} slots, lower bound {bound}");
+            for (name, planner) in planners() {
+                if !names.is_empty() && !names.iter().any(|wanted| *wanted == name) {
+                    continue;
+                }
+                let mut shortest = f64::MAX;
+                let mut makespan = Span::ZERO;
+                for _ in 0..3 {
+                    let start = Instant::now();
+                    makespan = planner.plan(&problem).makespan();
+                    shortest = shortest.min(start.elapsed().as_secs_f64());
+                    if shortest > 2.0 {
+                        break;
+                    }
+                }
+                let ratio = makespan.0 as f64 / bound.0.max(1) as f64;
+                println!("  {name:15} {:10.1} ms   {ratio:6.2} times the lower bound", shortest * 1e3);
+            }
+        }
+    }
+}
+
+/// Devices of one slot, each on an agent of its own, unrelated times, latency and rates that differ.
+fn farm(slots: usize, draws: &mut Draws) -> ProblemBuilder {
+    let places: Vec<(usize, usize)> = (0..slots).map(|slot| (slot, slot)).collect();
+    let mut builder = ProblemBuilder::new(&places);
+    for from in 0..slots {
+        for to in 0..slots {
+            let latency = Span::from_micros(draws.within(100, 10_000));
+            builder.link(from, to, latency, BytesPerSecond(draws.within(10, 1_000) << 20), latency);
+        }
+    }
+    builder
+}
+
+fn add_task(builder: &mut ProblemBuilder, draws: &mut Draws, slots: usize) {
+    let times: Vec<Span> = (0..slots).map(|_| Span::from_micros(draws.within(1_000, 50_000))).collect();
+    builder.task(&times);
+}
+
+/// Layers of twice as many tasks as slots, each task with three inputs from the layer before.
+fn layered(tasks: usize, slots: usize) -> Problem {
+    let mut draws = Draws::new(1);
+    let mut builder = farm(slots, &mut draws);
+    let layer = 2 * slots;
+    for task in 0..tasks {
+        add_task(&mut builder, &mut draws, slots);
+        if task >= layer {
+            let before = (task / layer - 1) * layer;
+            let mut firsts: Vec<usize> =
+                (0..3).map(|_| before + draws.within(0, layer as u64 - 1) as usize).collect();
+            firsts.sort_unstable();
+            firsts.dedup();
+            for first in firsts {
+                builder.edge(first, task, draws.within(1, 1 << 20));
+            }
+        }
+    }
+    builder.build()
+}
+
+/// Tasks without edges.
+fn wide(tasks: usize, slots: usize) -> Problem {
+    let mut draws = Draws::new(1);
+    let mut builder = farm(slots, &mut draws);
+    for _ in 0..tasks {
+        add_task(&mut builder, &mut draws, slots);
+    }
+    builder.build()
+}
