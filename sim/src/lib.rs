@@ -5,6 +5,7 @@
 //! repeated bit for bit. What a device or a link really does (the truth) is known here and never shown to
 //! the machines; this crate must never reach into their state to decide anything.
 
+pub mod adversary;
 pub mod cluster;
 pub mod explanation;
 pub mod farm;
@@ -17,6 +18,7 @@ pub mod simulation;
 mod site;
 pub mod sources;
 pub mod statistics;
+pub mod study;
 pub mod trace;
 
 pub use farm::{Farm, FarmOptions, LinkTruth, Outcome};

@@ -37,7 +37,7 @@ pub fn escaped(text: &str) -> String {
             '\'' => escaped.push_str("&#39;"),
             // XML 1.0 has no way to say these.
             letter if letter.is_control() && !matches!(letter, '\n' | '\t' | '\r') => {
-                escaped.push('\u{fffd}')
+                escaped.push('\u{fffd}');
             }
             letter => escaped.push(letter),
         }

@@ -1,0 +1,224 @@
+//! Studies: the same results whatever the threads, shards and interruptions; reports that hold together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use isochrone_metrics::RunManifest;
+use isochrone_model::Span;
+use isochrone_sim::study::{Shard, Study, StudyError, StudyOptions, StudySummary, merge, run_study};
+
+const STUDY: &str = r#"
+name = "small & <quick>"
+description = """Which is better?
+
+A second paragraph."""
+policies = ["heft", "eager", "latency-eft", "random(seed={seed})"]
+networks = ["classic"]
+knowledge = ["exact", "blind"]
+seeds = { from = 1, count = 2 }
+
+[[graphs]]
+graph = "cholesky(tiles={tiles},seed={seed})"
+for = { tiles = [3, 4] }
+
+[[graphs]]
+graph = "six.stg"
+
+[[clusters]]
+cluster = "uniform(agents=3,speeds=1:2:4,latency_us={latency_us})"
+for = { latency_us = [0, 1000, 20000] }
+
+[report]
+reference = "heft"
+axis = "latency_us"
+axis_label = "one-way latency (us)"
+resamples = 500
+highlighted = 3
+
+[[report.gantts]]
+graph = "cholesky(tiles=4"
+policy = "latency-eft"
+"#;
+
+fn written(folder: &Path) -> PathBuf {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/samples");
+    fs::copy(samples.join("six.stg"), folder.join("six.stg")).unwrap();
+    let path = folder.join("study.toml");
+    fs::write(&path, STUDY).unwrap();
+    path
+}
+
+struct Wanted {
+    threads: usize,
+    shard: Option<Shard>,
+    is_resumed: bool,
+}
+
+const WHOLE: Wanted = Wanted { threads: 1, shard: None, is_resumed: false };
+
+fn run(path: &Path, output: &Path, wanted: &Wanted) -> Result<StudySummary, StudyError> {
+    let study = Study::load(path)?;
+    run_study(
+        &study,
+        &mut StudyOptions {
+            output: output.to_owned(),
+            threads: wanted.threads,
+            shard: wanted.shard,
+            is_resumed: wanted.is_resumed,
+            clock: &|| Span(0),
+            on_progress: &mut |_| {},
+            manifest: RunManifest::default(),
+        },
+    )
+}
+
+/// Every file that must be the same again, by name.
+fn products(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for directory in [folder.to_owned(), folder.join("figures")] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            // Lines of results come in the order in which they ended; the manifest is of the run.
+            if path.is_file() && name != "results.jsonl" && name != "manifest.json" {
+                files.push((name, fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn assert_same(left: &Path, right: &Path) {
+    let (left, right) = (products(left), products(right));
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&right));
+    for ((name, left), (_, right)) in left.iter().zip(&right) {
+        assert!(left == right, "{name} differs");
+    }
+}
+
+#[test]
+fn threads_shards_and_interruptions_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let summary = run(&path, &at("one"), &WHOLE).unwrap();
+    assert_eq!((summary.progress.cells, summary.progress.finished, summary.progress.failed), (144, 144, 0));
+
+    run(&path, &at("three"), &Wanted { threads: 3, ..WHOLE }).unwrap();
+    assert_same(&at("one"), &at("three"));
+
+    for number in 1..=3 {
+        let shard = Some(Shard { number, of: 3 });
+        run(&path, &at(&format!("shard-{number}")), &Wanted { threads: 2, shard, is_resumed: false })
+            .unwrap();
+    }
+    let shards: Vec<PathBuf> = (1..=3).rev().map(|number| at(&format!("shard-{number}"))).collect();
+    let summary = merge(&shards, &at("merged"), &RunManifest::default()).unwrap();
+    assert_eq!(summary.progress.finished, 144);
+    assert_same(&at("one"), &at("merged"));
+
+    // An interruption leaves some lines and half of one.
+    let results = fs::read_to_string(at("one").join("results.jsonl")).unwrap();
+    let lines: Vec<&str> = results.lines().collect();
+    fs::create_dir(at("resumed")).unwrap();
+    let kept = lines[..50].join("\n") + "\n" + &lines[50][..lines[50].len() / 2];
+    fs::write(at("resumed").join("results.jsonl"), kept).unwrap();
+    // The chart of the chosen run was drawn before.
+    fs::create_dir(at("resumed").join("figures")).unwrap();
+    fs::copy(at("one").join("figures/gantt-1.svg"), at("resumed").join("figures/gantt-1.svg")).unwrap();
+    let summary = run(&path, &at("resumed"), &Wanted { threads: 2, shard: None, is_resumed: true }).unwrap();
+    assert_eq!((summary.found, summary.progress.finished), (49, 144));
+    assert_same(&at("one"), &at("resumed"));
+}
+
+#[test]
+fn results_are_neither_overwritten_nor_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    let output = folder.path().join("output");
+    let shard = Some(Shard { number: 1, of: 9 });
+    run(&path, &output, &Wanted { threads: 1, shard, is_resumed: false }).unwrap();
+    let error = run(&path, &output, &WHOLE).unwrap_err();
+    assert!(matches!(error, StudyError::ResultsExist { .. }), "{error}");
+    // One byte more in a file that the study names makes another study of it.
+    let graph = fs::read_to_string(folder.path().join("six.stg")).unwrap();
+    fs::write(folder.path().join("six.stg"), graph + "\n").unwrap();
+    let error = run(&path, &output, &Wanted { is_resumed: true, ..WHOLE }).unwrap_err();
+    assert!(matches!(error, StudyError::OtherStudy { .. }), "{error}");
+}
+
+#[test]
+fn an_incomplete_merge_says_so_and_failures_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    fs::write(&path, STUDY.replace("seeds = {", "steps_max = 60\nseeds = {")).unwrap();
+    let (part, merged) = (folder.path().join("part"), folder.path().join("merged"));
+    run(&path, &part, &Wanted { threads: 2, shard: Some(Shard { number: 2, of: 4 }), is_resumed: false })
+        .unwrap();
+    let summary = merge(&[part], &merged, &RunManifest::default()).unwrap();
+    assert_eq!((summary.progress.finished, summary.progress.cells), (36, 144));
+    assert!(summary.progress.failed > 0 && summary.progress.failed < 36, "{:?}", summary.progress);
+    let report = fs::read_to_string(merged.join("report.html")).unwrap();
+    assert!(report.contains("27 more instances are not complete"), "{report}");
+    assert!(report.contains("given up after"), "{report}");
+    let csv = fs::read_to_string(merged.join("results.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 37);
+    assert_eq!(csv.lines().filter(|line| line.contains("given up after")).count(), summary.progress.failed);
+}
+
+#[test]
+fn reports_are_valid_documents_with_the_numbers_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    let output = folder.path().join("output");
+    run(&path, &output, &Wanted { threads: 2, ..WHOLE }).unwrap();
+    let report = fs::read_to_string(output.join("report.html")).unwrap();
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let document = roxmltree::Document::parse_with_options(&report, options).unwrap();
+    let count = |name: &str| document.descendants().filter(|node| node.has_tag_name(name)).count();
+    assert_eq!(count("script"), 0);
+    let text = |wanted: &str| {
+        document.descendants().any(|node| node.text().is_some_and(|text| text.contains(wanted)))
+    };
+    assert!(text("small & <quick>") && text("A second paragraph.") && text("144 runs"), "{report}");
+    assert!(text("n = 36 instances") && text("critical difference") && text("one-way latency (us)"));
+    let names: Vec<String> = products(&output).into_iter().map(|(name, _)| name).collect();
+    for name in [
+        "axis-1-1.svg",
+        "axis-1-2.svg",
+        "critical-difference.svg",
+        "decision-times.csv",
+        "gantt-1.svg",
+        "profile-1-2.svg",
+        "profile.svg",
+        "ratios.svg",
+        "report.html",
+        "results.csv",
+        "results.parquet",
+    ] {
+        assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
+    }
+    for entry in fs::read_dir(output.join("figures")).unwrap() {
+        let svg = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        assert!(document.root_element().has_tag_name(("http://www.w3.org/2000/svg", "svg")));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert!(
+            document
+                .descendants()
+                .filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "text")))
+                .count()
+                > 8
+        );
+    }
+    // The table's mean ratio is that of the tidy file.
+    let csv = fs::read_to_string(output.join("results.csv")).unwrap();
+    assert!(
+        csv.starts_with("graph_family,graph,graph_tiles,cluster_family,cluster,cluster_latency_us,network,"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 145);
+    assert!(csv.contains("stg,six.stg,,uniform,") || csv.contains("six,six.stg,,uniform,"), "{csv}");
+}
