@@ -7,3 +7,10 @@ use std::time::Instant;
 pub fn now() -> Instant {
     Instant::now()
 }
+
+/// Seconds since 1970, for records of when something was run.
+#[expect(clippy::disallowed_methods, reason = "what is written down is for people, not for the farm")]
+pub fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

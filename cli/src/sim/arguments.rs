@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use isochrone_sim::study::Shard;
 
 /// `isochrone sim`
 #[derive(Debug, Args)]
@@ -21,6 +22,12 @@ pub enum SimCommand {
     Run(SimRunArguments),
     /// Tell why one task of a run is placed where it is, and what came of it
     Explain(SimExplainArguments),
+    /// Run a study: a grid of graphs, clusters, networks, policies, knowledge and seeds; writes tables and a report
+    Study(SimStudyArguments),
+    /// Join the shards of a study
+    Merge(SimMergeArguments),
+    /// Search for the instance on which one policy loses most to another
+    Adversary(SimAdversaryArguments),
 }
 
 /// What to run, on what, and how.
@@ -106,4 +113,118 @@ pub struct SimExplainArguments {
     /// Print one document of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+const STUDY_EXAMPLES: &str = "\
+Examples:
+  isochrone sim study sim/studies/quick.toml --output /tmp/quick     then open /tmp/quick/report.html
+  isochrone sim study STUDY.toml --resume                            go on after Ctrl-C
+  isochrone sim study STUDY.toml --shard 3/8 --output shard-3        one of eight parts
+  isochrone sim merge shard-* --output whole                         the parts together
+
+docs/studies.md says how to write a study, and how to run its shards on many machines.";
+
+/// `isochrone sim study`
+#[derive(Debug, Args)]
+#[command(after_help = STUDY_EXAMPLES)]
+pub struct SimStudyArguments {
+    /// The study
+    #[arg(value_name = "STUDY.toml")]
+    pub study: PathBuf,
+
+    /// Run only every N-th instance from the I-th on
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub shard: Option<Shard>,
+
+    /// Go on with the results that are there
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Where results go [default: the study's file without .toml, in the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// Threads [default: one for each core]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub threads: Option<u16>,
+}
+
+/// `isochrone sim merge`
+#[derive(Debug, Args)]
+pub struct SimMergeArguments {
+    /// Folders of shards
+    #[arg(value_name = "DIR", required = true)]
+    pub folders: Vec<PathBuf>,
+
+    /// Where the whole goes
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+const ADVERSARY_EXAMPLES: &str = "\
+Examples:
+  isochrone sim adversary --worse heft --than cpop --seed 1
+  isochrone sim adversary --worse eager --than heft --network shared --output worst/
+  isochrone sim run --graph worst/graph.json --cluster worst/cluster.toml --policy eager --gantt worst.svg";
+
+/// `isochrone sim adversary`
+#[derive(Debug, Args)]
+#[command(after_help = ADVERSARY_EXAMPLES)]
+pub struct SimAdversaryArguments {
+    /// The policy that is to lose
+    #[arg(long, value_name = "LABEL")]
+    pub worse: String,
+
+    /// The policy that it is to lose to
+    #[arg(long, value_name = "LABEL")]
+    pub than: String,
+
+    /// The network model's label
+    #[arg(long, value_name = "MODEL", default_value = "classic")]
+    pub network: String,
+
+    /// Changes that are tried
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
+    pub steps: u64,
+
+    /// Decides the search
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Tasks of the instance
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=200))]
+    pub tasks: u16,
+
+    /// Agents of the instance, with a device each
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub agents: u16,
+
+    /// Write the instance: graph.json and cluster.toml
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// Print one document of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let parsed = text.split_once('/').and_then(|(number, of)| {
+        let (number, of) = (number.parse().ok()?, of.parse().ok()?);
+        (number >= 1 && number <= of).then_some(Shard { number, of })
+    });
+    parsed.ok_or_else(|| "a shard is I/N with I from 1 to N".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_count_from_one() {
+        assert_eq!(shard("1/3"), Ok(Shard { number: 1, of: 3 }));
+        for wrong in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(shard(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! Must never hold what the simulator could: here is only printing, and the host's clock, which `sim` does not read.
 
+mod adversary;
 pub mod arguments;
 mod explain;
 mod run;
+mod study;
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Context;
 use isochrone_model::Span;
@@ -16,6 +17,7 @@ use isochrone_sim::simulation::Knowledge;
 use isochrone_sim::sources::{self, GraphSource};
 use isochrone_workload::task_graph::ReadOptions;
 
+use crate::clock::now;
 use arguments::{RunChoice, SimArguments, SimCommand};
 
 /// Does what was asked for.
@@ -23,6 +25,9 @@ pub fn sim(arguments: &SimArguments) -> anyhow::Result<()> {
     match &arguments.command {
         SimCommand::Run(arguments) => run::run(arguments),
         SimCommand::Explain(arguments) => explain::explain(arguments),
+        SimCommand::Study(arguments) => study::study(arguments),
+        SimCommand::Merge(arguments) => study::merge(arguments),
+        SimCommand::Adversary(arguments) => adversary::adversary(arguments),
     }
 }
 
@@ -51,7 +56,7 @@ impl Chosen {
 
 /// The host's clock from now on.
 fn clock() -> impl Fn() -> Span + Sync {
-    let begun = Instant::now();
+    let begun = now();
     move || Span(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
