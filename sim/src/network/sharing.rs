@@ -39,6 +39,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Rate(pub u64);
 
 impl Rate {
+    pub const ZERO: Self = Self(0);
+    /// One that never limits.
     pub const MAX: Self = Self(UNLIMITED_FROM << RATE_SHIFT);
 
     pub fn new(rate: BytesPerSecond) -> Self {
@@ -55,6 +57,17 @@ pub(super) fn units(bytes: u64) -> u128 {
     (u128::from(bytes) * 1_000_000_000) << RATE_SHIFT
 }
 
+/// When so many units have passed at a rate, if ever.
+pub(super) fn time_of(now: Timestamp, units: u128, rate: Rate) -> Option<Timestamp> {
+    let nanos = units.div_ceil(u128::from(Some(rate.0).filter(|rate| *rate > 0)?));
+    Some(Timestamp(now.0.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))))
+}
+
+/// Whole bytes of such units, rounded down.
+pub(super) fn whole_bytes(units: u128) -> u64 {
+    u64::try_from((units >> RATE_SHIFT) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
 /// Links and the flows over them.
 #[derive(Default)]
 pub(super) struct Sharing {
@@ -64,6 +77,8 @@ pub(super) struct Sharing {
     ends: Agenda,
     /// Links whose flows or capacity have changed since the rates were computed.
     dirty: Vec<u32>,
+    /// Metered links whose flow has changed since [`Sharing::take_changed_meter`].
+    changed_meters: Vec<u32>,
     // What follows is empty between calls, and kept for its memory.
     free: Vec<u32>,
     touched: Vec<u32>,
@@ -85,6 +100,15 @@ struct Link {
     left: u64,
     free_flows: u32,
     level: u64,
+    meter: Option<Meter>,
+}
+
+/// What has passed a link.
+struct Meter {
+    passed: u128,
+    as_of: Timestamp,
+    is_changed: bool,
+    owner: u32,
 }
 
 struct Flow {
@@ -125,7 +149,9 @@ impl Flow {
 }
 
 impl Sharing {
-    pub fn add_link(&mut self, capacity: Rate) -> u32 {
+    pub fn add_link(&mut self, capacity: Rate, is_metered: bool) -> u32 {
+        let meter =
+            is_metered.then_some(Meter { passed: 0, as_of: Timestamp::ZERO, is_changed: false, owner: NONE });
         self.links.push(Link {
             capacity: capacity.0,
             used: 0,
@@ -136,12 +162,12 @@ impl Sharing {
             left: 0,
             free_flows: 0,
             level: 0,
+            meter,
         });
         self.links.len() as u32 - 1
     }
 
     /// Changes what a link carries; [`Sharing::settle`] must follow.
-    #[cfg(test)]
     pub fn set_capacity(&mut self, link: u32, capacity: Rate) {
         let entry = &mut self.links[link as usize];
         if entry.capacity != capacity.0 {
@@ -172,7 +198,7 @@ impl Sharing {
     }
 
     /// Takes a flow out; [`Sharing::settle`] must follow.
-    pub fn remove(&mut self, slot: u32) {
+    pub fn remove(&mut self, now: Timestamp, slot: u32) {
         self.ends.remove(slot);
         let flow = std::mem::replace(&mut self.flows[slot as usize], Flow::EMPTY);
         for (index, &link) in flow.links().iter().enumerate() {
@@ -184,14 +210,82 @@ impl Sharing {
                 let index = moved.links().iter().position(|other| *other == link).unwrap_or_default();
                 moved.places[index] = place as u32;
             }
-            self.use_less_or_more(link, flow.rate, 0);
+            self.use_less_or_more(now, link, flow.rate, 0);
             self.mark(link, false);
         }
+    }
+
+    /// More to send for a flow, such as what was lost; [`Sharing::settle`] need not follow.
+    pub fn add_bytes(&mut self, now: Timestamp, slot: u32, bytes: u64) {
+        self.bring_up(now, slot);
+        self.flows[slot as usize].left += units(bytes);
+        self.schedule(now, slot);
+    }
+
+    /// Whether [`Sharing::settle`] has something to do.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// The next end of a flow at the present rates.
     pub fn next_end(&self) -> Option<(Timestamp, u32)> {
         self.ends.first()
+    }
+
+    /// The flows on a link, in no particular (but always the same) order.
+    pub fn flows_on(&self, link: u32) -> &[u32] {
+        &self.links[link as usize].flows
+    }
+
+    pub fn id_of(&self, slot: u32) -> u64 {
+        self.flows[slot as usize].id
+    }
+
+    /// What flows over a link now.
+    pub fn used(&self, link: u32) -> Rate {
+        Rate(self.links[link as usize].used)
+    }
+
+    /// What has passed a metered link, in the units of [`units`].
+    pub fn passed(&self, now: Timestamp, link: u32) -> u128 {
+        let entry = &self.links[link as usize];
+        let meter = entry.meter.as_ref();
+        meter.map_or(0, |meter| meter.passed + u128::from(entry.used) * u128::from(now.since(meter.as_of).0))
+    }
+
+    /// Names who asks for the meter of a link.
+    pub fn set_owner(&mut self, link: u32, owner: u32) {
+        if let Some(meter) = &mut self.links[link as usize].meter {
+            meter.owner = owner;
+        }
+    }
+
+    /// The owner of a meter whose flow has changed, or that was touched.
+    pub fn take_changed_meter(&mut self) -> Option<u32> {
+        let link = self.changed_meters.pop()?;
+        let meter = self.links[link as usize].meter.as_mut()?;
+        meter.is_changed = false;
+        Some(meter.owner)
+    }
+
+    /// Counts a meter as changed.
+    pub fn touch_meter(&mut self, link: u32) {
+        if let Some(meter) = &mut self.links[link as usize].meter
+            && !meter.is_changed
+        {
+            meter.is_changed = true;
+            self.changed_meters.push(link);
+        }
+    }
+
+    pub fn capacity(&self, link: u32) -> Rate {
+        Rate(self.links[link as usize].capacity)
+    }
+
+    /// Whether a link carries all that it can, but for rounding.
+    pub fn is_full(&self, link: u32) -> bool {
+        let entry = &self.links[link as usize];
+        entry.capacity.saturating_sub(entry.used) <= entry.flows.len() as u64 + TOLERANCE
     }
 
     /// How many flow rates were computed since the start.
@@ -210,9 +304,14 @@ impl Sharing {
     }
 
     /// Replaces one flow's part of what a link carries.
-    fn use_less_or_more(&mut self, link: u32, old: u64, new: u64) {
+    fn use_less_or_more(&mut self, now: Timestamp, link: u32, old: u64, new: u64) {
         let entry = &mut self.links[link as usize];
+        if let Some(meter) = &mut entry.meter {
+            meter.passed += u128::from(entry.used) * u128::from(now.since(meter.as_of).0);
+            meter.as_of = now;
+        }
         entry.used = entry.used - old + new;
+        self.touch_meter(link);
     }
 
     /// Counts what a flow has sent until now.
@@ -402,7 +501,7 @@ impl Sharing {
             self.bring_up(now, slot);
             self.flows[slot as usize].rate = new;
             for &link in &links[..count] {
-                self.use_less_or_more(link, old, new);
+                self.use_less_or_more(now, link, old, new);
             }
             self.schedule(now, slot);
         }
