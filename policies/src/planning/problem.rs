@@ -200,7 +200,7 @@ impl Problem {
         if size_bytes == 0 {
             return self.mean_link.notice;
         }
-        let carrying = u128::from(self.mean_link.nanos_per_gibibyte) * u128::from(size_bytes) >> 30;
+        let carrying = (u128::from(self.mean_link.nanos_per_gibibyte) * u128::from(size_bytes)) >> 30;
         self.mean_link.latency + Span(u64::try_from(carrying).unwrap_or(u64::MAX))
     }
 
