@@ -40,6 +40,8 @@ pub(crate) struct State {
     /// How often each place of `tasks` has been used.
     pub generations: Vec<u32>,
     pub sequence: u64,
+    /// Grows whenever other devices may have become able to run a task.
+    pub legality_epoch: u64,
     pub costs: CostModel,
     pub decisions: VecDeque<DecisionRecord>,
     pub counters: Counters,
