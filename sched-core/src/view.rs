@@ -240,6 +240,12 @@ impl View<'_> {
         self.state.slot_free_at(slot)
     }
 
+    /// What is queued on a slot behind its first task: what it has left to do when that ends, however late.
+    #[must_use]
+    pub fn slot_queued_behind(&self, slot: SlotId) -> Span {
+        self.state.queued_behind(slot)
+    }
+
     /// What a task is expected to take on a device, without waiting and moving.
     #[must_use]
     pub fn execution(&self, task: TaskIndex, device: DeviceId) -> Estimate {
