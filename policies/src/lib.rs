@@ -5,6 +5,8 @@
 mod accounts;
 mod eager;
 mod heft;
+mod horizon;
+mod inbox;
 mod label;
 mod latency_eft;
 mod locality;
@@ -12,6 +14,8 @@ pub mod planning;
 mod random;
 mod ranks;
 mod round_robin;
+mod slot_costs;
+mod work_stealing;
 
 pub use eager::Eager;
 pub use heft::Heft;
@@ -35,8 +39,15 @@ pub struct PolicyInfo {
 }
 
 /// Every policy there is. Adding one is one file and one line here.
-pub const POLICIES: &[PolicyInfo] =
-    &[eager::INFO, heft::INFO, latency_eft::INFO, locality::INFO, random::INFO, round_robin::INFO];
+pub const POLICIES: &[PolicyInfo] = &[
+    eager::INFO,
+    heft::INFO,
+    latency_eft::INFO,
+    locality::INFO,
+    random::INFO,
+    round_robin::INFO,
+    work_stealing::INFO,
+];
 
 /// The registry for a `Scheduler`.
 #[must_use]
