@@ -3,6 +3,9 @@
 //! A policy looks and proposes; it never acts, and never sees the truth of a simulation.
 
 mod accounts;
+mod dmda;
+mod dmdar;
+mod dmdas;
 mod eager;
 mod heft;
 mod horizon;
@@ -40,6 +43,9 @@ pub struct PolicyInfo {
 
 /// Every policy there is. Adding one is one file and one line here.
 pub const POLICIES: &[PolicyInfo] = &[
+    dmda::INFO,
+    dmdar::INFO,
+    dmdas::INFO,
     eager::INFO,
     heft::INFO,
     latency_eft::INFO,
