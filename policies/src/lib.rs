@@ -8,10 +8,12 @@ mod dmdar;
 mod dmdas;
 mod eager;
 mod heft;
+mod heteroprio;
 mod horizon;
 mod inbox;
 mod label;
 mod latency_eft;
+mod legality;
 mod locality;
 pub mod planning;
 mod random;
@@ -48,6 +50,7 @@ pub const POLICIES: &[PolicyInfo] = &[
     dmdas::INFO,
     eager::INFO,
     heft::INFO,
+    heteroprio::INFO,
     latency_eft::INFO,
     locality::INFO,
     random::INFO,
