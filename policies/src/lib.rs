@@ -3,10 +3,12 @@
 //! A policy looks and proposes; it never acts, and never sees the truth of a simulation.
 
 mod accounts;
+mod blevel_gt;
 mod dmda;
 mod dmdar;
 mod dmdas;
 mod eager;
+mod greedy_transfer;
 mod heft;
 mod heteroprio;
 mod horizon;
@@ -20,6 +22,7 @@ mod random;
 mod ranks;
 mod round_robin;
 mod slot_costs;
+mod tlevel_gt;
 mod work_stealing;
 
 pub use eager::Eager;
@@ -45,6 +48,7 @@ pub struct PolicyInfo {
 
 /// Every policy there is. Adding one is one file and one line here.
 pub const POLICIES: &[PolicyInfo] = &[
+    blevel_gt::INFO,
     dmda::INFO,
     dmdar::INFO,
     dmdas::INFO,
@@ -55,6 +59,7 @@ pub const POLICIES: &[PolicyInfo] = &[
     locality::INFO,
     random::INFO,
     round_robin::INFO,
+    tlevel_gt::INFO,
     work_stealing::INFO,
 ];
 
