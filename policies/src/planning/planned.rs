@@ -185,7 +185,9 @@ impl<P: Planner> Planned<P> {
                 })
                 .max()
                 .unwrap_or(Span::ZERO);
-            let lead = moving.saturating_add(ahead);
+            // What comes from outside the plan, from the client for one, is sent only when the task is placed, too.
+            let outside = problem.outside_ready(task, assignment.slot);
+            let lead = moving.max(outside).saturating_add(ahead);
             release = release.min(now + start.saturating_sub(lead));
             let finish = now + assignment.finish;
             queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release, finish });
