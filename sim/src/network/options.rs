@@ -99,8 +99,8 @@ pub struct QuicOptions {
     pub initial_window_bytes: u64,
     /// Size of datagrams until the path was probed: 1,200 (`transport/src/options.rs`, quinn's `INITIAL_MTU`).
     pub datagram_bytes_initial: u64,
-    /// Size of datagrams afterwards: 1,467, what quinn's binary search from 1,200 to 6,500 (`transport/src/options.rs`) finds on a path
-    /// of 1,500 bytes.
+    /// Size of datagrams afterwards: 1,466, what quinn's search (quinn-proto `src/connection/mtud.rs`) from 1,200 to 6,500
+    /// (`transport/src/options.rs`) finds on a path of 1,500 bytes.
     pub datagram_bytes: u64,
     /// Round trips that the search takes: 21, one for each of 3 probes that pass and for 3 tries of each of 6 that are too large.
     pub discovery_round_trips: u64,
@@ -135,7 +135,7 @@ impl Default for QuicOptions {
             handshake_us: 700.0,
             initial_window_bytes: 12_000,
             datagram_bytes_initial: 1_200,
-            datagram_bytes: 1_467,
+            datagram_bytes: 1_466,
             discovery_round_trips: 21,
             quic_overhead_bytes: 37,
             ip_overhead_bytes: 28,
@@ -219,4 +219,52 @@ impl QuicOptions {
 
 pub(super) fn micros(value: f64) -> Span {
     Span((value * 1e3 + 0.5) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `SearchState::next_mtu_to_probe` of quinn-proto 0.11.19, on a path that carries `path` bytes of UDP payload: what it finds, and
+    /// how many probes it sends, one after the other.
+    fn search(path: i64, mut upper: i64) -> (i64, u64) {
+        let (mut lower, mut last, mut probes) = (1_200, 1_200, 0);
+        loop {
+            let middle = (lower + upper) / 2;
+            let next = if (middle - last).abs() >= 20 {
+                middle
+            } else if upper - last >= 20 {
+                upper
+            } else {
+                return (lower, probes);
+            };
+            last = next;
+            if next <= path {
+                (lower, probes) = (next, probes + 1);
+            } else {
+                (upper, probes) = (next - 1, probes + 3);
+            }
+        }
+    }
+
+    #[test]
+    fn the_default_datagram_is_what_quinn_finds_on_an_ethernet() {
+        let options = QuicOptions::default();
+        assert_eq!(search(1_472, 6_500), (options.datagram_bytes as i64, options.discovery_round_trips));
+    }
+
+    #[test]
+    fn every_option_can_be_given_in_a_label() {
+        for known in KNOWN {
+            let value = match *known {
+                "warm" => "none",
+                "datagram_bytes" | "datagram_bytes_initial" => "1300",
+                _ => "3",
+            };
+            let label = Label::parse(&format!("quic({known}={value})")).unwrap();
+            assert_ne!(QuicOptions::read(&label).unwrap(), QuicOptions::default(), "{known}");
+        }
+        let plain = Label::parse("quic").unwrap();
+        assert_eq!(QuicOptions::read(&plain).unwrap(), QuicOptions::default());
+    }
 }

@@ -43,7 +43,7 @@ use super::agenda::Agenda;
 use super::classic::span_for;
 use super::cubic::Cubic;
 use super::options::{QuicOptions, Warm, micros};
-use super::sharing::{LINKS_MAX, Rate, Sharing, time_of, units, whole_bytes};
+use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
 use super::wiring::{Slots, Wiring};
 use super::{Network, TransferId};
 use crate::cluster::mathematics::ln;
@@ -275,26 +275,27 @@ impl Quic {
         let Transfer { id, from, to, size_bytes, .. } = self.transfers[slot as usize];
         self.transfers[slot as usize].phase = Phase::Flowing;
         let (mut links, mut count) = self.wiring.links(&mut self.sharing, from, to);
-        let mut bytes = size_bytes;
-        if let Some(sender) = self.sender(now, from, to) {
+        let sender = self.sender(now, from, to);
+        // Without a round trip the datagrams' final size is found at once.
+        let datagram = sender.map_or(self.options.datagram_bytes, |sender| {
+            self.senders[sender as usize].datagram(now, &self.options)
+        });
+        let bytes = if from == to { size_bytes } else { self.options.wire_bytes(size_bytes, datagram) };
+        if let Some(sender) = sender {
             let entry = &self.senders[sender as usize];
             let (link, round_trip) = (entry.link, entry.round_trip);
-            let datagram = entry.datagram(now, &self.options);
-            bytes = self.options.wire_bytes(size_bytes, datagram);
-            links[count] = link;
-            count += 1;
-            if let Some(link) = self.stream_link(slot, bytes, round_trip, datagram) {
+            let stream = self.stream_link(slot, bytes, round_trip, datagram);
+            for link in [Some(link), stream].into_iter().flatten() {
                 links[count] = link;
                 count += 1;
             }
-            debug_assert!(count <= LINKS_MAX);
-            self.sharing.insert(now, slot, id.0, bytes, &links[..count]);
-            if self.senders[sender as usize].stage == Stage::Idle {
-                self.begin_round(now, sender);
-            }
-            return;
         }
         self.sharing.insert(now, slot, id.0, bytes, &links[..count]);
+        if let Some(sender) = sender
+            && self.senders[sender as usize].stage == Stage::Idle
+        {
+            self.begin_round(now, sender);
+        }
     }
 
     /// A link of the flow's own that keeps to the stream's window, unless others limit more anyway.
