@@ -330,9 +330,20 @@ fn edges_into(
     let mut edges: Vec<(TaskIndex, u64)> = view
         .inputs(task)
         .filter_map(|input| Some((input.producer?, input.size_bytes)))
-        .chain(view.predecessors(task).map(|(first, _)| (first, 0)))
         .filter(|(first, _)| is_planned(*first))
         .collect();
+    // What the machine places by itself is no part of the plan, but what comes before it comes before this task too.
+    let mut passed = std::collections::BTreeSet::new();
+    let mut open = vec![task];
+    while let Some(next) = open.pop() {
+        for (first, _) in view.predecessors(next) {
+            if is_planned(first) {
+                edges.push((first, 0));
+            } else if passed.insert(first) && view.placed_on(first).is_none() {
+                open.push(first);
+            }
+        }
+    }
     edges.sort_unstable();
     let do_add_up = view.do_transfers_add_up();
     edges.dedup_by(|later, kept| {
