@@ -65,6 +65,8 @@ pub(crate) struct Planned<P> {
     queue: Vec<Entry>,
     /// How many of the queue are placed.
     placed: usize,
+    /// When some tasks had no slot in the plan, what the view said of legality then: more devices may run them since.
+    homeless_at: Option<u64>,
     /// By slot, the last task placed there by this policy.
     last_on_slot: Vec<Option<TaskIndex>>,
 }
@@ -91,6 +93,7 @@ impl<P: Planner> Planned<P> {
             replan_from: Timestamp::ZERO,
             queue: Vec::new(),
             placed: 0,
+            homeless_at: None,
             last_on_slot: Vec::new(),
         }
     }
@@ -101,6 +104,7 @@ impl<P: Planner> Planned<P> {
         self.planned_at = view.now();
         self.queue.clear();
         self.placed = 0;
+        self.homeless_at = None;
         self.open.retain(|task| {
             let has_place = match view.shape(*task) {
                 TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Nothing => true,
@@ -117,6 +121,8 @@ impl<P: Planner> Planned<P> {
         let problem = problem_of(view, &self.open, &slots);
         let schedule = self.planner.plan(&problem);
         self.queue = self.queue_of(view, &problem, &schedule, &slots);
+        let to_be_placed = self.open.iter().filter(|task| view.is_for_policy(**task)).count();
+        self.homeless_at = (self.queue.len() < to_be_placed).then(|| view.legality_epoch());
         let apart = Span(schedule.makespan().0 / 64).max(self.ahead(view));
         self.replan_from = view.now() + apart;
     }
@@ -202,6 +208,7 @@ impl<P: Planner> Policy for Planned<P> {
 
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
         let is_late_enough = view.now() >= self.replan_from;
+        self.is_plan_due |= self.homeless_at.is_some_and(|epoch| epoch != view.legality_epoch());
         if self.is_plan_due || (self.is_replan_wanted && is_late_enough && self.placed < self.queue.len()) {
             self.plan(view);
         }
