@@ -1,6 +1,6 @@
 //! What a plan has given to each slot so far, on top of what the view says.
 
-use isochrone_model::{SlotId, Span, Timestamp};
+use isochrone_model::{SlotId, Timestamp};
 use isochrone_sched_core::View;
 
 /// Free times and queues of the slots that are there.
@@ -43,10 +43,5 @@ impl SlotAccounts {
         if let Some(queued) = self.queued.get_mut(slot.index()) {
             *queued = queued.saturating_add(1);
         }
-    }
-
-    /// The soonest time at which some slot is free.
-    pub fn soonest_free(&self, now: Timestamp) -> Span {
-        self.slots.iter().map(|slot| self.free_at(*slot)).min().map_or(Span::ZERO, |time| time.since(now))
     }
 }

@@ -4,8 +4,12 @@
 
 mod accounts;
 mod bil;
+mod blevel_gt;
 mod cpop;
 mod dls;
+mod dmda;
+mod dmdar;
+mod dmdas;
 mod duplex;
 mod eager;
 mod etf;
@@ -14,11 +18,16 @@ mod fcp;
 mod fixed;
 mod flb;
 mod foresight;
+mod greedy_transfer;
 mod hbmct;
 mod heft;
+mod heteroprio;
 mod hlfet;
+mod horizon;
+mod inbox;
 mod label;
 mod latency_eft;
+mod legality;
 mod list;
 mod locality;
 mod lookahead;
@@ -34,8 +43,11 @@ pub mod planning;
 mod random;
 mod ranks;
 mod round_robin;
+mod slot_costs;
 mod sufferage;
+mod tlevel_gt;
 mod wba;
+mod work_stealing;
 
 pub use bil::Bil;
 pub use cpop::Cpop;
@@ -86,8 +98,12 @@ pub struct PolicyInfo {
 /// Every policy there is. Adding one is one file and one line here.
 pub const POLICIES: &[PolicyInfo] = &[
     bil::INFO,
+    blevel_gt::INFO,
     cpop::INFO,
     dls::INFO,
+    dmda::INFO,
+    dmdar::INFO,
+    dmdas::INFO,
     duplex::INFO,
     eager::INFO,
     etf::INFO,
@@ -98,6 +114,7 @@ pub const POLICIES: &[PolicyInfo] = &[
     foresight::INFO,
     hbmct::INFO,
     heft::INFO,
+    heteroprio::INFO,
     hlfet::INFO,
     latency_eft::INFO,
     list::INFO,
@@ -114,7 +131,9 @@ pub const POLICIES: &[PolicyInfo] = &[
     random::INFO,
     round_robin::INFO,
     sufferage::INFO,
+    tlevel_gt::INFO,
     wba::INFO,
+    work_stealing::INFO,
 ];
 
 /// The registry for a `Scheduler`.

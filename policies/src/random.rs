@@ -40,6 +40,10 @@ impl Random {
         let wide = u128::from(self.generator.next_u64()) * bound as u128;
         (wide >> 64) as usize
     }
+
+    fn draw(&mut self, slots: &[SlotId]) -> Option<SlotId> {
+        if slots.is_empty() { None } else { Some(slots[self.below(slots.len())]) }
+    }
 }
 
 impl Policy for Random {
@@ -48,11 +52,16 @@ impl Policy for Random {
     }
 
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
+        let slots: Vec<SlotId> = view.slots().collect();
         for task in view.placeable() {
-            let legal: Vec<SlotId> = view.legal_slots(*task).collect();
-            if !legal.is_empty() {
-                let chosen = legal[self.below(legal.len())];
-                plan.place(*task, chosen, "drawn by lot");
+            let drawn = self.draw(&slots).filter(|slot| view.is_legal(*task, *slot));
+            let chosen = drawn.or_else(|| {
+                // Drawn again among those that can run it, it is still as likely to be any of them.
+                let legal: Vec<SlotId> = view.legal_slots(*task).collect();
+                self.draw(&legal)
+            });
+            if let Some(slot) = chosen {
+                plan.place(*task, slot, "drawn by lot");
             }
         }
     }

@@ -81,3 +81,28 @@ pub(crate) fn upward_ranks(view: &View<'_>, tasks: &[TaskIndex], ranks: &mut Vec
         }
     }
 }
+
+/// The longest way from each of these tasks, itself included, to the end of the graph, of mean executions alone.
+pub(crate) fn bottom_levels(view: &View<'_>, tasks: &[TaskIndex], levels: &mut Vec<Span>) {
+    levels.resize(view.task_index_end(), Span::ZERO);
+    // In program order each comes after those it waits for.
+    for task in tasks.iter().rev() {
+        let behind = view.successors(*task).map(|(next, _)| levels[next.index()]).max().unwrap_or(Span::ZERO);
+        levels[task.index()] = mean_execution(view, *task) + behind;
+    }
+}
+
+/// The longest way from the beginning of the graph to each of these tasks, itself left out, of mean executions alone.
+/// What has ended before they came counts as nothing.
+pub(crate) fn top_levels(view: &View<'_>, tasks: &[TaskIndex], levels: &mut Vec<Span>) {
+    levels.resize(view.task_index_end(), Span::ZERO);
+    let mut ends: Vec<Option<Span>> = vec![None; view.task_index_end()];
+    for task in tasks {
+        let end_of = |(first, _): (TaskIndex, _)| {
+            ends[first.index()].unwrap_or_else(|| levels[first.index()] + mean_execution(view, first))
+        };
+        let level = view.predecessors(*task).map(end_of).max().unwrap_or(Span::ZERO);
+        levels[task.index()] = level;
+        ends[task.index()] = Some(level + mean_execution(view, *task));
+    }
+}

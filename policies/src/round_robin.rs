@@ -2,6 +2,7 @@
 //!
 //! Slots that cannot run the task are passed over and keep their turn for the next task.
 
+use isochrone_model::SlotId;
 use isochrone_sched_core::{Plan, Policy, PolicyLabel, View};
 
 use crate::{Label, LabelError, PolicyInfo};
@@ -26,11 +27,11 @@ impl Policy for RoundRobin {
     }
 
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
+        let slots: Vec<SlotId> = view.slots().collect();
         for task in view.placeable() {
-            let mut legal = view.legal_slots(*task);
-            let first = legal.next();
-            let chosen = first.into_iter().chain(legal).find(|slot| slot.0 >= self.next).or(first);
-            if let Some(slot) = chosen {
+            let turn = slots.partition_point(|slot| slot.0 < self.next);
+            let in_turn = slots[turn..].iter().chain(&slots[..turn]).copied();
+            if let Some(slot) = in_turn.into_iter().find(|slot| view.is_legal(*task, *slot)) {
                 self.next = slot.0 + 1;
                 plan.place(*task, slot, "its turn");
             }

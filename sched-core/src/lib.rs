@@ -15,8 +15,8 @@ pub mod view;
 
 pub use agent::{Agent, AgentAction, AgentConfig, AgentEvent};
 pub use costs::{
-    Basis, CostModel, CostSnapshot, Estimate, KernelName, StatedCosts, StatedDuration, StatedKernel,
-    StatedLink,
+    Basis, CostModel, CostSnapshot, Estimate, KernelName, KernelRow, StatedCosts, StatedDuration,
+    StatedKernel, StatedLink,
 };
 pub use dag::{Dag, DependencyKind, TaskIndex};
 pub use policy::{CandidateEstimate, Change, Plan, Policy, PolicyLabel, PolicyRegistry, Rejection};

@@ -17,6 +17,13 @@ pub trait Policy: Send {
     /// The label that makes this policy.
     fn label(&self) -> PolicyLabel;
 
+    /// Whether it remembers the tasks that it has been asked about and not proposed, and looks only at
+    /// `View::newly_placeable`: the machine then need not go through all that are held back each time it asks.
+    /// Of those that it remembers some may have ended or be blocked again; `View::is_placeable` tells.
+    fn remembers_tasks(&self) -> bool {
+        false
+    }
+
     /// Something changed; for policies that keep state of their own. Called after the change is in the
     /// view, except for `Change::Removed`, which comes before.
     fn observe(&mut self, _change: &Change<'_>, _view: &View<'_>) {}

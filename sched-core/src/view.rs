@@ -5,7 +5,7 @@ use isochrone_model::{
     AgentId, ByteRange, BytesPerSecond, DeviceFacts, DeviceId, SessionId, SlotId, Span, TaskId, Timestamp,
 };
 
-use crate::costs::{Basis, Estimate};
+use crate::costs::{Basis, Estimate, KernelRow};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::policy::CandidateEstimate;
 use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
@@ -15,6 +15,8 @@ pub struct View<'a> {
     pub(crate) state: &'a State,
     pub(crate) policy: usize,
     pub(crate) placeable: &'a [TaskIndex],
+    /// How many of them the policy has been asked about.
+    pub(crate) known: usize,
 }
 
 /// What a task does, as far as placement cares.
@@ -62,6 +64,20 @@ impl View<'_> {
     #[must_use]
     pub fn placeable(&self) -> &[TaskIndex] {
         self.placeable
+    }
+
+    /// Those of `placeable` that the policy has not been asked about since they became so. A task that was taken
+    /// back from a slot, or was blocked again, is new once more.
+    #[must_use]
+    pub fn newly_placeable(&self) -> &[TaskIndex] {
+        &self.placeable[self.known..]
+    }
+
+    /// Whether this policy may place a task now.
+    #[must_use]
+    pub fn is_placeable(&self, task: TaskIndex) -> bool {
+        self.get(task)
+            .is_some_and(|record| record.state == TaskState::Placeable && record.policy == self.policy)
     }
 
     /// Whether a task is of a session that uses this policy.
@@ -163,6 +179,31 @@ impl View<'_> {
             .filter(move |device| record.is_some_and(|record| self.state.is_legal(record, *device)))
     }
 
+    /// Whether a task may run on a slot.
+    #[must_use]
+    pub fn is_legal(&self, task: TaskIndex, slot: SlotId) -> bool {
+        self.get(task).is_some_and(|record| self.state.is_legal(record, self.device_of(slot)))
+    }
+
+    /// Changes whenever a task may have gained or lost a legal device.
+    #[must_use]
+    pub fn legality_epoch(&self) -> u64 {
+        self.state.legality_epoch
+    }
+
+    /// What tells kernels apart for the cost model; `None` for what launches none.
+    #[must_use]
+    pub fn kernel(&self, task: TaskIndex) -> Option<KernelRow> {
+        match &self.get(task)?.work {
+            TaskWork::Kernel(kernel) => Some(kernel.row),
+            TaskWork::Copy { .. }
+            | TaskWork::Fill { .. }
+            | TaskWork::Write { .. }
+            | TaskWork::Read { .. }
+            | TaskWork::Nothing => None,
+        }
+    }
+
     /// A slot's device.
     #[must_use]
     pub fn device_of(&self, slot: SlotId) -> DeviceId {
@@ -197,6 +238,12 @@ impl View<'_> {
     #[must_use]
     pub fn slot_free_at(&self, slot: SlotId) -> Timestamp {
         self.state.slot_free_at(slot)
+    }
+
+    /// What is queued on a slot behind its first task: what it has left to do when that ends, however late.
+    #[must_use]
+    pub fn slot_queued_behind(&self, slot: SlotId) -> Span {
+        self.state.queued_behind(slot)
     }
 
     /// What a task is expected to take on a device, without waiting and moving.
@@ -277,7 +324,7 @@ impl View<'_> {
                 .iter()
                 .filter(|replica| replica.agent == agent && replica.state == ReplicaState::Resident)
                 .filter_map(|replica| replica.range.intersection(input.range))
-                .map(|common| common.len())
+                .map(ByteRange::len)
                 .sum()
         };
         record.inputs.iter().map(on_agent).sum()

@@ -5,7 +5,7 @@
 //! `ahead` more; what is later is kept back, so that a new plan can still move it. On a slot the planned order
 //! holds even when a later task's inputs come first. Barriers and markers count as tasks that take no time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
 use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskShape, View};
@@ -92,6 +92,8 @@ pub(crate) struct Planned<P> {
     submitted: BTreeMap<Option<SessionId>, u64>,
     /// By task, how many such tasks its session had submitted before.
     places: Vec<u64>,
+    /// When some tasks had no slot in the plan, what the view said of legality then: more devices may run them since.
+    homeless_at: Option<u64>,
     /// By slot, the last task placed there by this policy.
     last_on_slot: Vec<Option<TaskIndex>>,
 }
@@ -121,6 +123,7 @@ impl<P: Planner> Planned<P> {
             placed: 0,
             submitted: BTreeMap::new(),
             places: Vec::new(),
+            homeless_at: None,
             last_on_slot: Vec::new(),
         }
     }
@@ -131,6 +134,7 @@ impl<P: Planner> Planned<P> {
         self.planned_at = view.now();
         self.queue.clear();
         self.placed = 0;
+        self.homeless_at = None;
         self.open
             .retain(|task| has_place(view, *task) && view.is_mine(*task) && view.placed_on(*task).is_none());
         self.open.sort_unstable_by_key(|task| view.sequence(*task));
@@ -144,6 +148,8 @@ impl<P: Planner> Planned<P> {
         self.queue = self.queue_of(view, &problem, &schedule, &slots);
         let end = slots.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
         self.last_on_slot.resize(end.max(self.last_on_slot.len()), None);
+        let to_be_placed = self.open.iter().filter(|task| view.is_for_policy(**task)).count();
+        self.homeless_at = (self.queue.len() < to_be_placed).then(|| view.legality_epoch());
         let apart = Span(schedule.makespan().0 / 64).max(self.ahead(view));
         self.replan_from = view.now() + apart;
     }
@@ -185,7 +191,9 @@ impl<P: Planner> Planned<P> {
                 })
                 .max()
                 .unwrap_or(Span::ZERO);
-            let lead = moving.saturating_add(ahead);
+            // What comes from outside the plan, from the client for one, is sent only when the task is placed, too.
+            let outside = problem.outside_ready(task, assignment.slot);
+            let lead = moving.max(outside).saturating_add(ahead);
             release = release.min(now + start.saturating_sub(lead));
             let finish = now + assignment.finish;
             queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release, finish });
@@ -236,6 +244,7 @@ impl<P: Planner> Policy for Planned<P> {
 
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
         let is_late_enough = view.now() >= self.replan_from;
+        self.is_plan_due |= self.homeless_at.is_some_and(|epoch| epoch != view.legality_epoch());
         if self.is_plan_due || (self.is_replan_wanted && is_late_enough && self.placed < self.queue.len()) {
             self.plan(view);
         }
@@ -247,8 +256,8 @@ impl<P: Planner> Policy for Planned<P> {
             self.placed += 1;
         }
         let mut accounts = self.options.is_loose.then(|| SlotAccounts::new(view));
-        let mut is_proposed = std::collections::BTreeSet::new();
-        let mut is_stuck = std::collections::BTreeSet::new();
+        let mut is_proposed = BTreeSet::new();
+        let mut is_stuck = BTreeSet::new();
         for entry in &self.queue[self.placed..] {
             if entry.release > view.now() {
                 plan.hold_until(entry.release);
@@ -427,9 +436,20 @@ fn edges_into(
     let mut edges: Vec<(TaskIndex, u64)> = view
         .inputs(task)
         .filter_map(|input| Some((input.producer?, input.size_bytes)))
-        .chain(view.predecessors(task).map(|(first, _)| (first, 0)))
         .filter(|(first, _)| is_planned(*first))
         .collect();
+    // What the machine places by itself is no part of the plan, but what comes before it comes before this task too.
+    let mut passed = BTreeSet::new();
+    let mut open = vec![task];
+    while let Some(next) = open.pop() {
+        for (first, _) in view.predecessors(next) {
+            if is_planned(first) {
+                edges.push((first, 0));
+            } else if passed.insert(first) && view.placed_on(first).is_none() {
+                open.push(first);
+            }
+        }
+    }
     edges.sort_unstable();
     let do_add_up = view.do_transfers_add_up();
     edges.dedup_by(|later, kept| {

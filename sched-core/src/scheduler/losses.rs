@@ -44,6 +44,7 @@ impl Scheduler {
             self.state.buffers[buffer].declared.retain(|declared| *declared != agent);
         }
         self.lose_replicas(agent, &name);
+        self.state.legality_epoch += 1;
         self.observe_all(&Change::FarmChanged);
         self.programs_may_be_decided();
         self.is_placing_due = true;
@@ -215,7 +216,7 @@ impl Scheduler {
         let blocked = self.count_behind(affected);
         let tasks = &self.state.tasks;
         for entry in &mut self.policies {
-            entry.placeable.retain(|task| {
+            entry.placeable.retain(|task: TaskIndex| {
                 tasks[task.index()].as_ref().is_some_and(|record| record.state == TaskState::Placeable)
             });
         }

@@ -90,10 +90,51 @@ pub struct Scheduler {
 struct PolicyEntry {
     label: String,
     policy: Box<dyn Policy>,
-    placeable: Vec<TaskIndex>,
+    placeable: PlaceableTasks,
     hold_until: Option<Timestamp>,
     /// Sessions that use it.
     users: u32,
+}
+
+/// The tasks that a policy may place, in the order in which they became placeable.
+#[derive(Debug, Default)]
+struct PlaceableTasks {
+    tasks: Vec<TaskIndex>,
+    /// How many of them the policy has been asked about.
+    known: usize,
+    swept_at: usize,
+}
+
+impl PlaceableTasks {
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    fn push(&mut self, task: TaskIndex) {
+        self.tasks.push(task);
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(TaskIndex) -> bool) {
+        let (mut place, mut known) = (0, 0);
+        let known_before = self.known;
+        self.tasks.retain(|task| {
+            let is_kept = is_kept(*task);
+            known += usize::from(is_kept && place < known_before);
+            place += 1;
+            is_kept
+        });
+        self.known = known;
+        self.swept_at = self.tasks.len();
+    }
+
+    /// Takes out those that are not placeable any more: all before a policy is asked that looks through the whole
+    /// list; for one that remembers tasks, only when there may be many of them, so that to be asked again costs
+    /// nothing for each task that it holds back.
+    fn sweep(&mut self, does_policy_remember: bool, is_kept: impl FnMut(TaskIndex) -> bool) {
+        if !does_policy_remember || self.tasks.len() > 2 * self.swept_at + 64 {
+            self.retain(is_kept);
+        }
+    }
 }
 
 /// The notices that one agent is to send.
@@ -126,6 +167,7 @@ impl Scheduler {
                 tasks: Vec::new(),
                 generations: Vec::new(),
                 sequence: 0,
+                legality_epoch: 0,
                 costs: CostModel::new(config.costs.unwrap_or_default()),
                 decisions: VecDeque::new(),
                 counters: Counters::default(),
@@ -218,14 +260,20 @@ impl Scheduler {
         if let Some(entry) = self.policies.iter().position(|entry| entry.label == label) {
             return Ok(entry);
         }
-        self.policies.push(PolicyEntry { label, policy, placeable: Vec::new(), hold_until: None, users: 0 });
+        self.policies.push(PolicyEntry {
+            label,
+            policy,
+            placeable: PlaceableTasks::default(),
+            hold_until: None,
+            users: 0,
+        });
         Ok(self.policies.len() - 1)
     }
 
     fn observe(&mut self, policy: usize, change: &Change<'_>) {
         let entry = &mut self.policies[policy];
         let placeable = std::mem::take(&mut entry.placeable);
-        let view = View { state: &self.state, policy, placeable: &placeable };
+        let view = View { state: &self.state, policy, placeable: &placeable.tasks, known: placeable.known };
         entry.policy.observe(change, &view);
         entry.placeable = placeable;
     }
@@ -263,6 +311,7 @@ impl Scheduler {
         } else {
             self.state.agents.push(record);
         }
+        self.state.legality_epoch += 1;
         self.introduce(agent);
         for index in 0..self.state.programs.len() {
             if self.state.programs[index].is_live {

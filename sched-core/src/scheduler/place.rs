@@ -137,7 +137,7 @@ impl Scheduler {
     fn ask_policy(&mut self, policy: usize) -> bool {
         let entry = &mut self.policies[policy];
         let tasks = &self.state.tasks;
-        entry.placeable.retain(|task| {
+        entry.placeable.sweep(entry.policy.remembers_tasks(), |task| {
             tasks[task.index()]
                 .as_ref()
                 .is_some_and(|record| record.state == TaskState::Placeable && record.policy == policy)
@@ -146,9 +146,10 @@ impl Scheduler {
             return false;
         }
         let mut plan = Plan::default();
-        let placeable = std::mem::take(&mut entry.placeable);
-        let view = View { state: &self.state, policy, placeable: &placeable };
+        let mut placeable = std::mem::take(&mut entry.placeable);
+        let view = View { state: &self.state, policy, placeable: &placeable.tasks, known: placeable.known };
         entry.policy.place(&view, &mut plan);
+        placeable.known = placeable.tasks.len();
         entry.placeable = placeable;
         entry.hold_until = plan.hold_until;
         let mut has_moved = false;
@@ -525,7 +526,7 @@ impl Scheduler {
 
     fn expected_execution(&self, task: TaskIndex, slot: SlotId) -> Span {
         let policy = self.state.task(task).policy;
-        let view = View { state: &self.state, policy, placeable: &[] };
+        let view = View { state: &self.state, policy, placeable: &[], known: 0 };
         view.execution(task, self.state.slots[slot.index()].device).expected
     }
 

@@ -148,6 +148,7 @@ impl Scheduler {
                 };
             }
         }
+        self.state.legality_epoch += 1;
         self.programs_may_be_decided();
         self.is_placing_due = true;
     }

@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// How often each place of `tasks` has been used.
     pub generations: Vec<u32>,
     pub sequence: u64,
+    /// Grows whenever other devices may have become able to run a task.
+    pub legality_epoch: u64,
     pub costs: CostModel,
     pub decisions: VecDeque<DecisionRecord>,
     pub counters: Counters,
@@ -444,13 +446,22 @@ impl State {
         finish.max(self.now)
     }
 
-    /// When a slot is expected to be free.
+    /// When a slot is expected to be free. However late its first task is, the others behind it still take their
+    /// time.
     pub fn slot_free_at(&self, slot: SlotId) -> Timestamp {
         let record = &self.slots[slot.index()];
         if record.dispatched == 0 {
             return self.now;
         }
-        shifted(record.free_at, record.drift).max(self.now + record.queued)
+        shifted(record.free_at, record.drift).max(self.now + self.queued_behind(slot))
+    }
+
+    /// What is queued on a slot behind its first task. How much of the queue is the first task's is not kept, and
+    /// taken to be an equal part.
+    pub fn queued_behind(&self, slot: SlotId) -> Span {
+        let record = &self.slots[slot.index()];
+        let first = Span(record.queued.0 / u64::from(record.dispatched.max(1)));
+        record.queued.saturating_sub(first)
     }
 
     /// Whether a device may run a task.

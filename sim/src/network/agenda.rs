@@ -51,6 +51,26 @@ impl Agenda {
         }
     }
 
+    /// Whether moving so many keys is faster by [`Agenda::set_loosely`] and [`Agenda::tighten`].
+    pub fn is_bulk(&self, keys: usize) -> bool {
+        keys > 16 && keys * 2 > self.heap.len()
+    }
+
+    /// As [`Agenda::set`], but the order is right only after [`Agenda::tighten`].
+    pub fn set_loosely(&mut self, key: u32, at: Timestamp, tie: u64) {
+        match self.places.get(key as usize) {
+            Some(&place) if place != NOWHERE => self.heap[place as usize] = Entry { at, tie, key },
+            Some(_) | None => self.set(key, at, tie),
+        }
+    }
+
+    /// Puts the whole in order.
+    pub fn tighten(&mut self) {
+        for place in (0..self.heap.len().div_ceil(ARITY)).rev() {
+            self.down(place, self.heap[place]);
+        }
+    }
+
     /// Takes a key out, if it is in.
     pub fn remove(&mut self, key: u32) {
         let Some(&place) = self.places.get(key as usize) else {
@@ -126,7 +146,14 @@ mod tests {
         let (mut agenda, mut reference) = (Agenda::default(), BTreeMap::new());
         for _ in 0..20_000 {
             let key = random.below(60) as u32;
-            if random.one_in(3) {
+            if random.one_in(20) {
+                for _ in 0..random.below(50) {
+                    let (key, at) = (random.below(60) as u32, Timestamp(random.below(40)));
+                    agenda.set_loosely(key, at, u64::from(100 - key));
+                    reference.insert(key, at);
+                }
+                agenda.tighten();
+            } else if random.one_in(3) {
                 agenda.remove(key);
                 reference.remove(&key);
             } else {

@@ -6,9 +6,15 @@
 //! |---|---|
 //! | [`classic`](Classic) | the literature's: latency + size / bandwidth, nothing contends, messages are free |
 //! | [`shared`](Shared) | max-min fair sharing of access links and paths, messages take the latency |
+//! | [`quic`](Quic) | `shared` with handshakes, slow start and CUBIC, loss, overheads, and messages with jitter |
 
 mod agenda;
 mod classic;
+mod cubic;
+mod options;
+mod quic;
+#[cfg(test)]
+mod quic_tests;
 mod shared;
 #[cfg(test)]
 mod shared_speed;
@@ -21,6 +27,8 @@ use isochrone_model::{BytesPerSecond, Span, Timestamp};
 use thiserror::Error;
 
 pub use classic::Classic;
+pub use options::{QuicOptions, Warm};
+pub use quic::Quic;
 pub use shared::Shared;
 
 use crate::cluster::{Cluster, Party};
@@ -96,17 +104,24 @@ pub enum NetworkError {
 }
 
 /// The names of the models.
-pub const MODELS: &[&str] = &["classic", "shared"];
+pub const MODELS: &[&str] = &["classic", "shared", "quic"];
 
 /// The network of a label such as `classic`, over a cluster. What is random comes from `seed` alone.
 ///
 /// # Errors
 /// When the label does not parse, names no model, or gives a parameter that the model does not take.
 pub fn network(label: &str, cluster: &Cluster, seed: u64) -> Result<Box<dyn Network>, NetworkError> {
-    let _ = seed;
-    match label.trim() {
-        "classic" => Ok(Box::new(Classic::new(cluster))),
-        "shared" => Ok(Box::new(Shared::new(cluster))),
+    let label = options::Label::parse(label)?;
+    match label.name.as_str() {
+        "classic" => {
+            label.only(&[])?;
+            Ok(Box::new(Classic::new(cluster)))
+        }
+        "shared" => {
+            label.only(&[])?;
+            Ok(Box::new(Shared::new(cluster)))
+        }
+        "quic" => Ok(Box::new(Quic::new(cluster, QuicOptions::read(&label)?, seed))),
         name => Err(NetworkError::Unknown { name: name.to_owned() }),
     }
 }

@@ -66,7 +66,7 @@ impl Shared {
             while let Some((end, slot)) = self.sharing.next_end()
                 && end <= at
             {
-                self.sharing.remove(slot);
+                self.sharing.remove(at, slot);
                 let transfer = self.transfers[slot as usize];
                 self.slots.end(transfer.id);
                 done.push((transfer.id, transfer.first_byte));
@@ -106,7 +106,7 @@ impl Network for Shared {
             return;
         };
         if self.transfers[slot as usize].is_flowing {
-            self.sharing.remove(slot);
+            self.sharing.remove(now, slot);
             self.sharing.settle(now);
         } else {
             self.begins.remove(slot);

@@ -276,7 +276,7 @@ proptest! {
         let mut sharing = Sharing::default();
         let links = 1 + random.below(12) as u32;
         for _ in 0..links {
-            sharing.add_link(Rate::new(BytesPerSecond(1 + random.below(1 << 34))));
+            sharing.add_link(Rate::new(BytesPerSecond(1 + random.below(1 << 34))), false);
         }
         let mut live: Vec<u32> = Vec::new();
         let mut free: Vec<u32> = (0..64).rev().collect();
@@ -294,7 +294,7 @@ proptest! {
                 }
                 2 | 3 if !live.is_empty() => {
                     let slot = live.swap_remove(random.below(live.len() as u64) as usize);
-                    sharing.remove(slot);
+                    sharing.remove(now, slot);
                     free.push(slot);
                 }
                 _ => {

@@ -30,8 +30,9 @@ const RATE_SHIFT: u32 = 16;
 const UNLIMITED_FROM: u64 = 1 << 46;
 /// Units by which rates may differ that would be equal without rounding.
 const TOLERANCE: u64 = 4;
-/// After so many rounds the whole component is computed at once.
+/// After so many rounds, or when one in so many flows is free, the whole component is computed at once.
 const ROUNDS_MAX: usize = 6;
+const FREE_PART: usize = 3;
 const NONE: u32 = u32::MAX;
 
 /// A rate in units of 2^-16 bytes a second.
@@ -39,6 +40,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Rate(pub u64);
 
 impl Rate {
+    pub const ZERO: Self = Self(0);
+    /// One that never limits.
     pub const MAX: Self = Self(UNLIMITED_FROM << RATE_SHIFT);
 
     pub fn new(rate: BytesPerSecond) -> Self {
@@ -55,15 +58,30 @@ pub(super) fn units(bytes: u64) -> u128 {
     (u128::from(bytes) * 1_000_000_000) << RATE_SHIFT
 }
 
+/// When so many units have passed at a rate, if ever.
+pub(super) fn time_of(now: Timestamp, units: u128, rate: Rate) -> Option<Timestamp> {
+    let nanos = units.div_ceil(u128::from(Some(rate.0).filter(|rate| *rate > 0)?));
+    Some(Timestamp(now.0.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))))
+}
+
+/// Whole bytes of such units, rounded down.
+pub(super) fn whole_bytes(units: u128) -> u64 {
+    u64::try_from((units >> RATE_SHIFT) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
 /// Links and the flows over them.
 #[derive(Default)]
 pub(super) struct Sharing {
     links: Vec<Link>,
     /// By the caller's slot.
     flows: Vec<Flow>,
+    /// How many flows there are.
+    flowing: usize,
     ends: Agenda,
     /// Links whose flows or capacity have changed since the rates were computed.
     dirty: Vec<u32>,
+    /// Metered links whose flow has changed since [`Sharing::take_changed_meter`].
+    changed_meters: Vec<u32>,
     // What follows is empty between calls, and kept for its memory.
     free: Vec<u32>,
     touched: Vec<u32>,
@@ -81,10 +99,25 @@ struct Link {
     has_lost: bool,
     is_dirty: bool,
     is_touched: bool,
+    /// While the component is collected.
+    is_all_free: bool,
     /// Of the computation under way.
     left: u64,
     free_flows: u32,
+    free_count: usize,
+    /// The share at which it was full.
     level: u64,
+    /// The highest rate of a free flow.
+    fastest: u64,
+    meter: Option<Meter>,
+}
+
+/// What has passed a link.
+struct Meter {
+    passed: u128,
+    as_of: Timestamp,
+    is_changed: bool,
+    owner: u32,
 }
 
 struct Flow {
@@ -122,10 +155,17 @@ impl Flow {
     fn links(&self) -> &[u32] {
         &self.links[..self.link_count]
     }
+
+    /// When it ends at its rate, if ever.
+    fn end(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.left == 0 { Some(now) } else { time_of(now, self.left, Rate(self.rate)) }
+    }
 }
 
 impl Sharing {
-    pub fn add_link(&mut self, capacity: Rate) -> u32 {
+    pub fn add_link(&mut self, capacity: Rate, is_metered: bool) -> u32 {
+        let meter =
+            is_metered.then_some(Meter { passed: 0, as_of: Timestamp::ZERO, is_changed: false, owner: NONE });
         self.links.push(Link {
             capacity: capacity.0,
             used: 0,
@@ -133,15 +173,18 @@ impl Sharing {
             has_lost: false,
             is_dirty: false,
             is_touched: false,
+            is_all_free: false,
             left: 0,
             free_flows: 0,
+            free_count: 0,
             level: 0,
+            fastest: 0,
+            meter,
         });
         self.links.len() as u32 - 1
     }
 
     /// Changes what a link carries; [`Sharing::settle`] must follow.
-    #[cfg(test)]
     pub fn set_capacity(&mut self, link: u32, capacity: Rate) {
         let entry = &mut self.links[link as usize];
         if entry.capacity != capacity.0 {
@@ -169,11 +212,13 @@ impl Sharing {
             self.ends.set(slot, now, id);
         }
         self.flows[slot as usize] = flow;
+        self.flowing += 1;
     }
 
     /// Takes a flow out; [`Sharing::settle`] must follow.
-    pub fn remove(&mut self, slot: u32) {
+    pub fn remove(&mut self, now: Timestamp, slot: u32) {
         self.ends.remove(slot);
+        self.flowing -= 1;
         let flow = std::mem::replace(&mut self.flows[slot as usize], Flow::EMPTY);
         for (index, &link) in flow.links().iter().enumerate() {
             let place = flow.places[index] as usize;
@@ -184,14 +229,82 @@ impl Sharing {
                 let index = moved.links().iter().position(|other| *other == link).unwrap_or_default();
                 moved.places[index] = place as u32;
             }
-            self.use_less_or_more(link, flow.rate, 0);
+            self.use_less_or_more(now, link, flow.rate, 0);
             self.mark(link, false);
         }
+    }
+
+    /// More to send for a flow, such as what was lost; [`Sharing::settle`] need not follow.
+    pub fn add_bytes(&mut self, now: Timestamp, slot: u32, bytes: u64) {
+        self.bring_up(now, slot);
+        self.flows[slot as usize].left += units(bytes);
+        self.schedule(now, slot);
+    }
+
+    /// Whether [`Sharing::settle`] has something to do.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// The next end of a flow at the present rates.
     pub fn next_end(&self) -> Option<(Timestamp, u32)> {
         self.ends.first()
+    }
+
+    /// The flows on a link, in no particular (but always the same) order.
+    pub fn flows_on(&self, link: u32) -> &[u32] {
+        &self.links[link as usize].flows
+    }
+
+    pub fn id_of(&self, slot: u32) -> u64 {
+        self.flows[slot as usize].id
+    }
+
+    /// What flows over a link now.
+    pub fn used(&self, link: u32) -> Rate {
+        Rate(self.links[link as usize].used)
+    }
+
+    /// What has passed a metered link, in the units of [`units`].
+    pub fn passed(&self, now: Timestamp, link: u32) -> u128 {
+        let entry = &self.links[link as usize];
+        let meter = entry.meter.as_ref();
+        meter.map_or(0, |meter| meter.passed + u128::from(entry.used) * u128::from(now.since(meter.as_of).0))
+    }
+
+    /// Names who asks for the meter of a link.
+    pub fn set_owner(&mut self, link: u32, owner: u32) {
+        if let Some(meter) = &mut self.links[link as usize].meter {
+            meter.owner = owner;
+        }
+    }
+
+    /// The owner of a meter whose flow has changed, or that was touched.
+    pub fn take_changed_meter(&mut self) -> Option<u32> {
+        let link = self.changed_meters.pop()?;
+        let meter = self.links[link as usize].meter.as_mut()?;
+        meter.is_changed = false;
+        Some(meter.owner)
+    }
+
+    /// Counts a meter as changed.
+    pub fn touch_meter(&mut self, link: u32) {
+        if let Some(meter) = &mut self.links[link as usize].meter
+            && !meter.is_changed
+        {
+            meter.is_changed = true;
+            self.changed_meters.push(link);
+        }
+    }
+
+    pub fn capacity(&self, link: u32) -> Rate {
+        Rate(self.links[link as usize].capacity)
+    }
+
+    /// Whether a link carries all that it can, but for rounding.
+    pub fn is_full(&self, link: u32) -> bool {
+        let entry = &self.links[link as usize];
+        entry.capacity.saturating_sub(entry.used) <= entry.flows.len() as u64 + TOLERANCE
     }
 
     /// How many flow rates were computed since the start.
@@ -210,9 +323,14 @@ impl Sharing {
     }
 
     /// Replaces one flow's part of what a link carries.
-    fn use_less_or_more(&mut self, link: u32, old: u64, new: u64) {
+    fn use_less_or_more(&mut self, now: Timestamp, link: u32, old: u64, new: u64) {
         let entry = &mut self.links[link as usize];
+        if let Some(meter) = &mut entry.meter {
+            meter.passed += u128::from(entry.used) * u128::from(now.since(meter.as_of).0);
+            meter.as_of = now;
+        }
         entry.used = entry.used - old + new;
+        self.touch_meter(link);
     }
 
     /// Counts what a flow has sent until now.
@@ -225,14 +343,9 @@ impl Sharing {
 
     fn schedule(&mut self, now: Timestamp, slot: u32) {
         let flow = &self.flows[slot as usize];
-        if flow.left == 0 {
-            self.ends.set(slot, now, flow.id);
-        } else if flow.rate == 0 {
-            self.ends.remove(slot);
-        } else {
-            let nanos = flow.left.div_ceil(u128::from(flow.rate));
-            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-            self.ends.set(slot, Timestamp(now.0.saturating_add(nanos)), flow.id);
+        match flow.end(now) {
+            Some(end) => self.ends.set(slot, end, flow.id),
+            None => self.ends.remove(slot),
         }
     }
 
@@ -251,7 +364,7 @@ impl Sharing {
                 break;
             }
             round += 1;
-            if round >= ROUNDS_MAX {
+            if round >= ROUNDS_MAX || self.free.len() * FREE_PART >= self.flowing {
                 self.free_component();
             }
             self.untouch();
@@ -292,6 +405,7 @@ impl Sharing {
                     entry.left = entry.capacity.wrapping_sub(entry.used);
                     entry.free_flows = 0;
                     entry.level = u64::MAX;
+                    entry.fastest = 0;
                     self.touched.push(link);
                 }
                 // Wraps only until all flows of a link whose capacity fell have been added.
@@ -300,7 +414,8 @@ impl Sharing {
             }
         }
         for &link in &self.touched {
-            let entry = &self.links[link as usize];
+            let entry = &mut self.links[link as usize];
+            entry.free_count = entry.free_flows as usize;
             self.shares.push(Reverse((entry.left / u64::from(entry.free_flows), link)));
         }
         while let Some(Reverse((share, link))) = self.shares.pop() {
@@ -334,6 +449,8 @@ impl Sharing {
                 let entry = &mut self.links[other as usize];
                 entry.left -= level;
                 entry.free_flows -= 1;
+                // Links are full in the order of their shares.
+                entry.fastest = level;
             }
         }
     }
@@ -343,20 +460,19 @@ impl Sharing {
         for index in 0..self.touched.len() {
             let link = self.touched[index];
             let entry = &self.links[link as usize];
+            if entry.free_count == entry.flows.len() {
+                continue;
+            }
             let is_full = entry.left <= entry.flows.len() as u64 + TOLERANCE;
-            let fastest = entry.flows.iter().map(|slot| &self.flows[*slot as usize]);
-            let fastest = fastest.filter(|flow| flow.is_free).map(|flow| flow.new_rate).max().unwrap_or(0);
             for &slot in &entry.flows {
                 let flow = &mut self.flows[slot as usize];
                 if flow.is_free {
                     continue;
                 }
                 let must_shrink = entry.level != u64::MAX && flow.rate > entry.level + TOLERANCE;
-                let may_grow = flow.bottleneck == link && (!is_full || fastest > flow.rate + TOLERANCE);
+                let may_grow = flow.bottleneck == link && (!is_full || entry.fastest > flow.rate + TOLERANCE);
                 if must_shrink || may_grow {
                     flow.is_free = true;
-                    // Not one of those whose rates were just computed.
-                    flow.new_rate = flow.rate;
                     self.free.push(slot);
                 }
             }
@@ -371,13 +487,22 @@ impl Sharing {
             let (links, count) = (flow.links, flow.link_count);
             next += 1;
             for &link in &links[..count] {
-                for &slot in &self.links[link as usize].flows {
+                let entry = &mut self.links[link as usize];
+                if std::mem::replace(&mut entry.is_all_free, true) {
+                    continue;
+                }
+                for &slot in &entry.flows {
                     let flow = &mut self.flows[slot as usize];
                     if !flow.is_free {
                         flow.is_free = true;
                         self.free.push(slot);
                     }
                 }
+            }
+        }
+        for &slot in &self.free {
+            for &link in self.flows[slot as usize].links() {
+                self.links[link as usize].is_all_free = false;
             }
         }
     }
@@ -390,6 +515,7 @@ impl Sharing {
 
     /// Makes the new rates the present ones.
     fn commit(&mut self, now: Timestamp) {
+        let is_bulk = self.ends.is_bulk(self.free.len());
         while let Some(slot) = self.free.pop() {
             let flow = &mut self.flows[slot as usize];
             flow.is_free = false;
@@ -399,12 +525,22 @@ impl Sharing {
                 continue;
             }
             let (links, count) = (flow.links, flow.link_count);
-            self.bring_up(now, slot);
-            self.flows[slot as usize].rate = new;
+            let sent = u128::from(old) * u128::from(now.since(flow.as_of).0);
+            flow.left = flow.left.saturating_sub(sent);
+            flow.as_of = now;
+            flow.rate = new;
             for &link in &links[..count] {
-                self.use_less_or_more(link, old, new);
+                self.use_less_or_more(now, link, old, new);
             }
-            self.schedule(now, slot);
+            let flow = &self.flows[slot as usize];
+            match flow.end(now) {
+                Some(end) if is_bulk => self.ends.set_loosely(slot, end, flow.id),
+                Some(end) => self.ends.set(slot, end, flow.id),
+                None => self.ends.remove(slot),
+            }
+        }
+        if is_bulk {
+            self.ends.tighten();
         }
     }
 

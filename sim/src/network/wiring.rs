@@ -33,7 +33,7 @@ impl Wiring {
         let parties = topology.parties();
         let mut add = |rate: BytesPerSecond| {
             let rate = Rate::new(rate);
-            if rate.is_unlimited() { NONE } else { sharing.add_link(rate) }
+            if rate.is_unlimited() { NONE } else { sharing.add_link(rate, false) }
         };
         let up = (0..parties).map(Party::at).map(|party| add(topology.access(party).up)).collect();
         let down = (0..parties).map(Party::at).map(|party| add(topology.access(party).down)).collect();
@@ -75,7 +75,7 @@ impl Wiring {
         };
         if *entry == UNMADE {
             let is_idle = rate.is_unlimited() || (!is_shared && rate >= Rate::new(up).min(Rate::new(down)));
-            *entry = if is_idle { NONE } else { sharing.add_link(rate) };
+            *entry = if is_idle { NONE } else { sharing.add_link(rate, false) };
         }
         *entry
     }

@@ -18,7 +18,21 @@ const PROGRAM: ProgramId = ProgramId(1);
 const STEPS_MAX: u64 = 2_000_000;
 
 pub fn policies() -> Vec<&'static str> {
-    vec!["round-robin", "random(seed=5)", "eager", "locality", "heft", "latency-eft"]
+    vec![
+        "round-robin",
+        "random(seed=5)",
+        "eager",
+        "locality",
+        "heft",
+        "latency-eft",
+        "work-stealing",
+        "dmda(ready=finished)",
+        "dmdas",
+        "dmdar",
+        "heteroprio",
+        "blevel-gt",
+        "tlevel-gt(ready=finished)",
+    ]
 }
 
 /// A command, with what the reference model says a read brings.
