@@ -222,3 +222,13 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
     assert_eq!(csv.lines().count(), 145);
     assert!(csv.contains("stg,six.stg,,uniform,") || csv.contains("six,six.stg,,uniform,"), "{csv}");
 }
+
+/// Their graphs, clusters, policies and networks are all there.
+#[test]
+fn the_studies_that_are_shipped_load() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("studies");
+    for name in ["quick.toml", "latency-crossover.toml"] {
+        let study = Study::load(&folder.join(name)).unwrap();
+        assert_eq!(study.gantt_cells().len(), study.file.report.gantts.len(), "{name}");
+    }
+}
