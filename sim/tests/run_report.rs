@@ -91,3 +91,49 @@ fn stories_tell_what_was_weighed_and_what_held_a_task() {
     let json = serde_json::to_value(&story).unwrap();
     assert_eq!(json["task"], graph.tasks[last].name.as_str());
 }
+
+/// The keys that a schema requires and those that a value has, level by level.
+fn assert_described(schema: &serde_json::Value, value: &serde_json::Value, place: &str) {
+    if let Some(object) = value.as_object() {
+        let required = schema["required"].as_array().unwrap_or_else(|| panic!("{place} requires nothing"));
+        let mut required: Vec<&str> = required.iter().filter_map(|key| key.as_str()).collect();
+        let mut described: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        let mut found: Vec<&String> = object.keys().collect();
+        required.sort_unstable();
+        described.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, required, "{place}");
+        assert_eq!(found, described, "{place}");
+        for (key, value) in object {
+            assert_described(&schema["properties"][key], value, &format!("{place}.{key}"));
+        }
+    } else if let Some(first) = value.as_array().and_then(|list| list.first()) {
+        assert_described(&schema["items"], first, &format!("{place}[]"));
+    }
+}
+
+#[test]
+fn the_schema_names_every_key_of_a_report() {
+    let (graph, cluster, outcome) = run("heft", 0);
+    let problem = problem(&graph, &cluster, network("classic", &cluster, 0).unwrap().as_ref());
+    let measures = Yardstick::new(&problem).measure(&outcome);
+    let report = RunReport::new(RunSettings::default(), &graph, &outcome, measures);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/run-report.schema.json");
+    let schema: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_described(&schema, &serde_json::to_value(&report).unwrap(), "report");
+}
+
+/// The graph has durations for three devices; a fourth has none and so runs nothing.
+#[test]
+fn a_device_without_a_column_runs_nothing() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = ReadOptions::default();
+    let graph = sources::graph("../workload/samples/topcuoglu-2002.json", here, &options).unwrap().graph;
+    let cluster = sources::cluster("uniform(agents=4,latency_us=0,bandwidth_mbit=8000)", here).unwrap();
+    for policy in ["heft", "eager", "round-robin", "random", "latency-eft"] {
+        let outcome = Simulation::new(&graph, &cluster, policy).checked().run().unwrap();
+        assert_eq!(outcome.devices[3].tasks, 0, "{policy}");
+    }
+    let outcome = Simulation::new(&graph, &cluster, "heft").run().unwrap();
+    assert_eq!(outcome.makespan.0, 80_000_000);
+}

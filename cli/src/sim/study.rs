@@ -40,7 +40,7 @@ pub fn study(arguments: &SimStudyArguments) -> anyhow::Result<()> {
     let summary = run_study(
         &study,
         &mut StudyOptions {
-            output: folder.clone(),
+            output: folder,
             threads,
             shard: arguments.shard,
             is_resumed: arguments.resume,

@@ -3,3 +3,4 @@
 mod live;
 mod readme;
 mod shell;
+mod simulate;

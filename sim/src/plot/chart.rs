@@ -161,8 +161,8 @@ fn look(stroke: Stroke) -> (&'static str, f64, &'static str) {
     match stroke {
         Stroke::Own(number) => {
             // Neither colour nor pattern alone tells lines apart for everybody.
-            let dash = (number + number / PALETTE.len()) % DASHES.len();
-            (PALETTE[number % PALETTE.len()], 2.2, DASHES[dash])
+            let (round, place) = (number / PALETTE.len(), number % PALETTE.len());
+            (PALETTE[place], 2.2, DASHES[(place + round) % DASHES.len()])
         }
         Stroke::Background => (GREY, 1.1, ""),
     }
@@ -175,4 +175,18 @@ pub(super) fn shortened(text: &str, letters_max: usize) -> String {
     }
     let kept: String = text.chars().take(letters_max.saturating_sub(1)).collect();
     format!("{kept}\u{2026}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_differ_in_colour_or_pattern() {
+        let looks: Vec<_> =
+            (0..PALETTE.len() * DASHES.len()).map(|number| look(Stroke::Own(number))).collect();
+        for (place, one) in looks.iter().enumerate() {
+            assert!(looks[..place].iter().all(|other| (one.0, one.2) != (other.0, other.2)), "{place}");
+        }
+    }
 }

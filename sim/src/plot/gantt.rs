@@ -195,7 +195,7 @@ impl<'a> Drawing<'a> {
             svg.rectangle((from, y + 1.0), (width, height), &colour(kind), &tooltip);
             let letters = task.name.chars().count() as f64;
             let size = (height - 3.0).min(12.0);
-            if size >= 8.0 && letters * size * 0.6 + 4.0 < width {
+            if size >= 8.0 && letters * size * 0.68 + 6.0 < width {
                 let ink = if is_dark(&colour(kind)) { "#ffffff" } else { INK };
                 let at = (from + width / 2.0, y + 1.0 + height / 2.0 + size * 0.35);
                 svg.coloured_text(at, Anchor::Middle, size, ink, &task.name);

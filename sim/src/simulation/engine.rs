@@ -296,21 +296,21 @@ impl<'a> Engine<'a> {
             decision_time: Span::ZERO,
         };
         for (agent, facts) in facts(run.cluster).into_iter().enumerate() {
-            engine.to_scheduler(Event::AgentJoined { agent: AgentId::from_index(agent), facts });
+            engine.tell_scheduler(Event::AgentJoined { agent: AgentId::from_index(agent), facts });
         }
         if let Some(costs) = costs {
-            engine.to_scheduler(Event::CostsStated(Box::new(costs)));
+            engine.tell_scheduler(Event::CostsStated(Box::new(costs)));
         }
         Ok(engine)
     }
 
-    fn to_scheduler(&mut self, event: Event) {
+    fn tell_scheduler(&mut self, event: Event) {
         self.push(self.now, Message::ToScheduler(event, None));
     }
 
     /// Brings the session up and lets programs build: a farm that has been running for a while.
     fn set_up(&mut self) {
-        self.to_scheduler(Event::SessionOpened {
+        self.tell_scheduler(Event::SessionOpened {
             session: SESSION,
             tenant: TenantId(0),
             tenant_name: "simulated".to_owned(),
@@ -318,7 +318,7 @@ impl<'a> Engine<'a> {
             secret: SessionSecret([7; 16]),
         });
         for request in std::mem::take(&mut self.requests.setup) {
-            self.to_scheduler(Event::Request { session: SESSION, request });
+            self.tell_scheduler(Event::Request { session: SESSION, request });
         }
         while let Some(Reverse(queued)) = self.queue.pop() {
             self.deliver(queued.message);

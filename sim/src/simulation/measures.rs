@@ -80,7 +80,7 @@ impl Yardstick {
     pub fn measure(&self, outcome: &Outcome) -> Measures {
         let makespan = outcome.makespan.0.max(1) as f64;
         let speedup = self.alone.map(|alone| alone.0 as f64 / makespan);
-        let busy: u64 = outcome.devices.iter().map(|device| device.busy.0).sum();
+        let busy = outcome.devices.iter().fold(0_u64, |sum, device| sum.saturating_add(device.busy.0));
         let slots = self.slots as f64;
         Measures {
             makespan_ns: outcome.makespan.0,

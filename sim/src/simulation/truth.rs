@@ -41,33 +41,41 @@ impl Truth {
             own: Vec::new(),
         };
         for task in &graph.tasks {
-            let row = *row_of_kind.entry(task.kind.as_str()).or_insert_with(|| {
-                let rates = devices.iter().map(|device| StatedDuration {
-                    base: device.launch,
-                    nanos_per_mega_item: nanos_per_mega_work(device, &task.kind).unwrap_or(0),
-                });
-                let legal = devices.iter().map(|device| nanos_per_mega_work(device, &task.kind).is_some());
-                rows.push(Row { rates: rates.collect(), legal: legal.collect() });
-                rows.len() - 1
-            });
-            truth.row_of.push(row);
-            match &task.cost {
-                TaskCost::Work(work) => {
-                    truth.work.push(*work);
-                    truth.own_of.push(None);
-                }
+            let own = match &task.cost {
+                TaskCost::Work(_) => None,
                 TaskCost::PerDevice(nanos) => {
-                    truth.work.push(0);
-                    truth.own_of.push(Some(truth.own.len()));
                     let cost = Cost::PerDevice { nanos, columns: &graph.device_columns };
-                    for (place, device) in devices.iter().enumerate() {
+                    let durations = devices.iter().enumerate().map(|(place, device)| {
                         let duration = device.duration(place, &task.kind, cost);
-                        let with_launch =
-                            duration.map_or(u64::MAX, |span| span.saturating_add(device.launch).0);
-                        truth.own.push(with_launch);
-                    }
+                        duration.map_or(u64::MAX, |span| span.saturating_add(device.launch).0)
+                    });
+                    Some(durations.collect::<Vec<u64>>())
                 }
-            }
+            };
+            // A device that has no column of the graph's cannot run the task either.
+            let missing =
+                own.as_ref().map(|own| own.iter().map(|nanos| *nanos == u64::MAX).collect::<Vec<_>>());
+            let missing = missing.filter(|missing| missing.contains(&true));
+            let row =
+                *row_of_kind.entry((task.kind.as_str(), missing)).or_insert_with_key(|(kind, missing)| {
+                    let rates = devices.iter().map(|device| StatedDuration {
+                        base: device.launch,
+                        nanos_per_mega_item: nanos_per_mega_work(device, kind).unwrap_or(0),
+                    });
+                    let is_missing = |place: usize| missing.as_ref().is_some_and(|missing| missing[place]);
+                    let legal = devices.iter().enumerate().map(|(place, device)| {
+                        nanos_per_mega_work(device, kind).is_some() && !is_missing(place)
+                    });
+                    rows.push(Row { rates: rates.collect(), legal: legal.collect() });
+                    rows.len() - 1
+                });
+            truth.row_of.push(row);
+            truth.work.push(match &task.cost {
+                TaskCost::Work(work) => *work,
+                TaskCost::PerDevice(_) => 0,
+            });
+            truth.own_of.push(own.as_ref().map(|_| truth.own.len()));
+            truth.own.extend(own.into_iter().flatten());
         }
         truth.rows = rows;
         truth

@@ -265,7 +265,7 @@ fn measures(prepared: &Prepared, outcome: &Outcome) -> CellMeasures {
         critical_path_ns: prepared.yardstick.critical_path().0,
         lower_bound_ns: prepared.yardstick.lower_bound().0,
         alone_ns: prepared.yardstick.alone().map(|span| span.0),
-        busy_ns: outcome.devices.iter().map(|device| device.busy.0).sum(),
+        busy_ns: outcome.devices.iter().fold(0, |sum, device| sum.saturating_add(device.busy.0)),
         moved_bytes: outcome.moved_bytes,
         transfers: outcome.transfers.len() as u64,
         steps: outcome.steps,

@@ -1,0 +1,106 @@
+//! `isochrone sim` as a user calls it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn isochrone(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isochrone"));
+    command.current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let output = isochrone(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const CHOICE: &[&str] =
+    &["--graph", "cholesky(tiles=4,seed=1)", "--cluster", "uniform(agents=3,speeds=1:2:4,latency_us=500)"];
+
+#[test]
+fn a_run_is_told_drawn_and_traced() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |more: &[&'static str]| [&["sim", "run"], CHOICE, &["--policy", "heft"], more].concat();
+    let text = printed(folder.path(), &with(&["--trace", "trace.json", "--gantt", "run.svg"]));
+    assert!(text.contains("makespan") && text.contains("agent-2/device-0"), "{text}");
+    let trace: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("trace.json")).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().len() > 40);
+    assert!(std::fs::read_to_string(folder.path().join("run.svg")).unwrap().starts_with("<svg "));
+    let report: serde_json::Value =
+        serde_json::from_str(&printed(folder.path(), &with(&["--json"]))).unwrap();
+    assert_eq!(report["tasks"].as_array().unwrap().len(), 20);
+    assert!(report["decision_time_ns"].as_u64().unwrap() > 0);
+    let wrong = isochrone(folder.path(), &with(&["--network", "token-ring"]));
+    let errors = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && errors.contains("token-ring"), "{errors}");
+}
+
+#[test]
+fn a_placement_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |task: &'static str| {
+        [&["sim", "explain"], CHOICE, &["--policy", "latency-eft", "--json", "--task", task]].concat()
+    };
+    let wrong = isochrone(folder.path(), &with("no-such-task"));
+    let errors = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    let name =
+        errors.split("are ").nth(1).unwrap_or_default().split(',').next().unwrap_or_default().to_owned();
+    assert!(!name.is_empty(), "{errors}");
+    let name: &'static str = Box::leak(name.into_boxed_str());
+    let story: serde_json::Value = serde_json::from_str(&printed(folder.path(), &with(name))).unwrap();
+    assert_eq!(story["task"], name);
+    assert_eq!(story["decisions"][0]["candidates"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn shards_of_a_study_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = "name = \"two\"\npolicies = [\"heft\", \"eager\"]\nseeds = [1, 2]\n\
+                 [[graphs]]\ngraph = \"chains(chains=3,length=4)\"\n[[clusters]]\ncluster = \"uniform(agents=2)\"\n";
+    std::fs::write(folder.path().join("two.toml"), study).unwrap();
+    for shard in ["1/2", "2/2"] {
+        let output = format!("shard-{}", &shard[..1]);
+        printed(folder.path(), &["sim", "study", "two.toml", "--shard", shard, "--output", &output]);
+    }
+    let text = printed(folder.path(), &["sim", "merge", "shard-1", "shard-2", "--output", "whole"]);
+    assert!(text.starts_with("4 of 4 cells finished, 0 of them failed\n"), "{text}");
+    assert!(folder.path().join("whole/report.html").is_file());
+    let part = isochrone(folder.path(), &["sim", "merge", "shard-1", "--output", "part"]);
+    assert!(!part.status.success());
+}
+
+#[test]
+fn an_adversary_writes_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = [
+        "sim",
+        "adversary",
+        "--worse",
+        "eager",
+        "--than",
+        "heft",
+        "--steps",
+        "60",
+        "--output",
+        "worst",
+        "--json",
+    ];
+    let found: serde_json::Value = serde_json::from_str(&printed(folder.path(), &search)).unwrap();
+    let run = [
+        "sim",
+        "run",
+        "--graph",
+        "worst/graph.json",
+        "--cluster",
+        "worst/cluster.toml",
+        "--json",
+        "--policy",
+    ];
+    for (policy, makespan) in [("eager", "worse_makespan_ns"), ("heft", "than_makespan_ns")] {
+        let report = printed(folder.path(), &[&run[..], &[policy, "--seed", "1"]].concat());
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["measures"]["makespan_ns"], found[makespan], "{policy}");
+    }
+}
