@@ -19,7 +19,9 @@
 use isochrone_model::Span;
 use isochrone_sched_core::Policy;
 
-use crate::planning::{Assignment, Planned, PlannedOptions, Planner, Problem, Schedule, topological_order};
+use crate::planning::{
+    Assignment, Edge, Planned, PlannedOptions, Planner, Problem, Schedule, topological_order,
+};
 use crate::{Label, LabelError, PolicyInfo};
 
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
@@ -185,7 +187,7 @@ struct Scratch {
     last_on_slot: Vec<Option<usize>>,
     up_free: Vec<Span>,
     down_free: Vec<Span>,
-    /// By task, then by agent: when its contents are there; zero where they have not been sent.
+    /// By shared contents, then by agent: when they are there; zero where they have not been sent.
     there: Vec<Span>,
     sent: Vec<usize>,
 }
@@ -226,7 +228,7 @@ impl Replay {
         scratch.up_free.resize(agents, Span::ZERO);
         scratch.down_free.clear();
         scratch.down_free.resize(agents, Span::ZERO);
-        scratch.there.resize(problem.tasks() * agents, Span::ZERO);
+        scratch.there.resize(problem.shared_contents() * agents, Span::ZERO);
         for place in scratch.sent.drain(..) {
             scratch.there[place] = Span::ZERO;
         }
@@ -238,7 +240,7 @@ impl Replay {
             for edge in problem.predecessors(task) {
                 let from = problem.agent_of(self.slot_of[edge.task]);
                 let finish = self.timed.finish[edge.task];
-                let arrival = scratch.arrival(problem, edge.task, edge.size_bytes, finish, from, agent);
+                let arrival = scratch.arrival(problem, edge, finish, from, agent);
                 if arrival > ready {
                     (ready, held_by) = (arrival, Some(edge.task));
                 }
@@ -276,32 +278,28 @@ impl Replay {
 }
 
 impl Scratch {
-    fn arrival(
-        &mut self,
-        problem: &Problem,
-        first: usize,
-        size_bytes: u64,
-        finish: Span,
-        from: usize,
-        to: usize,
-    ) -> Span {
+    fn arrival(&mut self, problem: &Problem, edge: &Edge, finish: Span, from: usize, to: usize) -> Span {
         if from == to {
             return finish;
         }
-        let whole = problem.transfer_between_agents(size_bytes, from, to);
-        if size_bytes == 0 || !problem.is_contended() {
+        let whole = problem.transfer_between_agents(edge.size_bytes, from, to);
+        if edge.size_bytes == 0 || !problem.is_contended() {
             return finish + whole;
         }
-        let place = first * problem.agents() + to;
-        if self.there[place] > Span::ZERO {
+        let place = edge.shared.map(|contents| contents as usize * problem.agents() + to);
+        if let Some(place) = place
+            && self.there[place] > Span::ZERO
+        {
             return self.there[place];
         }
         let carrying = whole.saturating_sub(problem.latency_between_agents(from, to));
         let begin = finish.max(self.up_free[from]).max(self.down_free[to]);
         self.up_free[from] = begin + carrying;
         self.down_free[to] = begin + carrying;
-        self.there[place] = begin + whole;
-        self.sent.push(place);
+        if let Some(place) = place {
+            self.there[place] = begin + whole;
+            self.sent.push(place);
+        }
         begin + whole
     }
 }

@@ -390,8 +390,12 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[Slo
         }
     }
     for (place, task) in tasks.iter().enumerate() {
-        for (first, size_bytes) in edges_into(view, *task, is_planned) {
-            builder.edge(place_of[first.index()] as usize, place, size_bytes);
+        for (first, size_bytes, contents) in edges_into(view, *task, is_planned) {
+            let first = place_of[first.index()] as usize;
+            match contents {
+                Some(contents) => builder.edge_of(first, place, size_bytes, contents),
+                None => builder.edge(first, place, size_bytes),
+            }
         }
     }
     builder.build()
@@ -427,16 +431,16 @@ fn executions_of(view: &View<'_>, task: TaskIndex, slots: &[SlotId], execution: 
 }
 
 /// The planned tasks that a task waits for, each once, with the bytes that move: all contents together where
-/// transfers slow each other down, else the largest.
+/// transfers slow each other down, else the largest; and which contents, when they are one.
 fn edges_into(
     view: &View<'_>,
     task: TaskIndex,
     is_planned: impl Fn(TaskIndex) -> bool,
-) -> Vec<(TaskIndex, u64)> {
-    let mut edges: Vec<(TaskIndex, u64)> = view
+) -> Vec<(TaskIndex, u64, Option<u32>)> {
+    let mut edges: Vec<(TaskIndex, u64, Option<u32>)> = view
         .inputs(task)
-        .filter_map(|input| Some((input.producer?, input.size_bytes)))
-        .filter(|(first, _)| is_planned(*first))
+        .filter_map(|input| Some((input.producer?, input.size_bytes, Some(input.contents))))
+        .filter(|(first, _, _)| is_planned(*first))
         .collect();
     // What the machine places by itself is no part of the plan, but what comes before it comes before this task too.
     let mut passed = BTreeSet::new();
@@ -444,7 +448,7 @@ fn edges_into(
     while let Some(next) = open.pop() {
         for (first, _) in view.predecessors(next) {
             if is_planned(first) {
-                edges.push((first, 0));
+                edges.push((first, 0, None));
             } else if passed.insert(first) && view.placed_on(first).is_none() {
                 open.push(first);
             }
@@ -455,6 +459,8 @@ fn edges_into(
     edges.dedup_by(|later, kept| {
         let is_same = later.0 == kept.0;
         if is_same {
+            // Sorted by size: the first of a pair may be the mere order. Several contents together are the pair's own.
+            kept.2 = if kept.1 == 0 { later.2 } else { None };
             kept.1 = if do_add_up { kept.1 + later.1 } else { kept.1.max(later.1) };
         }
         is_same
