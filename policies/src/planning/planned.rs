@@ -13,7 +13,6 @@ use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskSha
 use super::Planner;
 use super::problem::{Problem, ProblemBuilder, Schedule, SlotName};
 use super::ranks::topological_order;
-use crate::accounts::SlotAccounts;
 use crate::{Label, LabelError};
 
 /// What all static policies take as parameters.
@@ -24,8 +23,6 @@ pub(crate) struct PlannedOptions {
     pub replan: u64,
     /// How long before they are due tasks are placed, at least; four round trips to the farthest agent otherwise.
     pub ahead: Span,
-    /// Whether tasks may leave a plan that is late, and wait where their durations are guesses.
-    pub is_loose: bool,
 }
 
 impl PlannedOptions {
@@ -44,13 +41,7 @@ impl PlannedOptions {
         Ok(Self {
             replan: label.get("replan", 2, "a whole number from 0")?,
             ahead: Span::from_millis(label.get("ahead_ms", 20, "a whole number of milliseconds")?),
-            is_loose: false,
         })
-    }
-
-    /// For a policy that follows its plan loosely, and plans again when an estimate is wrong by a quarter.
-    pub fn loose(ahead: Span) -> Self {
-        Self { replan: 0, ahead, is_loose: true }
     }
 
     /// As a label writes them, without brackets.
@@ -103,7 +94,6 @@ struct Entry {
     task: TaskIndex,
     slot: SlotId,
     release: Timestamp,
-    finish: Timestamp,
 }
 
 impl<P: Planner> Planned<P> {
@@ -195,8 +185,7 @@ impl<P: Planner> Planned<P> {
             let outside = problem.outside_ready(task, assignment.slot);
             let lead = moving.max(outside).saturating_add(ahead);
             release = release.min(now + start.saturating_sub(lead));
-            let finish = now + assignment.finish;
-            queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release, finish });
+            queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release });
         }
         queue.reverse();
         queue.retain(|entry| view.is_for_policy(entry.task));
@@ -232,11 +221,8 @@ impl<P: Planner> Policy for Planned<P> {
             }
             Change::Measured { expected, execution, .. } => {
                 let (low, high) = (expected.min(execution), expected.max(execution));
-                self.is_replan_wanted |= if self.options.is_loose {
-                    high.0 / 5 > low.0 / 4
-                } else {
-                    self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan)
-                };
+                self.is_replan_wanted |=
+                    self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan);
             }
             Change::FarmChanged => self.is_plan_due = true,
         }
@@ -255,7 +241,6 @@ impl<P: Planner> Policy for Planned<P> {
         {
             self.placed += 1;
         }
-        let mut accounts = self.options.is_loose.then(|| SlotAccounts::new(view));
         let mut is_proposed = BTreeSet::new();
         let mut is_stuck = BTreeSet::new();
         for entry in &self.queue[self.placed..] {
@@ -263,7 +248,7 @@ impl<P: Planner> Policy for Planned<P> {
                 plan.hold_until(entry.release);
                 break;
             }
-            let Entry { task, mut slot, .. } = *entry;
+            let Entry { task, slot, .. } = *entry;
             if !view.is_mine(task) || view.placed_on(task).is_some() {
                 continue;
             }
@@ -275,56 +260,12 @@ impl<P: Planner> Policy for Planned<P> {
                 is_stuck.insert(slot);
                 continue;
             }
-            if let Some(accounts) = &mut accounts {
-                match follow(view, accounts, entry, is_proposed.is_empty()) {
-                    Some((better, finish)) => {
-                        slot = better;
-                        accounts.give(slot, finish);
-                    }
-                    None => {
-                        is_stuck.insert(slot);
-                        continue;
-                    }
-                }
-            }
             is_proposed.insert(task);
             plan.place_behind(task, slot, self.reason, self.last_on_slot[slot.index()]);
             self.last_on_slot[slot.index()] = Some(task);
         }
     }
 }
-
-/// Where a task of a plan that is followed loosely goes now, and when it should end there; `None` when it is to wait,
-/// since what it takes there is a guess and others are queued before it.
-fn follow(
-    view: &View<'_>,
-    accounts: &SlotAccounts,
-    entry: &Entry,
-    are_inputs_known: bool,
-) -> Option<(SlotId, Timestamp)> {
-    let weigh = |slot| view.weigh(entry.task, slot, accounts.free_at(slot));
-    let here = weigh(entry.slot);
-    let device = view.device_of(entry.slot);
-    if !view.execution(entry.task, device).basis.is_seen() && accounts.queued(entry.slot) > GUESSES_QUEUED_MAX
-    {
-        return None;
-    }
-    let late = (view.now() + here.finish).since(entry.finish);
-    // Predecessors that are placed in this very plan are not in the view yet: then the plan knows better.
-    let is_late = are_inputs_known && late > Span(here.execution.0 / 8);
-    if is_late {
-        let best = view.legal_slots(entry.task).map(weigh).min_by_key(|one| (one.finish, one.slot));
-        if let Some(best) = best
-            && best.finish.saturating_add(Span(here.execution.0 / 8)) < here.finish
-        {
-            return Some((best.slot, view.now() + best.finish));
-        }
-    }
-    Some((entry.slot, view.now() + here.finish))
-}
-
-/// Tasks of unknown duration that are given to a slot at a time: one runs, one is on its way.
-const GUESSES_QUEUED_MAX: u32 = 1;
 
 /// Whether policies place a task: launches, copies, barriers and markers.
 fn has_place(view: &View<'_>, task: TaskIndex) -> bool {
