@@ -28,6 +28,7 @@ pub(crate) const INFO: PolicyInfo = PolicyInfo {
     parameters: &[
         ("effort", "100", "percent of the usual work for improving a plan; 0 leaves the best one as it is"),
         ("ahead_ms", "20", "the least time in milliseconds by which tasks are placed before they are due"),
+        ("follow", "loose", "`loose` lets tasks leave a plan that is late; `strict` does not"),
     ],
     make,
 };
@@ -35,10 +36,43 @@ pub(crate) const INFO: PolicyInfo = PolicyInfo {
 fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
     let effort = label.get("effort", 100, "a whole number of percent")?;
     let ahead_ms = label.get("ahead_ms", 20, "a whole number of milliseconds")?;
-    let options = PlannedOptions::loose(Span::from_millis(ahead_ms));
-    let text = format!("{}(effort={effort},ahead_ms={ahead_ms})", INFO.name);
+    let follow = label.get("follow", Follow::Loose, "loose or strict")?;
+    let ahead = Span::from_millis(ahead_ms);
+    let options = match follow {
+        Follow::Loose => PlannedOptions::loose(ahead),
+        Follow::Strict => PlannedOptions { replan: 2, ahead, is_loose: false },
+    };
+    let text = format!("{}(effort={effort},ahead_ms={ahead_ms},follow={follow})", INFO.name);
     let reason = "planned: on the shortest of many plans";
     Ok(Box::new(Planned::new(text, reason, Foresight { effort }, options)))
+}
+
+/// How closely a plan is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follow {
+    Loose,
+    Strict,
+}
+
+impl std::str::FromStr for Follow {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "loose" => Ok(Self::Loose),
+            "strict" => Ok(Self::Strict),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Follow {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Loose => "loose",
+            Self::Strict => "strict",
+        })
+    }
 }
 
 /// The planner.

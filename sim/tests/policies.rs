@@ -209,9 +209,9 @@ fn lower_bound(graph: &TaskGraph, cluster: &Cluster) -> Span {
         .map(|task| durations(graph, cluster, task).into_iter().flatten().min().unwrap())
         .collect();
     let mut ends: Vec<Span> = Vec::new();
-    for task in 0..graph.tasks.len() {
+    for (task, fastest) in fastest.iter().enumerate() {
         let ready = predecessors(graph, task).into_iter().map(|(first, _)| ends[first]).max();
-        ends.push(ready.unwrap_or(Span::ZERO) + fastest[task]);
+        ends.push(ready.unwrap_or(Span::ZERO) + *fastest);
     }
     let slots: u64 = cluster.devices().map(|(_, _, device)| u64::from(device.slots)).sum();
     let area = Span(fastest.iter().map(|span| span.0).sum::<u64>() / slots);
@@ -236,7 +236,7 @@ fn check(graph: &TaskGraph, cluster: &Cluster, model: &str, outcome: &Outcome, w
             if from != to && network.is_uncontended() {
                 use isochrone_sim::cluster::Party::Agent;
                 let (latency, rate, notice) = network.stated(Agent(from), Agent(to));
-                ready = ready + if size_bytes == 0 { notice } else { latency + rate.span_for(size_bytes) };
+                ready += if size_bytes == 0 { notice } else { latency + rate.span_for(size_bytes) };
             }
             assert!(
                 run.start >= ready,

@@ -52,8 +52,10 @@ fn failures_on_a_farm_that_loses_agents_leave_nothing_hanging() {
 /// notice lost with its agent, a slot's room lost with a task that was not to run after all.
 #[test]
 fn losses_that_once_went_wrong_do_not() {
-    for seed in [554, 1_176, 1_210, 37_505] {
-        Scenario::with_losses(seed).run_with_losses();
+    for seed in [554, 1_176, 1_184, 1_210, 37_505] {
+        for policy in policies() {
+            Scenario::with_losses_under(seed, policy).run_with_losses();
+        }
     }
 }
 

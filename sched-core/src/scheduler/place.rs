@@ -142,6 +142,8 @@ impl Scheduler {
                 .as_ref()
                 .is_some_and(|record| record.state == TaskState::Placeable && record.policy == policy)
         });
+        // Until it is asked again there is nothing to wake it for.
+        entry.hold_until = None;
         if entry.placeable.is_empty() || self.state.present_agents().next().is_none() {
             return false;
         }

@@ -66,31 +66,37 @@ struct Mishaps {
 
 impl Scenario {
     pub fn random(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: false, salt: 0 })
+        Self::new(seed, Mishaps { failures: false, salt: 0 }, None)
     }
 
     pub fn with_losses(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: false, salt: 1 })
+        Self::new(seed, Mishaps { failures: false, salt: 1 }, None)
+    }
+
+    /// The same as `with_losses` under a policy that is given.
+    pub fn with_losses_under(seed: u64, policy: &'static str) -> Self {
+        Self::new(seed, Mishaps { failures: false, salt: 1 }, Some(policy))
     }
 
     /// Some kernels fail at run time, and the client cancels some commands.
     pub fn with_failures(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: true, salt: 0 })
+        Self::new(seed, Mishaps { failures: true, salt: 0 }, None)
     }
 
     /// The same while agents are lost.
     pub fn with_failures_and_losses(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: true, salt: 1 })
+        Self::new(seed, Mishaps { failures: true, salt: 1 }, None)
     }
 
     pub fn policy(&self) -> &'static str {
         self.policy
     }
 
-    fn new(seed: u64, mishaps: Mishaps) -> Self {
+    fn new(seed: u64, mishaps: Mishaps, policy: Option<&'static str>) -> Self {
         let mut random = Random::new(seed.wrapping_mul(2).wrapping_add(mishaps.salt));
         let policies = policies();
-        let policy = policies[random.below(policies.len() as u64) as usize];
+        let drawn = policies[random.below(policies.len() as u64) as usize];
+        let policy = policy.unwrap_or(drawn);
         let links = LinkTruth {
             latency: Span::from_micros([10, 200, 5_000, 40_000][random.below(4) as usize]),
             jitter: Span::from_micros([0, 50, 3_000][random.below(3) as usize]),
