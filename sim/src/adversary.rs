@@ -3,8 +3,8 @@
 //! approach", 2024).
 //!
 //! As there, an instance changes by one task's cost, one item's size, one device's speed, one link's rate, or one edge
-//! more or less. Otherwise than there, latencies change too, weights are drawn anew over orders of magnitude rather than
-//! shifted within one, and a worse candidate is taken with the probability exp(change of the ratio's logarithm /
+//! more or less. Otherwise than there, latencies change too, weights are drawn anew over one or two orders of magnitude
+//! rather than shifted, and a worse candidate is taken with the probability exp(change of the ratio's logarithm /
 //! temperature), which makes no difference between a ratio of 1 to 2 and one of 2 to 4.
 
 use std::fmt::Write as _;
@@ -184,6 +184,8 @@ impl Found {
     }
 }
 
+// Ranges are those of farms that exist: without them ratios grow with the ranges and say nothing.
+
 /// A number from `from` to `to`, each order of magnitude as likely as another.
 fn drawn(random: &mut Random, from: u64, to: u64) -> u64 {
     let span = libm::log(to as f64 / from as f64);
@@ -192,19 +194,19 @@ fn drawn(random: &mut Random, from: u64, to: u64) -> u64 {
 }
 
 fn work(random: &mut Random) -> u64 {
-    drawn(random, 100, 100_000)
+    drawn(random, 1_000, 100_000)
 }
 
 fn size(random: &mut Random) -> u64 {
-    drawn(random, 1_000, 100_000_000)
+    drawn(random, 10_000, 10_000_000)
 }
 
 fn speed(random: &mut Random) -> u64 {
-    drawn(random, 20, 1_000)
+    drawn(random, 25, 400)
 }
 
 fn link(random: &mut Random) -> (u64, u64) {
-    (drawn(random, 10, 50_000), drawn(random, 10, 10_000))
+    (drawn(random, 50, 20_000), drawn(random, 50, 2_000))
 }
 
 impl Instance {

@@ -87,11 +87,16 @@ impl Chart {
     }
 
     fn draw_axes(&self, svg: &mut Svg) {
+        let mut free = f64::NEG_INFINITY;
         for (value, text) in self.x.ticks.clone().unwrap_or_else(|| self.x.scale.ticks()) {
             let x = LEFT + (RIGHT - LEFT) * self.x.scale.part(value);
             svg.line((x, TOP), (x, BOTTOM), "#eeeeee", 1.0);
             svg.line((x, BOTTOM), (x, BOTTOM + 5.0), INK, 1.0);
-            svg.text((x, BOTTOM + 20.0), Anchor::Middle, 12.5, &text);
+            // Where there is no room beside the last text, one is written lower.
+            let half = text.chars().count() as f64 * 3.8;
+            let is_crowded = x - half < free;
+            free = if is_crowded { f64::NEG_INFINITY } else { x + half };
+            svg.text((x, BOTTOM + if is_crowded { 32.0 } else { 20.0 }), Anchor::Middle, 12.5, &text);
         }
         for (value, text) in self.y.ticks.clone().unwrap_or_else(|| self.y.scale.ticks()) {
             let y = BOTTOM - (BOTTOM - TOP) * self.y.scale.part(value);
@@ -101,7 +106,7 @@ impl Chart {
         }
         svg.line((LEFT, BOTTOM), (RIGHT, BOTTOM), INK, 1.2);
         svg.line((LEFT, TOP), (LEFT, BOTTOM), INK, 1.2);
-        svg.text(((LEFT + RIGHT) / 2.0, BOTTOM + 46.0), Anchor::Middle, 14.0, &self.x.label);
+        svg.text(((LEFT + RIGHT) / 2.0, BOTTOM + 54.0), Anchor::Middle, 14.0, &self.x.label);
         svg.upward_text((22.0, (TOP + BOTTOM) / 2.0), Anchor::Middle, 14.0, &self.y.label);
     }
 
