@@ -157,8 +157,9 @@ Exit status 0 only if every command ran, every output was written, and with --ve
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub struct RunArguments {
-    /// The graph file (TOML; see graphs/graph-file.schema.json)
-    #[arg(value_name = "GRAPH.toml")]
+    /// A graph file (TOML; see graphs/graph-file.schema.json), or a task graph (JSON, WfCommons, DAX, STG, DOT, or a
+    /// generator such as cholesky(tiles=8)), whose tasks keep devices busy and whose data is real bytes
+    #[arg(value_name = "GRAPH")]
     pub graph: PathBuf,
 
     /// Set a parameter of the graph; may be repeated

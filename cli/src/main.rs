@@ -16,6 +16,7 @@ mod output;
 mod replay;
 mod report;
 mod run;
+mod run_tasks;
 mod signals;
 mod sim;
 mod up;

@@ -15,7 +15,7 @@ use crate::arguments::RunArguments;
 use crate::config::Config;
 use crate::report::{RunSummary, VerificationSummary};
 use crate::values::Setting;
-use crate::{ask, clock, local_farm, output, signals};
+use crate::{ask, clock, local_farm, output, run_tasks, signals};
 
 /// Runs shorter than this show no progress.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
@@ -39,6 +39,9 @@ pub struct GraphPlan {
 
 /// `isochrone run`
 pub async fn run(arguments: RunArguments, config: Config) -> anyhow::Result<()> {
+    if run_tasks::is_task_graph(&arguments.graph) {
+        return run_tasks::run(arguments, config).await;
+    }
     let plan = GraphPlan {
         path: arguments.graph,
         settings: arguments.settings,
@@ -176,7 +179,7 @@ fn conclude(
     Ok((paths, verification))
 }
 
-fn show_progress(name: &str, progress: Progress) {
+pub fn show_progress(name: &str, progress: Progress) {
     if progress.elapsed >= PROGRESS_AFTER {
         output::progress(&format!(
             "{name}: {} of {} commands, {:.1} s",
