@@ -1,7 +1,8 @@
 //! How long planners take to plan, the problem being given: `cargo bench -p isochrone-policies --bench planning`.
 //!
 //! Arguments: tasks, slots and names, in any order; without tasks 1,000, 10,000 and 100,000, without slots 16 and 64,
-//! without names every planner. `wide` plans tasks without edges instead of a layered graph. Each figure is the
+//! without names every planner. `wide` plans tasks without edges instead of a layered graph, `kinds` such tasks of 16
+//! kinds whose times are equal. Each figure is the
 //! shortest of three runs (of one where it takes more than 2 s). Prints milliseconds; asserts nothing of them.
 
 use std::time::Instant;
@@ -24,12 +25,17 @@ fn main() {
     let counts =
         or(numbers.iter().copied().filter(|number| *number >= 1_000).collect(), &[1_000, 10_000, 100_000]);
     let widths = or(numbers.iter().copied().filter(|number| *number < 1_000).collect(), &[16, 64]);
-    let is_wide = arguments.iter().any(|word| word == "wide");
-    let names: Vec<&String> =
-        arguments.iter().filter(|word| word.parse::<usize>().is_err() && *word != "wide").collect();
+    let has = |wanted: &str| arguments.iter().any(|word| word == wanted);
+    let is_name =
+        |word: &&String| word.parse::<usize>().is_err() && !["wide", "kinds"].contains(&word.as_str());
+    let names: Vec<&String> = arguments.iter().filter(is_name).collect();
     for tasks in counts {
         for slots in widths.iter().copied() {
-            let problem = if is_wide { wide(tasks, slots) } else { layered(tasks, slots) };
+            let problem = match (has("wide"), has("kinds")) {
+                (_, true) => wide(tasks, slots, 16),
+                (true, false) => wide(tasks, slots, tasks),
+                (false, false) => layered(tasks, slots),
+            };
             let bound = bounds::lower_bound(&problem);
             println!("{tasks} tasks on {slots} slots, lower bound {bound}");
             for (name, planner) in planners() {
@@ -66,9 +72,8 @@ fn farm(slots: usize, draws: &mut Draws) -> ProblemBuilder {
     builder
 }
 
-fn add_task(builder: &mut ProblemBuilder, draws: &mut Draws, slots: usize) {
-    let times: Vec<Span> = (0..slots).map(|_| Span::from_micros(draws.within(1_000, 50_000))).collect();
-    builder.task(&times);
+fn times(draws: &mut Draws, slots: usize) -> Vec<Span> {
+    (0..slots).map(|_| Span::from_micros(draws.within(1_000, 50_000))).collect()
 }
 
 /// Layers of twice as many tasks as slots, each task with three inputs from the layer before.
@@ -77,7 +82,7 @@ fn layered(tasks: usize, slots: usize) -> Problem {
     let mut builder = farm(slots, &mut draws);
     let layer = 2 * slots;
     for task in 0..tasks {
-        add_task(&mut builder, &mut draws, slots);
+        builder.task(&times(&mut draws, slots));
         if task >= layer {
             let before = (task / layer - 1) * layer;
             let mut firsts: Vec<usize> =
@@ -92,12 +97,13 @@ fn layered(tasks: usize, slots: usize) -> Problem {
     builder.build()
 }
 
-/// Tasks without edges.
-fn wide(tasks: usize, slots: usize) -> Problem {
+/// Tasks without edges, of a number of kinds.
+fn wide(tasks: usize, slots: usize, kinds: usize) -> Problem {
     let mut draws = Draws::new(1);
     let mut builder = farm(slots, &mut draws);
-    for _ in 0..tasks {
-        add_task(&mut builder, &mut draws, slots);
+    let times: Vec<Vec<Span>> = (0..kinds).map(|_| times(&mut draws, slots)).collect();
+    for task in 0..tasks {
+        builder.task(&times[task % kinds]);
     }
     builder.build()
 }

@@ -4,8 +4,8 @@
 //! planned there. Batches as in `min-min`.
 //!
 //! Ties: the task with the smallest index, then the lowest slot. After each placement the rule needs the earliest
-//! completion anew of every task of the batch whose best slot was taken: a step takes time in proportion to these times
-//! the slots, which for a batch of very many tasks at once is the definition's own cost.
+//! completion anew of every task of the batch whose best slot was taken: a step takes time in proportion to these, so a
+//! batch takes time in proportion to its square over the slots, which is the definition's own cost.
 
 use isochrone_sched_core::Policy;
 

@@ -268,7 +268,7 @@ impl<'a> Search<'a> {
             }
         }
         steps.sort_unstable_by_key(|step| {
-            std::cmp::Reverse((step.start, step.bound, step.finish, step.task, step.slot))
+            std::cmp::Reverse((step.bound, step.start, step.finish, step.task, step.slot))
         });
         steps
     }

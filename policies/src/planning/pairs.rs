@@ -133,6 +133,8 @@ struct LateSlotPairs {
     waiting: BinaryHeap<(Span, Reverse<u32>, Span)>,
     /// By arrival, the next to go over: (arrival, task, cost).
     arriving: BinaryHeap<Reverse<(Span, u32, Span)>>,
+    latest: Option<(Span, Reverse<u32>)>,
+    is_known: bool,
 }
 
 impl LatestPair {
@@ -145,6 +147,7 @@ impl LatestPair {
     /// Adds a pair. `ready` is when the task's inputs are there.
     pub fn add(&mut self, task: usize, slot: usize, ready: Span, cost: Span) {
         let pairs = &mut self.slots[slot];
+        pairs.is_known = false;
         if ready <= pairs.end {
             pairs.at_end.push((cost, Reverse(task as u32)));
         } else {
@@ -157,7 +160,11 @@ impl LatestPair {
     pub fn latest(&mut self) -> Option<(Span, usize, usize)> {
         let mut latest: Option<(Span, Reverse<u32>, usize)> = None;
         for (slot, pairs) in self.slots.iter_mut().enumerate() {
-            if let Some((sum, task)) = pairs.latest(&self.is_taken)
+            let is_gone = |task: Reverse<u32>| self.is_taken[task.0 as usize];
+            if !pairs.is_known || pairs.latest.is_some_and(|(_, task)| is_gone(task)) {
+                pairs.find(is_gone);
+            }
+            if let Some((sum, task)) = pairs.latest
                 && latest.is_none_or(|(best, other, _)| (sum, task) > (best, other))
             {
                 latest = Some((sum, task, slot));
@@ -171,6 +178,7 @@ impl LatestPair {
         self.is_taken[task] = true;
         let pairs = &mut self.slots[slot];
         pairs.end = end;
+        pairs.is_known = false;
         while let Some(Reverse((ready, task, cost))) = pairs.arriving.peek().copied() {
             if ready > end {
                 break;
@@ -182,19 +190,16 @@ impl LatestPair {
 }
 
 impl LateSlotPairs {
-    fn latest(&mut self, is_taken: &[bool]) -> Option<(Span, Reverse<u32>)> {
-        while self.at_end.peek().is_some_and(|(_, Reverse(task))| is_taken[*task as usize]) {
+    fn find(&mut self, is_gone: impl Fn(Reverse<u32>) -> bool) {
+        while self.at_end.peek().is_some_and(|(_, task)| is_gone(*task)) {
             self.at_end.pop();
         }
-        while self
-            .waiting
-            .peek()
-            .is_some_and(|(_, Reverse(task), ready)| is_taken[*task as usize] || *ready <= self.end)
-        {
+        while self.waiting.peek().is_some_and(|(_, task, ready)| is_gone(*task) || *ready <= self.end) {
             self.waiting.pop();
         }
         let at_end = self.at_end.peek().map(|(cost, task)| (self.end + *cost, *task));
         let waiting = self.waiting.peek().map(|(sum, task, _)| (*sum, *task));
-        at_end.max(waiting)
+        self.latest = at_end.max(waiting);
+        self.is_known = true;
     }
 }

@@ -13,7 +13,6 @@ use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskSha
 use super::Planner;
 use super::problem::{Problem, ProblemBuilder, Schedule, SlotName};
 use super::ranks::topological_order;
-use crate::accounts::SlotAccounts;
 use crate::{Label, LabelError};
 
 /// What all static policies take as parameters.
@@ -24,8 +23,6 @@ pub(crate) struct PlannedOptions {
     pub replan: u64,
     /// How long before they are due tasks are placed, at least; four round trips to the farthest agent otherwise.
     pub ahead: Span,
-    /// Whether tasks may leave a plan that is late, and wait where their durations are guesses.
-    pub is_loose: bool,
 }
 
 impl PlannedOptions {
@@ -44,13 +41,7 @@ impl PlannedOptions {
         Ok(Self {
             replan: label.get("replan", 2, "a whole number from 0")?,
             ahead: Span::from_millis(label.get("ahead_ms", 20, "a whole number of milliseconds")?),
-            is_loose: false,
         })
-    }
-
-    /// For a policy that follows its plan loosely, and plans again when an estimate is wrong by a quarter.
-    pub fn loose(ahead: Span) -> Self {
-        Self { replan: 0, ahead, is_loose: true }
     }
 
     /// As a label writes them, without brackets.
@@ -103,7 +94,6 @@ struct Entry {
     task: TaskIndex,
     slot: SlotId,
     release: Timestamp,
-    finish: Timestamp,
 }
 
 impl<P: Planner> Planned<P> {
@@ -195,8 +185,7 @@ impl<P: Planner> Planned<P> {
             let outside = problem.outside_ready(task, assignment.slot);
             let lead = moving.max(outside).saturating_add(ahead);
             release = release.min(now + start.saturating_sub(lead));
-            let finish = now + assignment.finish;
-            queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release, finish });
+            queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release });
         }
         queue.reverse();
         queue.retain(|entry| view.is_for_policy(entry.task));
@@ -232,11 +221,8 @@ impl<P: Planner> Policy for Planned<P> {
             }
             Change::Measured { expected, execution, .. } => {
                 let (low, high) = (expected.min(execution), expected.max(execution));
-                self.is_replan_wanted |= if self.options.is_loose {
-                    high.0 / 5 > low.0 / 4
-                } else {
-                    self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan)
-                };
+                self.is_replan_wanted |=
+                    self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan);
             }
             Change::FarmChanged => self.is_plan_due = true,
         }
@@ -255,7 +241,6 @@ impl<P: Planner> Policy for Planned<P> {
         {
             self.placed += 1;
         }
-        let mut accounts = self.options.is_loose.then(|| SlotAccounts::new(view));
         let mut is_proposed = BTreeSet::new();
         let mut is_stuck = BTreeSet::new();
         for entry in &self.queue[self.placed..] {
@@ -263,7 +248,7 @@ impl<P: Planner> Policy for Planned<P> {
                 plan.hold_until(entry.release);
                 break;
             }
-            let Entry { task, mut slot, .. } = *entry;
+            let Entry { task, slot, .. } = *entry;
             if !view.is_mine(task) || view.placed_on(task).is_some() {
                 continue;
             }
@@ -275,56 +260,12 @@ impl<P: Planner> Policy for Planned<P> {
                 is_stuck.insert(slot);
                 continue;
             }
-            if let Some(accounts) = &mut accounts {
-                match follow(view, accounts, entry, is_proposed.is_empty()) {
-                    Some((better, finish)) => {
-                        slot = better;
-                        accounts.give(slot, finish);
-                    }
-                    None => {
-                        is_stuck.insert(slot);
-                        continue;
-                    }
-                }
-            }
             is_proposed.insert(task);
             plan.place_behind(task, slot, self.reason, self.last_on_slot[slot.index()]);
             self.last_on_slot[slot.index()] = Some(task);
         }
     }
 }
-
-/// Where a task of a plan that is followed loosely goes now, and when it should end there; `None` when it is to wait,
-/// since what it takes there is a guess and others are queued before it.
-fn follow(
-    view: &View<'_>,
-    accounts: &SlotAccounts,
-    entry: &Entry,
-    are_inputs_known: bool,
-) -> Option<(SlotId, Timestamp)> {
-    let weigh = |slot| view.weigh(entry.task, slot, accounts.free_at(slot));
-    let here = weigh(entry.slot);
-    let device = view.device_of(entry.slot);
-    if !view.execution(entry.task, device).basis.is_seen() && accounts.queued(entry.slot) > GUESSES_QUEUED_MAX
-    {
-        return None;
-    }
-    let late = (view.now() + here.finish).since(entry.finish);
-    // Predecessors that are placed in this very plan are not in the view yet: then the plan knows better.
-    let is_late = are_inputs_known && late > Span(here.execution.0 / 8);
-    if is_late {
-        let best = view.legal_slots(entry.task).map(weigh).min_by_key(|one| (one.finish, one.slot));
-        if let Some(best) = best
-            && best.finish.saturating_add(Span(here.execution.0 / 8)) < here.finish
-        {
-            return Some((best.slot, view.now() + best.finish));
-        }
-    }
-    Some((entry.slot, view.now() + here.finish))
-}
-
-/// Tasks of unknown duration that are given to a slot at a time: one runs, one is on its way.
-const GUESSES_QUEUED_MAX: u32 = 1;
 
 /// Whether policies place a task: launches, copies, barriers and markers.
 fn has_place(view: &View<'_>, task: TaskIndex) -> bool {
@@ -390,8 +331,12 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[Slo
         }
     }
     for (place, task) in tasks.iter().enumerate() {
-        for (first, size_bytes) in edges_into(view, *task, is_planned) {
-            builder.edge(place_of[first.index()] as usize, place, size_bytes);
+        for (first, size_bytes, contents) in edges_into(view, *task, is_planned) {
+            let first = place_of[first.index()] as usize;
+            match contents {
+                Some(contents) => builder.edge_of(first, place, size_bytes, contents),
+                None => builder.edge(first, place, size_bytes),
+            }
         }
     }
     builder.build()
@@ -427,16 +372,16 @@ fn executions_of(view: &View<'_>, task: TaskIndex, slots: &[SlotId], execution: 
 }
 
 /// The planned tasks that a task waits for, each once, with the bytes that move: all contents together where
-/// transfers slow each other down, else the largest.
+/// transfers slow each other down, else the largest; and which contents, when they are one.
 fn edges_into(
     view: &View<'_>,
     task: TaskIndex,
     is_planned: impl Fn(TaskIndex) -> bool,
-) -> Vec<(TaskIndex, u64)> {
-    let mut edges: Vec<(TaskIndex, u64)> = view
+) -> Vec<(TaskIndex, u64, Option<u32>)> {
+    let mut edges: Vec<(TaskIndex, u64, Option<u32>)> = view
         .inputs(task)
-        .filter_map(|input| Some((input.producer?, input.size_bytes)))
-        .filter(|(first, _)| is_planned(*first))
+        .filter_map(|input| Some((input.producer?, input.size_bytes, Some(input.contents))))
+        .filter(|(first, _, _)| is_planned(*first))
         .collect();
     // What the machine places by itself is no part of the plan, but what comes before it comes before this task too.
     let mut passed = BTreeSet::new();
@@ -444,7 +389,7 @@ fn edges_into(
     while let Some(next) = open.pop() {
         for (first, _) in view.predecessors(next) {
             if is_planned(first) {
-                edges.push((first, 0));
+                edges.push((first, 0, None));
             } else if passed.insert(first) && view.placed_on(first).is_none() {
                 open.push(first);
             }
@@ -455,6 +400,8 @@ fn edges_into(
     edges.dedup_by(|later, kept| {
         let is_same = later.0 == kept.0;
         if is_same {
+            // Sorted by size: the first of a pair may be the mere order. Several contents together are the pair's own.
+            kept.2 = if kept.1 == 0 { later.2 } else { None };
             kept.1 = if do_add_up { kept.1 + later.1 } else { kept.1.max(later.1) };
         }
         is_same

@@ -14,6 +14,8 @@ pub struct Edge {
     pub task: usize,
     /// Contents that move; 0 when only the order matters.
     pub size_bytes: u64,
+    /// Which contents, where other tasks read the same: dense from 0. They move to an agent once.
+    pub shared: Option<u32>,
 }
 
 /// Edges of all tasks, those of one task side by side.
@@ -38,7 +40,7 @@ impl Edges {
             starts[task + 1] += starts[task];
         }
         let mut places = starts.clone();
-        let mut sorted = vec![Edge { task: 0, size_bytes: 0 }; starts[tasks]];
+        let mut sorted = vec![Edge { task: 0, size_bytes: 0, shared: None }; starts[tasks]];
         for (owner, edge) in edges {
             sorted[places[owner]] = edge;
             places[owner] += 1;
@@ -69,6 +71,7 @@ pub struct Problem {
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
+    shared_contents: usize,
 }
 
 /// A slot as files name it, the same in every problem of one farm: agent and device stay numbered as they are when
@@ -271,6 +274,12 @@ impl Problem {
         self.is_contended
     }
 
+    /// How many contents several tasks read.
+    #[must_use]
+    pub fn shared_contents(&self) -> usize {
+        self.shared_contents
+    }
+
     /// The same problem on some of the slots; `None` when a task could then run nowhere though it can now.
     #[must_use]
     pub fn restricted(&self, is_kept: &[bool]) -> Option<Self> {
@@ -311,7 +320,8 @@ pub struct ProblemBuilder {
     device_of_slot: Vec<usize>,
     agents: usize,
     execution: Vec<Span>,
-    edges: Vec<(usize, usize, u64)>,
+    /// First, second, bytes, which contents.
+    edges: Vec<(usize, usize, u64, Option<u32>)>,
     links: Vec<LinkCost>,
     slot_free: Vec<Span>,
     outside_rows: Vec<Span>,
@@ -394,25 +404,46 @@ impl ProblemBuilder {
 
     /// Says that `first` must end before `second`, and what moves between them; 0 for nothing.
     pub fn edge(&mut self, first: usize, second: usize, size_bytes: u64) {
-        self.edges.push((first, second, size_bytes));
+        self.edges.push((first, second, size_bytes, None));
+    }
+
+    /// The same for contents that other tasks read too, told apart by a number of the caller's.
+    pub fn edge_of(&mut self, first: usize, second: usize, size_bytes: u64, contents: u32) {
+        self.edges.push((first, second, size_bytes, Some(contents)));
+    }
+
+    /// Numbers the contents that several tasks read from 0 on, and gives their count; what one task reads is its own.
+    fn number_contents(&mut self) -> usize {
+        let mut contents: Vec<u32> = self.edges.iter().filter_map(|(_, _, _, contents)| *contents).collect();
+        contents.sort_unstable();
+        let mut shared: Vec<u32> =
+            contents.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        shared.dedup();
+        for (_, _, _, contents) in &mut self.edges {
+            *contents =
+                contents.and_then(|contents| shared.binary_search(&contents).ok()).map(|at| at as u32);
+        }
+        shared.len()
     }
 
     /// The problem.
     #[must_use]
     pub fn build(mut self) -> Problem {
+        let shared_contents = self.number_contents();
         self.edges.sort_unstable();
         let tasks = self.outside_row_of.len();
         let by_second = {
-            let mut sorted: Vec<(usize, usize, u64)> =
-                self.edges.iter().map(|(first, second, size_bytes)| (*second, *first, *size_bytes)).collect();
+            let turned =
+                self.edges.iter().map(|(first, second, size, shared)| (*second, *first, *size, *shared));
+            let mut sorted: Vec<(usize, usize, u64, Option<u32>)> = turned.collect();
             sorted.sort_unstable();
             sorted
         };
-        let edges = |list: &[(usize, usize, u64)]| {
-            let pairs = list
-                .iter()
-                .map(|(owner, task, size_bytes)| (*owner, Edge { task: *task, size_bytes: *size_bytes }));
-            Edges::new(tasks, pairs)
+        let edges = |list: &[(usize, usize, u64, Option<u32>)]| {
+            let edge = |(owner, task, size_bytes, shared): &(usize, usize, u64, Option<u32>)| {
+                (*owner, Edge { task: *task, size_bytes: *size_bytes, shared: *shared })
+            };
+            Edges::new(tasks, list.iter().map(edge))
         };
         Problem {
             tasks,
@@ -431,6 +462,7 @@ impl ProblemBuilder {
             places: self.places,
             names: self.names,
             is_contended: self.is_contended,
+            shared_contents,
         }
     }
 

@@ -1,7 +1,13 @@
 //! Ready tasks with their best and second-best slot, for rules that look at all of a task's slots at once.
 //!
 //! Such a rule needs the completion on every slot of each task whose best or second-best slot has just been given
-//! work, so a step takes time in proportion to these times the slots, within the ready set.
+//! work, so a step takes time in proportion to these times the slots, within the ready set. For that reason tasks that
+//! are alike in times and in the arrival of inputs that matter are one row, of which the smallest index counts, and the
+//! loops over slots are without branches.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use isochrone_model::Span;
 
@@ -17,57 +23,66 @@ pub(crate) enum Measure {
     Sufferage,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Ready tasks that are alike.
+#[derive(Debug)]
 struct Row {
+    tasks: BinaryHeap<Reverse<u32>>,
+    /// Under what `rows_of` knows the row.
+    hash: u64,
     best: Span,
     second: Span,
     best_slot: u32,
     second_slot: u32,
-    /// Where in `arrivals` the task's begin.
-    arrivals: u32,
-    is_open: bool,
+    /// Whether the inputs are everywhere before any slot is free.
+    has_inputs: bool,
     /// The step at which it was last looked at.
     seen_at: u32,
 }
 
-/// Ready tasks that are not taken.
+/// All ready tasks that are not taken.
 pub(crate) struct Rows<'a> {
     problem: &'a Problem,
     measure: Measure,
+    /// Those without tasks are free.
     rows: Vec<Row>,
-    /// By agent, of tasks one after another.
+    /// By task, its row.
+    row_of: Vec<u32>,
+    rows_of: HashMap<u64, Vec<u32>>,
+    /// By row and slot.
     arrivals: Vec<Span>,
+    /// By slot, of the task that is added.
+    arriving: Vec<Span>,
     free_rows: Vec<u32>,
     ends: Vec<Span>,
+    first_end: Span,
+    /// By slot, of the row that is looked at.
+    completions: Vec<u64>,
     step: u32,
-    /// By slot, the tasks whose best slot it is.
+    /// By slot, the rows whose best slot it is.
     best_on: Vec<Vec<u32>>,
-    /// By slot, the tasks whose second-best slot it is, among others.
+    /// By slot, the rows whose second-best slot it is, among others.
     second_on: Vec<Vec<u32>>,
     /// By slot, the largest of `best_on`.
-    first_on: Vec<Option<(Span, std::cmp::Reverse<u32>)>>,
+    first_on: Vec<Option<(Span, Reverse<u32>)>>,
 }
 
 const NO_SLOT: u32 = u32::MAX;
 
 impl<'a> Rows<'a> {
     pub fn new(problem: &'a Problem, measure: Measure) -> Self {
-        let row = Row {
-            best: Span::ZERO,
-            second: Span::ZERO,
-            best_slot: NO_SLOT,
-            second_slot: NO_SLOT,
-            arrivals: 0,
-            is_open: false,
-            seen_at: 0,
-        };
+        let ends: Vec<Span> = (0..problem.slots()).map(|slot| problem.slot_free(slot)).collect();
         Self {
             problem,
             measure,
-            rows: vec![row; problem.tasks()],
+            rows: Vec::new(),
+            row_of: vec![0; problem.tasks()],
+            rows_of: HashMap::new(),
             arrivals: Vec::new(),
+            arriving: vec![Span::ZERO; problem.slots()],
             free_rows: Vec::new(),
-            ends: (0..problem.slots()).map(|slot| problem.slot_free(slot)).collect(),
+            first_end: ends.iter().copied().min().unwrap_or(Span::ZERO),
+            ends,
+            completions: vec![0; problem.slots()],
             step: 0,
             best_on: vec![Vec::new(); problem.slots()],
             second_on: vec![Vec::new(); problem.slots()],
@@ -77,49 +92,91 @@ impl<'a> Rows<'a> {
 
     /// Adds the task that was last looked at.
     pub fn add(&mut self, partial: &Partial<'_>, task: usize) {
-        let agents = self.problem.agents();
-        let arrivals = self.free_rows.pop().unwrap_or_else(|| {
-            self.arrivals.resize(self.arrivals.len() + agents, Span::ZERO);
-            (self.arrivals.len() / agents - 1) as u32
+        let slots = self.problem.slots();
+        let mut hasher = DefaultHasher::new();
+        self.problem.executions(task).hash(&mut hasher);
+        for slot in 0..slots {
+            // What is there before any slot is free might as well be there then.
+            self.arriving[slot] = partial.ready(task, slot).max(self.first_end);
+            self.arriving[slot].hash(&mut hasher);
+        }
+        let hash = hasher.finish();
+        let known = self.rows_of.entry(hash).or_default();
+        let like = known.iter().copied().find(|row| {
+            let other = self.rows[*row as usize].tasks.peek().map_or(task, |other| other.0 as usize);
+            self.problem.executions(other) == self.problem.executions(task)
+                && self.arrivals[*row as usize * slots..][..slots] == self.arriving
         });
-        let from = arrivals as usize * agents;
-        for slot in 0..self.problem.slots() {
-            self.arrivals[from + self.problem.agent_of(slot)] = partial.ready(task, slot);
+        if let Some(row) = like {
+            self.row_of[task] = row;
+            self.rows[row as usize].tasks.push(Reverse(task as u32));
+            self.raise(row as usize);
+            return;
         }
-        self.rows[task].arrivals = arrivals;
-        self.rows[task].is_open = true;
-        self.look(task);
-        let row = self.rows[task];
-        self.best_on[row.best_slot as usize].push(task as u32);
-        if self.measure == Measure::Sufferage && row.second_slot != NO_SLOT {
-            self.second_on[row.second_slot as usize].push(task as u32);
+        let place = self.free_rows.pop().unwrap_or(self.rows.len() as u32);
+        known.push(place);
+        let row = Row {
+            tasks: BinaryHeap::from([Reverse(task as u32)]),
+            hash,
+            best: Span::ZERO,
+            second: Span::ZERO,
+            best_slot: NO_SLOT,
+            second_slot: NO_SLOT,
+            has_inputs: false,
+            seen_at: 0,
+        };
+        if place as usize == self.rows.len() {
+            self.rows.push(row);
+            self.arrivals.extend_from_slice(&self.arriving);
+        } else {
+            self.rows[place as usize] = row;
+            self.arrivals[place as usize * slots..][..slots].copy_from_slice(&self.arriving);
         }
-        self.raise(task);
+        self.row_of[task] = place;
+        self.look(place as usize);
+        let row = &self.rows[place as usize];
+        self.best_on[row.best_slot as usize].push(place);
+        if row.second_slot != NO_SLOT {
+            self.second_on[row.second_slot as usize].push(place);
+        }
+        self.raise(place as usize);
     }
 
     /// The task with the largest measure, ties to the smallest index, and its best slot.
     pub fn first(&self) -> Option<(usize, usize)> {
-        let (_, std::cmp::Reverse(task)) = self.first_on.iter().flatten().max()?;
-        Some((*task as usize, self.rows[*task as usize].best_slot as usize))
+        let (_, Reverse(task)) = self.first_on.iter().flatten().max()?;
+        let row = self.row_of[*task as usize];
+        Some((*task as usize, self.rows[row as usize].best_slot as usize))
     }
 
-    /// Takes a task out, which went to its best slot, whose plan now ends at `end`.
+    /// Takes out the first task, which went to its best slot, whose plan now ends at `end`.
     pub fn take(&mut self, task: usize, slot: usize, end: Span) {
-        self.rows[task].is_open = false;
-        self.free_rows.push(self.rows[task].arrivals);
+        let place = self.row_of[task];
+        let row = &mut self.rows[place as usize];
+        row.tasks.pop();
+        if row.tasks.is_empty() {
+            self.free_rows.push(place);
+            if let Some(known) = self.rows_of.get_mut(&row.hash) {
+                known.retain(|other| *other != place);
+                if known.is_empty() {
+                    self.rows_of.remove(&row.hash);
+                }
+            }
+        }
         self.ends[slot] = end;
+        self.first_end = self.ends.iter().copied().min().unwrap_or(end);
         self.first_on[slot] = None;
         self.step += 1;
         let (best_here, second_here) =
             (std::mem::take(&mut self.best_on[slot]), std::mem::take(&mut self.second_on[slot]));
         for other in best_here {
-            if self.rows[other as usize].is_open {
-                self.renew(other as usize, slot);
+            if !self.rows[other as usize].tasks.is_empty() {
+                self.renew(other, slot);
             }
         }
         for other in second_here {
             let row = &mut self.rows[other as usize];
-            if row.is_open && row.second_slot == slot as u32 && row.seen_at != self.step {
+            if !row.tasks.is_empty() && row.second_slot == slot as u32 && row.seen_at != self.step {
                 row.seen_at = self.step;
                 self.look(other as usize);
                 self.second_on[self.rows[other as usize].second_slot as usize].push(other);
@@ -128,48 +185,67 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Looks again at a task that was taken from the list of its best slot.
-    fn renew(&mut self, task: usize, was_best: usize) {
-        self.rows[task].seen_at = self.step;
-        let second_before = self.rows[task].second_slot;
-        self.look(task);
-        let row = self.rows[task];
-        self.best_on[row.best_slot as usize].push(task as u32);
+    /// Looks again at a row that was taken from the list of its best slot.
+    fn renew(&mut self, place: u32, was_best: usize) {
+        let second_before = self.rows[place as usize].second_slot;
+        self.rows[place as usize].seen_at = self.step;
+        self.look(place as usize);
+        let row = &self.rows[place as usize];
+        self.best_on[row.best_slot as usize].push(place);
         let is_listed = row.second_slot == second_before && row.second_slot as usize != was_best;
-        if self.measure == Measure::Sufferage && row.second_slot != NO_SLOT && !is_listed {
-            self.second_on[row.second_slot as usize].push(task as u32);
+        if row.second_slot != NO_SLOT && !is_listed {
+            self.second_on[row.second_slot as usize].push(place);
         }
-        self.raise(task);
+        self.raise(place as usize);
     }
 
-    fn look(&mut self, task: usize) {
-        let row = &mut self.rows[task];
-        let agents = self.problem.agents();
-        let arrivals = &self.arrivals[row.arrivals as usize * agents..][..agents];
-        (row.best, row.second) = (Span(u64::MAX), Span(u64::MAX));
-        (row.best_slot, row.second_slot) = (NO_SLOT, NO_SLOT);
-        for (slot, execution) in self.problem.executions(task).iter().enumerate() {
-            if *execution == Problem::ILLEGAL {
-                continue;
+    fn look(&mut self, place: usize) {
+        let slots = self.problem.slots();
+        let row = &mut self.rows[place];
+        let Some(Reverse(task)) = row.tasks.peek() else { return };
+        let task = *task as usize;
+        let executions = &self.problem.executions(task)[..slots];
+        let ends = &self.ends[..slots];
+        let completions = &mut self.completions[..slots];
+        // What may not run stays at the largest number.
+        if row.has_inputs {
+            for slot in 0..slots {
+                completions[slot] = ends[slot].0.saturating_add(executions[slot].0);
             }
-            let completion = arrivals[self.problem.agent_of(slot)].max(self.ends[slot]) + *execution;
-            if row.best_slot == NO_SLOT || completion < row.best {
-                (row.second, row.second_slot) = (row.best, row.best_slot);
-                (row.best, row.best_slot) = (completion, slot as u32);
-            } else if row.second_slot == NO_SLOT || completion < row.second {
-                (row.second, row.second_slot) = (completion, slot as u32);
+        } else {
+            let arrivals = &self.arrivals[place * slots..][..slots];
+            let mut last = Span::ZERO;
+            for slot in 0..slots {
+                last = last.max(arrivals[slot]);
+                completions[slot] = ends[slot].0.max(arrivals[slot].0).saturating_add(executions[slot].0);
             }
+            row.has_inputs = last <= self.first_end;
         }
+        let (mut best, mut second) = (u64::MAX, u64::MAX);
+        for completion in completions.iter().copied() {
+            second = second.min(best.max(completion));
+            best = best.min(completion);
+        }
+        let slot_with = |wanted: u64, but: u32| {
+            let is_it = |(slot, completion): (usize, &u64)| *completion == wanted && slot as u32 != but;
+            completions.iter().enumerate().position(is_it).map_or(NO_SLOT, |slot| slot as u32)
+        };
+        (row.best, row.best_slot) = (Span(best), slot_with(best, NO_SLOT));
+        row.second = Span(second);
+        row.second_slot = match self.measure {
+            Measure::Sufferage if second < u64::MAX => slot_with(second, row.best_slot),
+            Measure::Sufferage | Measure::Completion => NO_SLOT,
+        };
     }
 
-    fn raise(&mut self, task: usize) {
-        let row = &self.rows[task];
+    fn raise(&mut self, place: usize) {
+        let row = &self.rows[place];
         let measure = match self.measure {
             Measure::Completion => row.best,
             Measure::Sufferage if row.second_slot == NO_SLOT => Span(u64::MAX),
             Measure::Sufferage => row.second.saturating_sub(row.best),
         };
-        let here = Some((measure, std::cmp::Reverse(task as u32)));
+        let here = row.tasks.peek().map(|task| (measure, *task));
         let first = &mut self.first_on[row.best_slot as usize];
         *first = (*first).max(here);
     }

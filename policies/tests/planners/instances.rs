@@ -191,8 +191,18 @@ pub fn any(seed: u64, size: Size) -> Problem {
         builder.outside_ready(&words);
     }
     let tasks = draws.within(1, size.tasks) as usize;
+    // In some problems tasks are of few kinds, alike in all but what they wait for.
+    let kinds = if draws.is_one_in(3) { draws.within(1, 3) as usize } else { usize::MAX };
+    let mut times: Vec<Vec<Span>> = Vec::new();
     for task in 0..tasks {
-        add_task(&mut builder, &mut draws, &slots, task, time_max, agents);
+        if times.len() < kinds {
+            times.push(draw_times(&mut draws, &slots, time_max));
+        }
+        builder.task(&times[task % kinds]);
+        if draws.is_one_in(8) {
+            let ready: Vec<Span> = (0..agents).map(|_| Span(draws.within(0, 40))).collect();
+            builder.task_outside_ready(task, &ready);
+        }
     }
     let density = draws.within(1, 8);
     let is_in_order = !draws.is_one_in(4);
@@ -213,14 +223,7 @@ pub fn any(seed: u64, size: Size) -> Problem {
     builder.build()
 }
 
-fn add_task(
-    builder: &mut ProblemBuilder,
-    draws: &mut Draws,
-    slots: &[(usize, usize)],
-    task: usize,
-    time_max: u64,
-    agents: usize,
-) {
+fn draw_times(draws: &mut Draws, slots: &[(usize, usize)], time_max: u64) -> Vec<Span> {
     let is_barrier = draws.is_one_in(10);
     // One time for each device, as in a farm, or one for each slot.
     let is_by_device = !draws.is_one_in(4);
@@ -237,9 +240,5 @@ fn add_task(
     if times.iter().all(|time| *time == Problem::ILLEGAL) {
         times[0] = Span(draws.within(1, time_max));
     }
-    builder.task(&times);
-    if draws.is_one_in(8) {
-        let ready: Vec<Span> = (0..agents).map(|_| Span(draws.within(0, 40))).collect();
-        builder.task_outside_ready(task, &ready);
-    }
+    times
 }

@@ -1,7 +1,7 @@
 //! The definitions of some planners, written down as plainly as can be: everything is computed anew at every step.
 
 use isochrone_model::Span;
-use isochrone_policies::planning::{Assignment, Problem, Schedule};
+use isochrone_policies::planning::{Assignment, Problem, Schedule, topological_order};
 
 pub struct Plain<'a> {
     problem: &'a Problem,
@@ -109,34 +109,67 @@ impl<'a> Plain<'a> {
     }
 }
 
-fn upward(problem: &Problem, task: usize) -> Span {
-    let behind = problem.successors(task).iter();
-    let behind = behind.map(|edge| problem.mean_transfer(edge.size_bytes) + upward(problem, edge.task));
-    problem.mean_execution(task) + behind.max().unwrap_or(Span::ZERO)
+/// By task, from the last to the first: `of` is given what follows.
+fn from_behind<T: Clone + Default>(problem: &Problem, of: impl Fn(&[T], usize) -> T) -> Vec<T> {
+    let mut all = vec![T::default(); problem.tasks()];
+    for task in topological_order(problem).into_iter().rev() {
+        all[task] = of(&all, task);
+    }
+    all
 }
 
-fn downward(problem: &Problem, task: usize) -> Span {
-    let before = problem.predecessors(task).iter().map(|edge| {
-        downward(problem, edge.task)
-            + problem.mean_execution(edge.task)
-            + problem.mean_transfer(edge.size_bytes)
-    });
-    before.max().unwrap_or(Span::ZERO)
+fn upward(problem: &Problem) -> Vec<Span> {
+    from_behind(problem, |ranks: &[Span], task| {
+        let behind = problem.successors(task).iter();
+        let behind = behind.map(|edge| problem.mean_transfer(edge.size_bytes) + ranks[edge.task]);
+        problem.mean_execution(task) + behind.max().unwrap_or(Span::ZERO)
+    })
 }
 
-fn level(problem: &Problem, task: usize, execution: fn(&Problem, usize) -> Span) -> Span {
-    let behind = problem.successors(task).iter().map(|edge| level(problem, edge.task, execution));
-    execution(problem, task) + behind.max().unwrap_or(Span::ZERO)
+fn downward(problem: &Problem) -> Vec<Span> {
+    let mut ranks = vec![Span::ZERO; problem.tasks()];
+    for task in topological_order(problem) {
+        let before = problem.predecessors(task).iter().map(|edge| {
+            ranks[edge.task] + problem.mean_execution(edge.task) + problem.mean_transfer(edge.size_bytes)
+        });
+        ranks[task] = before.max().unwrap_or(Span::ZERO);
+    }
+    ranks
+}
+
+fn levels(problem: &Problem, execution: fn(&Problem, usize) -> Span) -> Vec<Span> {
+    from_behind(problem, |levels: &[Span], task| {
+        let behind = problem.successors(task).iter().map(|edge| levels[edge.task]);
+        execution(problem, task) + behind.max().unwrap_or(Span::ZERO)
+    })
+}
+
+/// By task and slot, the best imaginary level: the time there and the longest way behind.
+fn imaginary_levels(problem: &Problem) -> Vec<Vec<Span>> {
+    from_behind(problem, |levels: &[Vec<Span>], task| {
+        let level = |slot: usize| {
+            let behind = problem.successors(task).iter().map(|edge| {
+                let there = problem.legal_slots(edge.task).map(|other| {
+                    let is_near = problem.agent_of(slot) == problem.agent_of(other);
+                    let moving = if is_near { Span::ZERO } else { problem.mean_transfer(edge.size_bytes) };
+                    levels[edge.task][other] + moving
+                });
+                there.min().unwrap()
+            });
+            problem.execution(task, slot) + behind.max().unwrap_or(Span::ZERO)
+        };
+        (0..problem.slots()).map(level).collect()
+    })
 }
 
 pub fn heft(problem: &Problem) -> Schedule {
-    let ranks: Vec<Span> = (0..problem.tasks()).map(|task| upward(problem, task)).collect();
+    let ranks = upward(problem);
     Plain::new(problem).run_ranked(&ranks, Plain::earliest_finish)
 }
 
 pub fn cpop(problem: &Problem) -> Schedule {
     let ranks: Vec<Span> =
-        (0..problem.tasks()).map(|task| upward(problem, task) + downward(problem, task)).collect();
+        upward(problem).into_iter().zip(downward(problem)).map(|(up, down)| up + down).collect();
     let entries = (0..problem.tasks()).filter(|task| problem.predecessors(*task).is_empty());
     let mut path: Vec<usize> = entries.rev().max_by_key(|task| ranks[*task]).into_iter().collect();
     while let Some(next) = path.last().and_then(|last| {
@@ -167,35 +200,26 @@ pub fn cpop(problem: &Problem) -> Schedule {
 }
 
 pub fn peft(problem: &Problem) -> Schedule {
-    fn cost(problem: &Problem, task: usize, slot: usize) -> Span {
-        let behind = problem.successors(task).iter().map(|edge| {
-            let there = problem.legal_slots(edge.task).map(|other| {
-                let is_near = problem.agent_of(slot) == problem.agent_of(other);
-                let moving = if is_near { Span::ZERO } else { problem.mean_transfer(edge.size_bytes) };
-                cost(problem, edge.task, other) + problem.execution(edge.task, other) + moving
-            });
-            there.min().unwrap()
-        });
-        behind.max().unwrap_or(Span::ZERO)
-    }
+    let levels = imaginary_levels(problem);
+    let cost = |task: usize, slot: usize| Span(levels[task][slot].0 - problem.execution(task, slot).0);
     let ranks: Vec<Span> = (0..problem.tasks())
         .map(|task| {
-            let costs: Vec<u64> = problem.legal_slots(task).map(|slot| cost(problem, task, slot).0).collect();
+            let costs: Vec<u64> = problem.legal_slots(task).map(|slot| cost(task, slot).0).collect();
             Span(costs.iter().sum::<u64>() / costs.len() as u64)
         })
         .collect();
     Plain::new(problem).run_ranked(&ranks, |plain, task| {
         let slots = problem.legal_slots(task).map(|slot| plain.inserted(task, slot));
-        slots.min_by_key(|here| (here.finish + cost(problem, task, here.slot), here.slot)).unwrap()
+        slots.min_by_key(|here| (here.finish + cost(task, here.slot), here.slot)).unwrap()
     })
 }
 
 pub fn dls(problem: &Problem) -> Schedule {
-    let level = |task: usize| level(problem, task, Problem::median_execution).0 as i64;
+    let levels = levels(problem, Problem::median_execution);
     Plain::new(problem).run(|plain, ready| {
         let dynamic_level = |task: usize, slot: usize| {
             let saved = problem.median_execution(task).0 as i64 - problem.execution(task, slot).0 as i64;
-            level(task) - plain.appended(task, slot).start.0 as i64 + saved
+            levels[task].0 as i64 - plain.appended(task, slot).start.0 as i64 + saved
         };
         let pairs = plain.pairs(ready).into_iter().rev();
         pairs.max_by_key(|(task, slot)| dynamic_level(*task, *slot)).unwrap()
@@ -203,9 +227,10 @@ pub fn dls(problem: &Problem) -> Schedule {
 }
 
 pub fn etf(problem: &Problem) -> Schedule {
+    let levels = levels(problem, Problem::mean_execution);
     Plain::new(problem).run(|plain, ready| {
         let start = |task: usize, slot: usize| plain.appended(task, slot).start;
-        let level = |task: usize| std::cmp::Reverse(level(problem, task, Problem::mean_execution));
+        let level = |task: usize| std::cmp::Reverse(levels[task]);
         let pairs = plain.pairs(ready).into_iter();
         pairs.min_by_key(|(task, slot)| (start(*task, *slot), level(*task))).unwrap()
     })
@@ -240,21 +265,10 @@ pub fn sufferage(problem: &Problem) -> Schedule {
 
 /// The rule of `bil`, levels and all.
 pub fn bil(problem: &Problem) -> Schedule {
-    fn level(problem: &Problem, task: usize, slot: usize) -> Span {
-        let behind = problem.successors(task).iter().map(|edge| {
-            let there = problem.legal_slots(edge.task).map(|other| {
-                let is_near = problem.agent_of(slot) == problem.agent_of(other);
-                let moving = if is_near { Span::ZERO } else { problem.mean_transfer(edge.size_bytes) };
-                level(problem, edge.task, other) + moving
-            });
-            there.min().unwrap()
-        });
-        problem.execution(task, slot) + behind.max().unwrap_or(Span::ZERO)
-    }
+    let levels = imaginary_levels(problem);
     Plain::new(problem).run(|plain, ready| {
         let count = ready.len();
-        let makespan =
-            |task: usize, slot: usize| plain.appended(task, slot).start + level(problem, task, slot);
+        let makespan = |task: usize, slot: usize| plain.appended(task, slot).start + levels[task][slot];
         let priority = |task: usize| {
             let mut all: Vec<Span> = problem.legal_slots(task).map(|slot| makespan(task, slot)).collect();
             all.sort_unstable();

@@ -38,23 +38,27 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
         add_inputs(&mut builder, graph, cluster, network, place, &words);
     }
     for (place, task) in graph.tasks.iter().enumerate() {
-        let produced = task.inputs.iter().filter_map(|item| {
-            let item = &graph.items[*item];
-            Some((item.producer?, item.size_bytes))
+        let produced = task.inputs.iter().filter_map(|place| {
+            let item = &graph.items[*place];
+            Some((item.producer?, item.size_bytes, Some(*place as u32)))
         });
-        let mut edges: Vec<(usize, u64)> =
-            produced.chain(task.after.iter().map(|first| (*first, 0))).collect();
+        let mut edges: Vec<(usize, u64, Option<u32>)> =
+            produced.chain(task.after.iter().map(|first| (*first, 0, None))).collect();
         edges.sort_unstable();
         let is_uncontended = network.is_uncontended();
         edges.dedup_by(|later, kept| {
             let is_same = later.0 == kept.0;
             if is_same {
+                kept.2 = if kept.1 == 0 { later.2 } else { None };
                 kept.1 = if is_uncontended { kept.1.max(later.1) } else { kept.1 + later.1 };
             }
             is_same
         });
-        for (first, size_bytes) in edges {
-            builder.edge(first, place, size_bytes);
+        for (first, size_bytes, contents) in edges {
+            match contents {
+                Some(contents) => builder.edge_of(first, place, size_bytes, contents),
+                None => builder.edge(first, place, size_bytes),
+            }
         }
     }
     builder.build()
