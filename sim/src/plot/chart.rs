@@ -120,17 +120,23 @@ impl Chart {
         let mut places: Vec<(f64, f64)> = Vec::with_capacity(series.points.len() * 2);
         for (x, y) in &series.points {
             let at = self.place(*x, *y);
-            if self.is_stepped
-                && let Some((_, before)) = places.last().copied()
-            {
-                places.push((at.0, before));
+            if self.is_stepped {
+                // Thousands of steps that no eye can tell apart would only make the file large.
+                let is_near = |(x, y): &(f64, f64)| (at.0 - x).abs() < 0.7 && (at.1 - y).abs() < 0.7;
+                if places.last().is_some_and(is_near) {
+                    continue;
+                }
+                if let Some((_, before)) = places.last().copied() {
+                    places.push((at.0, before));
+                }
             }
             places.push(at);
         }
         if self.is_stepped
-            && let Some((_, last)) = places.last().copied()
+            && let Some((x, y)) = series.points.last()
         {
-            places.push((RIGHT, last));
+            let last = self.place(*x, *y);
+            places.extend([last, (RIGHT, last.1)]);
         }
         svg.polyline(&places, stroke, width, dash);
         if !self.is_stepped && series.stroke != Stroke::Background {
