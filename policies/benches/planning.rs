@@ -5,6 +5,8 @@
 //! kinds whose times are equal. Each figure is the
 //! shortest of three runs (of one where it takes more than 2 s). Prints milliseconds; asserts nothing of them.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock: that is what it is for")]
+
 use std::time::Instant;
 
 use isochrone_model::{BytesPerSecond, Span};

@@ -3,6 +3,8 @@
 //! `cargo run --release -p isochrone-workload --example task_graph_times [SPEC]`; without a spec, layered random tasks,
 //! 100,000 of them.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock: that is what it is for")]
+
 use std::path::Path;
 use std::time::Instant;
 
