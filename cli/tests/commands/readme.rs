@@ -9,11 +9,15 @@ use isochrone_testbed::has_opencl;
 
 use crate::shell::{Shell, readme, root};
 
-/// A shell in a folder with the shipped graphs.
+/// A shell in a folder with the shipped graphs, samples, studies and clusters.
 fn shell_with_graphs() -> Shell {
     let shell = Shell::new();
-    let copied = Command::new("cp").arg("-r").arg(root().join("graphs")).arg(shell.path()).status().unwrap();
-    assert!(copied.success());
+    for folder in ["graphs", "workload/samples", "sim/studies", "sim/clusters"] {
+        let target = shell.path().join(folder);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let copied = Command::new("cp").arg("-r").arg(root().join(folder)).arg(target).status().unwrap();
+        assert!(copied.success());
+    }
     shell
 }
 
