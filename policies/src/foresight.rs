@@ -42,13 +42,21 @@ fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
     let options = PlannedOptions::of(label)?;
     let text = format!("{}(effort={effort},{})", INFO.name, options.text());
     let reason = "planned: on the shortest of many plans";
-    Ok(Box::new(Planned::new(text, reason, Foresight { effort }, options)))
+    Ok(Box::new(Planned::new(text, reason, Foresight::new(effort), options)))
 }
 
 /// The planner.
 #[derive(Clone, Copy, Debug)]
 pub struct Foresight {
     effort: u64,
+}
+
+impl Foresight {
+    /// Spends `effort` percent of the usual work on improving the best plan.
+    #[must_use]
+    pub fn new(effort: u64) -> Self {
+        Self { effort }
+    }
 }
 
 /// Executions (tasks times slots) up to which all planners are asked.

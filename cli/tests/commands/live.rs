@@ -121,7 +121,7 @@ fn devices_and_status_are_shown_to_people_and_as_json() {
         assert!(device["facts"]["memory_bytes"].as_u64().unwrap() > 0, "{device}");
     }
     let status = shell.json("isochrone status --json");
-    assert_eq!(status["policy"], "heft");
+    assert!(status["policy"].as_str().unwrap().starts_with("heft"), "{status}");
     assert_eq!(status["agents"].as_array().unwrap().len(), 2);
     assert!(status["sessions"].as_array().unwrap().is_empty());
 

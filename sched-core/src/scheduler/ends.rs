@@ -242,7 +242,11 @@ impl Scheduler {
     pub(super) fn drop_version_if_unused(&mut self, version: VersionIndex) {
         let record = &self.state.versions[version];
         if record.uses == 0 && record.frontier_bytes == 0 {
+            let buffer = record.buffer;
             self.state.versions.remove(version.0);
+            if let Some(record) = self.state.buffers.get_mut(buffer.0) {
+                record.versions.retain(|other| *other != version);
+            }
         }
     }
 
@@ -254,15 +258,13 @@ impl Scheduler {
         let Some(record) = self.state.buffers.remove(buffer.0) else {
             return;
         };
+        self.state.buffer_places.remove(&record.key);
         for agent in record.declared {
             if self.state.agents[agent.index()].is_present {
                 self.order(agent, Order::DropBuffer { buffer: record.key });
             }
         }
-        let mut versions: Vec<VersionIndex> = record.frontier.iter().map(|(_, version)| *version).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        for version in versions {
+        for version in record.versions {
             self.state.versions.remove(version.0);
         }
     }
@@ -299,23 +301,13 @@ impl Scheduler {
             .filter_map(|(_, version)| version.copied())
             .find(|version| self.state.versions[*version].version == region.version);
         of_frontier.or_else(|| {
-            self.state
-                .versions
-                .iter()
-                .find(|(_, record)| record.buffer == index && record.version == region.version)
-                .map(|(place, _)| VersionIndex(place))
+            let versions = &self.state.buffers[index].versions;
+            versions.iter().copied().find(|version| self.state.versions[*version].version == region.version)
         })
     }
 
     fn buffer_of(&self, key: BufferKey) -> Option<BufferIndex> {
-        let session = self.state.sessions.get(&key.session)?;
-        session.buffers.get(&key.buffer).copied().or_else(|| {
-            self.state
-                .buffers
-                .iter()
-                .find(|(_, record)| record.key == key)
-                .map(|(place, _)| BufferIndex(place))
-        })
+        self.state.buffer_places.get(&key).copied()
     }
 
     /// A transfer failed: try another holder; when there is none, fail those that wait for it.

@@ -135,7 +135,9 @@ impl Scheduler {
             declared: Vec::new(),
             users: 0,
             is_released: false,
+            versions: Vec::with_capacity(2),
         }));
+        self.state.buffer_places.insert(key, index);
         let everything = ByteRange::new(0, size_bytes);
         let zeros = VersionIndex(self.state.versions.insert(VersionRecord {
             buffer: index,
@@ -149,6 +151,7 @@ impl Scheduler {
             poison: None,
         }));
         self.state.buffers[index].frontier.set(everything, zeros);
+        self.state.buffers[index].versions.push(zeros);
         if let Some(record) = self.state.sessions.get_mut(&session) {
             record.buffers.insert(buffer, index);
         }
@@ -660,6 +663,7 @@ impl Scheduler {
             poison: None,
         }));
         self.state.buffers[buffer].frontier.set(range, index);
+        self.state.buffers[buffer].versions.push(index);
         outputs.push(OutputUse { version: index, range });
     }
 }

@@ -162,6 +162,7 @@ impl Scheduler {
                 programs: Vec::new(),
                 program_keys: BTreeMap::new(),
                 buffers: Table::default(),
+                buffer_places: std::collections::HashMap::new(),
                 versions: Table::default(),
                 dag: Dag::default(),
                 tasks: Vec::new(),

@@ -1,6 +1,6 @@
 //! The records of the `Scheduler` machine: everything but the policies themselves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, SessionSecret};
@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub programs: Vec<ProgramRecord>,
     pub program_keys: BTreeMap<(String, String), ProgramKey>,
     pub buffers: Table<BufferRecord>,
+    /// Where the buffers are that have not been dropped, released ones included.
+    pub buffer_places: HashMap<BufferKey, BufferIndex>,
     pub versions: Table<VersionRecord>,
     pub dag: Dag,
     pub tasks: Vec<Option<TaskRecord>>,
@@ -176,6 +178,8 @@ pub(crate) struct BufferRecord {
     /// Unfinished tasks that use it.
     pub users: u32,
     pub is_released: bool,
+    /// All that are still known, in order.
+    pub versions: Vec<VersionIndex>,
 }
 
 pub(crate) struct VersionRecord {
