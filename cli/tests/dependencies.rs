@@ -1,5 +1,6 @@
-//! Every crate that is built comes from the registry under a licence that `deny.toml` accepts. Works offline; of
-//! advisories it knows nothing (`cargo deny check` does, where its database can be fetched).
+//! Every crate that is built comes from the registry under a licence that `deny.toml` accepts, and no advisory that
+//! `advisories.toml` knows holds for it. Works offline; `advisories.toml` says of what date its knowledge is, and
+//! `cargo deny check` knows more where its database can be fetched.
 
 use std::path::Path;
 use std::process::Command;
@@ -36,6 +37,109 @@ fn expressions_are_read() {
     }
 }
 
+/// What cargo says of the packages that are built on this sort of machine.
+fn metadata(root: &Path) -> Value {
+    let host = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform"])
+        .arg(format!("{host}-unknown-linux-gnu"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The three numbers of a version; what follows them (a pre-release) is left out.
+fn numbers(version: &str) -> [u64; 3] {
+    let mut numbers = [0; 3];
+    let release = version.split(['-', '+']).next().unwrap();
+    for (number, part) in numbers.iter_mut().zip(release.trim().split('.')) {
+        *number = part.parse().unwrap_or_else(|_| panic!("{version} is not a version"));
+    }
+    numbers
+}
+
+/// Whether a version is in a range as advisories write them: comparisons with commas between, `^` and exact ones.
+fn is_in(version: [u64; 3], range: &str) -> bool {
+    range.split(',').map(str::trim).all(|part| {
+        let bound = |prefix: &str| part.strip_prefix(prefix).map(numbers);
+        if let Some(least) = bound(">=") {
+            version >= least
+        } else if let Some(most) = bound("<=") {
+            version <= most
+        } else if let Some(below) = bound(">") {
+            version > below
+        } else if let Some(above) = bound("<") {
+            version < above
+        } else if let Some(least) = bound("^") {
+            let same = |upto: usize| version[..upto] == least[..upto];
+            version >= least
+                && if least[0] > 0 {
+                    same(1)
+                } else if least[1] > 0 {
+                    same(2)
+                } else {
+                    same(3)
+                }
+        } else if let Some(least) = bound("~") {
+            version >= least && version[..2] == least[..2]
+        } else {
+            version == numbers(part.trim_start_matches('='))
+        }
+    })
+}
+
+#[test]
+fn ranges_are_read() {
+    for (version, range) in [
+        ("1.2.3", ">= 1.2.3"),
+        ("0.11.19", ">= 0.11.15"),
+        ("0.2.9", ">= 0.2.4, < 0.3.0"),
+        ("1.9.0", "^1.2"),
+        ("0.3.7", "^0.3.1"),
+        ("0.9.0", "= 0.9.0"),
+        ("1.0.1", "~1.0.0"),
+    ] {
+        assert!(is_in(numbers(version), range), "{version} is in {range}");
+    }
+    for (version, range) in [
+        ("1.2.2", ">= 1.2.3"),
+        ("0.3.0", ">= 0.2.4, < 0.3.0"),
+        ("2.0.0", "^1.2"),
+        ("0.4.0", "^0.3.1"),
+        ("1.1.0", "~1.0.0"),
+    ] {
+        assert!(!is_in(numbers(version), range), "{version} is not in {range}");
+    }
+}
+
+#[test]
+fn no_known_advisory_holds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let known: toml::Table = std::fs::read_to_string(root.join("advisories.toml")).unwrap().parse().unwrap();
+    let metadata = metadata(&root);
+    let packages = metadata["packages"].as_array().unwrap();
+    let advisories = known["advisory"].as_array().unwrap();
+    assert!(advisories.len() > 20, "the advisories are there");
+    let mut holding = Vec::new();
+    for advisory in advisories {
+        let text = |key: &str| advisory[key].as_str().unwrap();
+        let ranges = |key: &str| -> Vec<&str> {
+            advisory[key].as_array().unwrap().iter().map(|range| range.as_str().unwrap()).collect()
+        };
+        let safe = [ranges("patched"), ranges("unaffected")].concat();
+        for package in packages.iter().filter(|package| package["name"] == text("package")) {
+            let version = package["version"].as_str().unwrap();
+            let is_ignored = advisory.get("ignored").is_some();
+            if !is_ignored && !safe.iter().any(|range| is_in(numbers(version), range)) {
+                holding.push(format!("{} {version}: {} ({})", text("package"), text("id"), text("title")));
+            }
+        }
+    }
+    assert!(holding.is_empty(), "advisories hold for crates that are built:\n{}", holding.join("\n"));
+}
+
 #[test]
 fn licences_and_sources_are_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -46,15 +150,7 @@ fn licences_and_sources_are_accepted() {
         .iter()
         .map(|licence| licence.as_str().unwrap().to_owned())
         .collect();
-    let host = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
-    let output = Command::new(env!("CARGO"))
-        .current_dir(&root)
-        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform"])
-        .arg(format!("{host}-unknown-linux-gnu"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let metadata = metadata(&root);
     let packages = metadata["packages"].as_array().unwrap();
     assert!(packages.len() > 50, "the whole tree is listed");
     let mut refused = Vec::new();
