@@ -358,3 +358,32 @@ async fn things_of_another_session_are_refused() {
     within(other.close()).await.unwrap();
     bench.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cycle_is_refused_with_its_members_named() {
+    let bench = Bench::modelled().await;
+    let mut graph = bench.session.graph();
+    let first = graph.launch(&bench.program, "no_op").range([1]).enqueue();
+    let second = graph.launch(&bench.program, "no_op").range([1]).after(&first).enqueue();
+    let third = graph.launch(&bench.program, "no_op").range([1]).after(&second).enqueue();
+    graph.run_after(&first, &third);
+    let behind = graph.launch(&bench.program, "no_op").range([1]).after(&third).enqueue();
+    let free = graph.launch(&bench.program, "no_op").range([1]).enqueue();
+    let submitted = graph.submit().unwrap();
+    assert!(within(submitted.wait()).await.is_err());
+    let circle = [first.id(), second.id(), third.id()].map(Option::unwrap);
+    for member in [&first, &second, &third] {
+        let Err(CommandError::Cycle { mut members }) = within(member.wait()).await else {
+            panic!("{:?} is no member of a cycle", member.outcome());
+        };
+        members.sort_unstable();
+        assert_eq!(members, circle);
+    }
+    let Err(CommandError::Dependency { .. }) = within(behind.wait()).await else {
+        panic!("{:?} depends on a member of a cycle", behind.outcome());
+    };
+    within(free.wait()).await.unwrap();
+    let later = bench.session.launch(&bench.program, "no_op").range([1]).enqueue();
+    within(later.wait()).await.unwrap();
+    bench.farm.stop().await;
+}

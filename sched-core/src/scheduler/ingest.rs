@@ -267,14 +267,17 @@ impl Scheduler {
         }
         while let Some(cycle) = find_cycle(commands.len(), &dependencies) {
             let members: Vec<CommandId> = cycle.iter().map(|member| commands[*member].1).collect();
+            let error = CommandError::Cycle { members };
+            // All are noted first: the failure of one would fail the next as its dependent.
             for member in &cycle {
-                let error = CommandError::Cycle { members: members.clone() };
+                self.note_failed_command(session, commands[*member].1, &error);
+            }
+            for member in &cycle {
                 for task in commands[*member].2 {
                     if self.state.tasks[task.index()].is_some() {
                         self.fail_task(*task, error.clone());
                     }
                 }
-                self.note_failed_command(session, commands[*member].1, &error);
             }
             let gone: Vec<usize> = cycle;
             dependencies.retain(|(first, second)| !gone.contains(first) && !gone.contains(second));
