@@ -2,7 +2,7 @@
 //!
 //! This project's own policy. What it does, and from where it is taken:
 //!
-//! 1. **A portfolio.** The planners of the literature that are here plan the graph, and HEFT plans it again on the one,
+//! 1. **A portfolio.** A dozen of the literature's planners plan the graph, and HEFT plans it again on the one,
 //!    two, four, ... fastest agents alone, which is what pays when links are slow. (No list heuristic is best everywhere:
 //!    Coleman and Krishnamachari, "PISA", 2024.) Large graphs are planned by fewer.
 //! 2. **Two judges.** Each plan is timed again with what most planners leave out: transfers of one host share its way
@@ -28,7 +28,7 @@ use crate::{Label, LabelError, PolicyInfo};
 
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
     name: "foresight",
-    summary: "static: plans with every planner here, judges with shared and slow-starting links, takes the best",
+    summary: "static: plans with a dozen planners, judges with shared and slow-starting links, takes the best",
     parameters: &[
         ("effort", "0", "percent of the usual work for improving the best plan; 0 leaves it as it is"),
         PlannedOptions::PARAMETERS[0],

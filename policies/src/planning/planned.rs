@@ -72,7 +72,6 @@ pub(crate) struct Planned<P> {
     open: Vec<TaskIndex>,
     is_plan_due: bool,
     is_replan_wanted: bool,
-    planned_at: Timestamp,
     /// Not before this is the rest planned again because of estimates.
     replan_from: Timestamp,
     /// What is planned and not placed, by start.
@@ -107,7 +106,6 @@ impl<P: Planner> Planned<P> {
             open: Vec::new(),
             is_plan_due: false,
             is_replan_wanted: false,
-            planned_at: Timestamp::ZERO,
             replan_from: Timestamp::ZERO,
             queue: Vec::new(),
             placed: 0,
@@ -121,7 +119,6 @@ impl<P: Planner> Planned<P> {
     fn plan(&mut self, view: &View<'_>) {
         self.is_plan_due = false;
         self.is_replan_wanted = false;
-        self.planned_at = view.now();
         self.queue.clear();
         self.placed = 0;
         self.homeless_at = None;
