@@ -224,16 +224,28 @@ impl Cluster {
 }
 
 impl ClusterDevice {
-    /// [`Cluster::duration`] for a device that is at hand.
+    /// What a million nanoseconds of work of a kind take here, in whole nanoseconds: the one place where a speed becomes
+    /// a duration. `None` when tasks of the kind cannot run here.
     #[must_use]
-    pub fn duration(&self, device_place: usize, kind: &str, cost: Cost<'_>) -> Option<Span> {
+    pub fn nanos_per_mega_work(&self, kind: &str) -> Option<u64> {
         let speed = match self.kinds.get(kind) {
             Some(KindSpeed::CannotRun) => return None,
             Some(KindSpeed::Speed(speed)) => *speed,
             None => self.speed,
         };
+        // Saturates: a speed of almost nothing takes for ever.
+        Some((1e6 / speed).round() as u64)
+    }
+
+    /// [`Cluster::duration`] for a device that is at hand.
+    #[must_use]
+    pub fn duration(&self, device_place: usize, kind: &str, cost: Cost<'_>) -> Option<Span> {
+        let nanos_per_mega_work = self.nanos_per_mega_work(kind)?;
         match cost {
-            Cost::Work(work) => Some(Span(scaled(work, speed))),
+            Cost::Work(work) => {
+                let nanos = u128::from(work) * u128::from(nanos_per_mega_work) / 1_000_000;
+                Some(Span(u64::try_from(nanos).unwrap_or(u64::MAX)))
+            }
             Cost::PerDevice { nanos, columns } => {
                 let column = match &self.column {
                     None => device_place,
@@ -243,13 +255,4 @@ impl ClusterDevice {
             }
         }
     }
-}
-
-/// Work at a speed, rounded down; exact at speed 1.
-fn scaled(work: u64, speed: f64) -> u64 {
-    if speed == 1.0 {
-        return work;
-    }
-    // The cast rounds down and saturates.
-    (work as f64 / speed) as u64
 }

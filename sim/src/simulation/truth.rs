@@ -4,7 +4,7 @@ use isochrone_model::Span;
 use isochrone_sched_core::StatedDuration;
 use isochrone_workload::task_graph::{TaskCost, TaskGraph};
 
-use crate::cluster::{Cluster, ClusterDevice, Cost, KindSpeed};
+use crate::cluster::{Cluster, Cost};
 
 /// Durations of every task on every device.
 #[derive(Debug)]
@@ -60,11 +60,11 @@ impl Truth {
                 *row_of_kind.entry((task.kind.as_str(), missing)).or_insert_with_key(|(kind, missing)| {
                     let rates = devices.iter().map(|device| StatedDuration {
                         base: device.launch,
-                        nanos_per_mega_item: nanos_per_mega_work(device, kind).unwrap_or(0),
+                        nanos_per_mega_item: device.nanos_per_mega_work(kind).unwrap_or(0),
                     });
                     let is_missing = |place: usize| missing.as_ref().is_some_and(|missing| missing[place]);
                     let legal = devices.iter().enumerate().map(|(place, device)| {
-                        nanos_per_mega_work(device, kind).is_some() && !is_missing(place)
+                        device.nanos_per_mega_work(kind).is_some() && !is_missing(place)
                     });
                     rows.push(Row { rates: rates.collect(), legal: legal.collect() });
                     rows.len() - 1
@@ -103,15 +103,4 @@ impl Truth {
     pub fn durations_of(&self, task: usize) -> Vec<u64> {
         (0..self.devices).map(|device| self.duration(task, device).0).collect()
     }
-}
-
-/// What a million nanoseconds of work take on a device; `None` when tasks of the kind cannot run there.
-fn nanos_per_mega_work(device: &ClusterDevice, kind: &str) -> Option<u64> {
-    let speed = match device.kinds.get(kind) {
-        Some(KindSpeed::CannotRun) => return None,
-        Some(KindSpeed::Speed(speed)) => *speed,
-        None => device.speed,
-    };
-    // Saturates: a speed of almost nothing takes for ever.
-    Some((1e6 / speed).round() as u64)
 }
