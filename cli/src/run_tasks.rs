@@ -49,9 +49,9 @@ pub fn is_task_graph(graph: &Path) -> bool {
 
 /// `isochrone run` of a task graph.
 pub async fn run(arguments: RunArguments, config: Config) -> anyhow::Result<()> {
-    if !arguments.settings.is_empty() || arguments.output_directory.is_some() {
+    if !arguments.settings.is_empty() || arguments.output_directory.is_some() || arguments.build_first {
         bail!(
-            "a task graph has no parameters and no outputs: --set and --output-directory are for graph files (.toml)"
+            "a task graph has no parameters and no outputs: --set, --output-directory and --build-first are for graph files (.toml)"
         );
     }
     let name = arguments.graph.to_string_lossy().into_owned();
@@ -79,6 +79,9 @@ pub async fn run(arguments: RunArguments, config: Config) -> anyhow::Result<()> 
     })
     .await?;
     let summary = TaskRunSummary { assumptions: source.assumptions, ..summary };
+    if arguments.verify && summary.verified_bytes.is_none() {
+        bail!("{name} ran, but nothing could be verified: virtual devices compute nothing");
+    }
     if arguments.json {
         output::json(&summary)
     } else {
