@@ -24,7 +24,7 @@ pub use latency::{Latency, LatencySampler};
 pub use topology::{Access, Path, Topology};
 
 /// A rate without a bound: what passes at it takes no time.
-pub const UNLIMITED: BytesPerSecond = BytesPerSecond(u64::MAX);
+pub const UNLIMITED: BytesPerSecond = BytesPerSecond::UNLIMITED;
 
 /// A party that talks. Order: the scheduler, the client, agents by place in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
