@@ -106,6 +106,17 @@ impl Latency {
         table[0] == table[table.len() - 1]
     }
 
+    /// The same as a table of quantiles, which clones share.
+    #[must_use]
+    pub fn tabulated(&self) -> Self {
+        match self {
+            Self::Fixed(span) => Self::Fixed(*span),
+            Self::Normal { .. } | Self::LogNormal { .. } | Self::Empirical(_) => {
+                Self::Empirical(self.table())
+            }
+        }
+    }
+
     /// What draws from it.
     #[must_use]
     pub fn sampler(&self) -> LatencySampler {

@@ -4,6 +4,7 @@ use isochrone_model::{Span, Timestamp};
 
 use crate::agenda::{Agenda, Turn};
 use crate::queue::{Queue, QueueSettings};
+use crate::spec::UNLIMITED;
 use crate::wire::{Arrival, Fate, Wire, WireSettings};
 
 /// Datagrams that may be on their way at one time; more are lost.
@@ -22,6 +23,14 @@ pub struct WireId(u32);
 /// A route of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(u32);
+
+impl RouteId {
+    /// Its place among the routes of its network, in the order in which they were added, from 0.
+    #[must_use]
+    pub fn place(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// One step of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -258,6 +267,10 @@ impl<P: Clone> Network<P> {
                 let wire_bytes = datagram.size_bytes.saturating_add(self.overhead_bytes);
                 let entered = &mut self.queues[queue.0 as usize];
                 let was_idle = entered.next().is_none();
+                if was_idle && entered.settings().rate == UNLIMITED {
+                    self.go_on(at, slot, delivered);
+                    return;
+                }
                 if !entered.enter(at, slot, wire_bytes) {
                     route.counters.dropped += 1;
                     self.forget(slot);

@@ -14,6 +14,7 @@ mod error;
 mod farm;
 mod graph_run;
 mod in_process;
+pub mod links;
 mod opencl_tests;
 mod options;
 mod process;
