@@ -472,7 +472,8 @@ impl State {
     }
 
     /// The agent from which the bytes at `position` of a version come soonest to another agent, and how
-    /// far its replica reaches.
+    /// far its replica reaches. Where links are stated to be uncontended, it is the agent that made them: so the
+    /// literature has it, which knows no way by a third.
     pub(crate) fn best_source(
         &self,
         version: VersionIndex,
@@ -486,11 +487,13 @@ impl State {
                 replica.agent != to && replica.range.start <= part.start && replica.range.end > part.start
             })
             .filter(|replica| self.agents[replica.agent.index()].is_present)
-            .map(|replica| {
+            .enumerate()
+            .map(|(age, replica)| {
                 let reach = ByteRange::new(part.start, part.end.min(replica.range.end));
                 let ready = self.replica_ready_at(version, replica);
                 let arrival = self.costs.arrival(replica.agent, to, reach.len(), ready);
-                (std::cmp::Reverse(reach.len()), arrival, replica.agent, ready, reach)
+                let preference = if self.costs.do_transfers_add_up() { arrival.0 } else { age as u64 };
+                (std::cmp::Reverse(reach.len()), preference, replica.agent, ready, reach)
             })
             .min()
             .map(|(_, _, agent, ready, reach)| (agent, ready, reach))

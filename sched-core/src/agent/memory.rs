@@ -22,6 +22,7 @@ impl Agent {
     pub(super) fn make_room(
         &mut self,
         buffers: &[BufferKey],
+        inputs: &[Region],
         lane: LaneKey,
         task: isochrone_model::TaskId,
     ) -> Room {
@@ -50,8 +51,10 @@ impl Agent {
                 Evicted::Leaving | Evicted::AllPinned => return Room::Awaited,
             }
         }
+        let input_lane = self.input_lane(lane);
         for key in buffers {
-            self.allocate(*key, lane, task);
+            let is_input = inputs.iter().any(|region| region.buffer == *key);
+            self.allocate(*key, if is_input { input_lane } else { lane }, task);
         }
         Room::Made
     }

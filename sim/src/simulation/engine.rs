@@ -560,9 +560,9 @@ impl<'a> Engine<'a> {
                 Span::ZERO
             }
             OperationKind::Upload { region } | OperationKind::Download { region } => {
-                moving(device.host_rate, region.range.len())
+                device.host_rate.span_for(region.range.len())
             }
-            OperationKind::Copy { source_range, .. } => moving(device.host_rate, source_range.len()),
+            OperationKind::Copy { source_range, .. } => device.host_rate.span_for(source_range.len()),
             OperationKind::Launch { arguments, .. } => {
                 task = task_of(arguments);
                 let place = self.sites[agent].first_device + operation.device.index();
@@ -689,9 +689,4 @@ fn task_of(arguments: &[BoundArgument]) -> Option<usize> {
         Some(BoundArgument::Scalar(bytes)) => task_of_scalar(bytes),
         Some(BoundArgument::Buffer { .. } | BoundArgument::Local(_)) | None => None,
     }
-}
-
-/// Host memory and a device: `u64::MAX` stands for no time at all.
-fn moving(rate: isochrone_model::BytesPerSecond, size_bytes: u64) -> Span {
-    if rate.0 == u64::MAX { Span::ZERO } else { rate.span_for(size_bytes) }
 }
