@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The minor number grows with each addition that older peers can ignore, the major one with
 /// anything else (compact frames carry fields by position, so that a field added to a structure
 /// is a change of the major number).
-pub const PROTOCOL_VERSION: Version = Version { major: 1, minor: 0 };
+pub const PROTOCOL_VERSION: Version = Version { major: 2, minor: 0 };
 
 /// A version of the protocol. Peers of the same major number understand each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -534,7 +534,9 @@ impl State {
                         position = ByteRange::new(reach.end, position.end);
                     }
                     None => {
-                        return ready.max(self.now + self.costs.from_client(agent, position.len()));
+                        let session = self.buffers[record.buffer].key.session;
+                        let takes = self.costs.from_client(session, agent, position.len(), self.now);
+                        return ready.max(self.now + takes);
                     }
                 }
             }
