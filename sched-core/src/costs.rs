@@ -505,6 +505,14 @@ impl CostModel {
         self.transfer_parts(from, to, size_bytes, Timestamp::NEVER).total()
     }
 
+    /// Latency and rate of a path between two agents, when its round trip was measured.
+    #[must_use]
+    pub fn measured_link(&self, from: AgentId, to: AgentId) -> Option<(Span, BytesPerSecond)> {
+        let path = self.paths.between(from, to)?;
+        let rate = BytesPerSecond::from_transfer(1 << 20, path.carrying(1 << 20));
+        Some((Span(path.round_trip()?.0 / 2), rate))
+    }
+
     /// The time that bytes take to pass a path between two agents whose rate is not stated, without latency.
     #[must_use]
     pub fn carrying(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
