@@ -8,6 +8,7 @@ pub mod agent;
 pub mod costs;
 pub mod dag;
 pub mod distribution;
+pub mod paths;
 pub mod policy;
 pub mod range_map;
 pub mod scheduler;

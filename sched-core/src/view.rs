@@ -265,7 +265,8 @@ impl View<'_> {
         }
     }
 
-    /// What moving bytes between two agents is expected to take, without what is queued before.
+    /// What moving bytes between two agents is expected to take, without what is queued before: where the path is
+    /// measured, with a handshake if there is no connection yet, and with slow start.
     #[must_use]
     pub fn transfer(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
         self.state.costs.transfer(from, to, size_bytes)
@@ -277,10 +278,12 @@ impl View<'_> {
         self.state.costs.control_one_way(agent)
     }
 
-    /// Latency and rate of a path between two agents, where they are stated.
+    /// Latency and rate of a path between two agents, where they are stated or measured: what a transfer takes
+    /// without a handshake, and once its congestion window holds what the path does.
     #[must_use]
     pub fn link(&self, from: AgentId, to: AgentId) -> Option<(Span, BytesPerSecond)> {
-        self.state.costs.stated_link(from, to).map(|link| (link.latency, link.rate))
+        let stated = self.state.costs.stated_link(from, to).map(|link| (link.latency, link.rate));
+        stated.or_else(|| self.state.costs.measured_link(from, to))
     }
 
     /// The time from one agent to another for a word without contents.
@@ -537,7 +540,9 @@ impl State {
                         position = ByteRange::new(reach.end, position.end);
                     }
                     None => {
-                        return ready.max(self.now + self.costs.from_client(agent, position.len()));
+                        let session = self.buffers[record.buffer].key.session;
+                        let takes = self.costs.from_client(session, agent, position.len(), self.now);
+                        return ready.max(self.now + takes);
                     }
                 }
             }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use isochrone_model::message::OrderBatch;
 use isochrone_model::{
     AgentFacts, AgentId, Attempt, BufferKey, CommandError, DeviceIndex, Lane, Limits, Order, Region, Report,
-    SessionId, SlotIndex, Span, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
+    SessionId, SlotIndex, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
 };
 
 use buffer::{Buffer, Cell, LaneKey, Residence, WaitingPush};
@@ -173,7 +173,7 @@ impl Agent {
         match event {
             AgentEvent::Orders(batch) => self.take_orders(batch),
             AgentEvent::Notice { task, dependent } => self.take_notice(task, dependent),
-            AgentEvent::Arrived { region, from, span } => self.take_replica(region, from, span),
+            AgentEvent::Arrived { region, from } => self.take_replica(region, from),
             AgentEvent::PayloadArrived { task, size_bytes } => self.take_payload(task, Ok(size_bytes)),
             AgentEvent::PayloadFailed { task, reason } => self.take_payload(task, Err(reason)),
             AgentEvent::OperationDone(done) => self.take_operation(done),
@@ -361,8 +361,8 @@ impl Agent {
         }
     }
 
-    fn take_replica(&mut self, region: Region, from: AgentId, span: Span) {
-        self.report(Report::Arrived { region, from, span });
+    fn take_replica(&mut self, region: Region, from: AgentId) {
+        self.report(Report::Arrived { region, from });
         let buffer = self.buffers.entry(region.buffer).or_default();
         let parts: Vec<(isochrone_model::ByteRange, Option<Cell>)> =
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();

@@ -108,6 +108,14 @@ impl Network for Classic {
         (latency, bandwidth, Span::ZERO)
     }
 
+    fn probe(&mut self, now: Timestamp, from: Party, to: Party) -> Timestamp {
+        now + self.pair(from, to).0
+    }
+
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn is_uncontended(&self) -> bool {
         true
     }

@@ -18,11 +18,12 @@ use isochrone_workload::task_graph::{GraphError, GraphRequests, KernelShape, Tas
 
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
+use super::measuring::{Measured, Measuring};
 use super::outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
 use super::site::Site;
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
-use crate::network::{Network, NetworkError, TransferId, network};
+use crate::network::{Changing, LinkChange, Network, NetworkError, TransferId, network};
 use crate::random::Random;
 
 /// Reads the host's clock, for the time that decisions take; nothing in a run depends on it.
@@ -47,6 +48,7 @@ pub struct Simulation<'a> {
     stopwatch: Option<Stopwatch<'a>>,
     steps_max: u64,
     explained: Option<usize>,
+    changes: Vec<LinkChange>,
 }
 
 /// Why a run could not be made, or did not end well.
@@ -105,6 +107,7 @@ impl<'a> Simulation<'a> {
             stopwatch: None,
             steps_max: u64::MAX,
             explained: None,
+            changes: Vec::new(),
         }
     }
 
@@ -126,6 +129,13 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn knowledge(mut self, knowledge: Knowledge) -> Self {
         self.knowledge = knowledge;
+        self
+    }
+
+    /// Changes paths in mid-run; what is stated to the scheduler is how they begin.
+    #[must_use]
+    pub fn link_changes(mut self, changes: &[LinkChange]) -> Self {
+        self.changes = changes.to_vec();
         self
     }
 
@@ -170,7 +180,11 @@ impl<'a> Simulation<'a> {
     /// When the graph is not valid, a label makes nothing, or not all tasks could be run.
     pub fn run(&self) -> Result<Outcome, SimulationError> {
         self.graph.validate().map_err(SimulationError::Graph)?;
-        let network = network(&self.network, self.cluster, self.seed).map_err(SimulationError::Network)?;
+        let mut network =
+            network(&self.network, self.cluster, self.seed).map_err(SimulationError::Network)?;
+        if !self.changes.is_empty() {
+            network = Box::new(Changing::new(network, self.changes.clone()));
+        }
         let mut engine = Engine::new(self, network)?;
         engine.set_up();
         engine.submit();
@@ -223,6 +237,8 @@ struct Engine<'a> {
     order: u64,
     queue: BinaryHeap<Reverse<Queued>>,
     network: Box<dyn Network>,
+    /// When nothing is stated to the scheduler.
+    measuring: Option<Measuring>,
     /// By transfer id.
     cargo: Vec<Option<(Cargo, usize)>>,
     scheduler: Scheduler,
@@ -275,12 +291,15 @@ impl<'a> Engine<'a> {
             first_device += devices;
         }
         let costs = stated(&shown, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
+        let measuring = (run.knowledge == Knowledge::Blind)
+            .then(|| Measuring::new(SESSION, run.cluster.agents.len(), network.as_ref()));
         let mut engine = Self {
             run,
             now: Timestamp::ZERO,
             order: 0,
             queue: BinaryHeap::new(),
             network,
+            measuring,
             cargo: Vec::new(),
             scheduler,
             sites,
@@ -320,6 +339,10 @@ impl<'a> Engine<'a> {
         for request in std::mem::take(&mut self.requests.setup) {
             self.tell_scheduler(Event::Request { session: SESSION, request });
         }
+        if let Some(measuring) = &self.measuring {
+            let known = measuring.before(self.network.as_mut());
+            self.tell_measured(known);
+        }
         while let Some(Reverse(queued)) = self.queue.pop() {
             self.deliver(queued.message);
         }
@@ -348,6 +371,17 @@ impl<'a> Engine<'a> {
                 (Some(queued), Some(network)) => Some(queued.min(network)),
                 (queued, network) => queued.or(network),
             };
+            let first = match (deadline, next) {
+                (Some((at, _)), Some(next)) => Some(at.max(self.now).min(next)),
+                (deadline, next) => deadline.map(|(at, _)| at.max(self.now)).or(next),
+            };
+            if let Some(round) = self.measuring.as_ref().and_then(Measuring::next_round)
+                && first.is_some_and(|first| round <= first)
+            {
+                self.now = self.now.max(round);
+                self.measure();
+                continue;
+            }
             match (deadline, next) {
                 (None, None) => break,
                 // Waiting events come first, so that a burst is placed as one batch.
@@ -377,6 +411,49 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// All paths are measured once more.
+    fn measure(&mut self) {
+        if let Some(measuring) = &mut self.measuring {
+            let measured = measuring.round(self.now, self.network.as_mut());
+            self.tell_measured(measured);
+        }
+    }
+
+    /// Sends the scheduler what parties have measured. While the farm is set up it has been known for a while.
+    fn tell_measured(&mut self, measured: Vec<Measured>) {
+        for Measured { from, at, paths } in measured {
+            let size_bytes = MESSAGE_BYTES + PART_BYTES * paths.len() as u64;
+            let at = match from {
+                _ if self.is_setting_up => self.now,
+                Party::Agent(_) => {
+                    let way = self.network.message(self.now, from, Party::Scheduler, size_bytes);
+                    at + way.since(self.now)
+                }
+                Party::Scheduler | Party::Client => at,
+            };
+            match from {
+                Party::Agent(agent) => {
+                    let path = |(to, sample)| Report::PathMeasured { to, sample };
+                    let reports = paths.into_iter().map(path).collect();
+                    let event = Event::Reports { agent: AgentId::from_index(agent), reports };
+                    self.push(at, Message::ToScheduler(event, None));
+                }
+                Party::Scheduler | Party::Client => {
+                    for (to, sample) in paths {
+                        self.push(at, Message::ToScheduler(Event::PathMeasured { to, sample }, None));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the scheduler what an agent saw of a transfer that has ended.
+    fn tell_carried(&mut self, agent: usize, report: Report) {
+        let (from, to) = (Party::Agent(agent), Party::Scheduler);
+        let event = Event::Reports { agent: AgentId::from_index(agent), reports: vec![report] };
+        self.send(from, to, MESSAGE_BYTES + PART_BYTES, Message::ToScheduler(event, None));
     }
 
     fn push(&mut self, at: Timestamp, message: Message) {
@@ -590,6 +667,9 @@ impl<'a> Engine<'a> {
         let now = self.now;
         self.outcome.transfers.push(TransferRun { item, from, to, size_bytes, start: now, finish: now });
         self.outcome.moved_bytes += size_bytes;
+        if let Some(measuring) = &mut self.measuring {
+            measuring.begin(place, &self.outcome.transfers[place]);
+        }
         self.cargo[id] = Some((cargo, place));
     }
 
@@ -601,10 +681,14 @@ impl<'a> Engine<'a> {
                 continue;
             };
             self.outcome.transfers[place].finish = self.now;
+            if let Some(report) = self.carried(place, first_byte)
+                && let Party::Agent(agent) = self.outcome.transfers[place].to
+            {
+                self.tell_carried(agent, report);
+            }
             match cargo {
                 Cargo::Replica { from, to, region } => {
-                    let span = self.now.since(first_byte);
-                    let event = AgentEvent::Arrived { region, from: AgentId::from_index(from), span };
+                    let event = AgentEvent::Arrived { region, from: AgentId::from_index(from) };
                     self.step_agent(to, event);
                 }
                 Cargo::Payload { to, task, size_bytes } => {
@@ -614,6 +698,12 @@ impl<'a> Engine<'a> {
             }
         }
         self.done = done;
+    }
+
+    /// What the receiver of a transfer that has just ended has seen of its path.
+    fn carried(&mut self, place: usize, first_byte: Timestamp) -> Option<Report> {
+        let measuring = self.measuring.as_mut()?;
+        measuring.end(self.now, place, first_byte, &self.outcome.transfers)
     }
 
     fn take_reply(&mut self, reply: ClientReply) {
