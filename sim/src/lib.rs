@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod network;
 pub mod plot;
 pub mod random;
+pub mod replay;
 pub mod run_report;
 pub mod simulation;
 mod site;
