@@ -37,6 +37,7 @@
 //! size datagram by datagram: a connection has the initial size for `discovery_round_trips`, then the final one.
 //! Random numbers are drawn in the order of calls and events, so that equal runs are equal.
 
+use isochrone_link::datagrams_to_loss;
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::agenda::Agenda;
@@ -46,7 +47,6 @@ use super::options::{QuicOptions, Warm, micros};
 use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
 use super::wiring::{Slots, Wiring};
 use super::{Network, TransferId};
-use crate::cluster::mathematics::ln;
 use crate::cluster::{Cluster, LatencySampler, LinkSpec, Party};
 use crate::random::Random;
 
@@ -669,12 +669,4 @@ impl QuicOptions {
             u64::try_from(u128::from(rate.0) * u128::from(payload) / u128::from(all)).unwrap_or(u64::MAX),
         )
     }
-}
-
-/// How many datagrams pass until one is lost, that one included.
-fn datagrams_to_loss(loss: f64, random: &mut Random) -> u64 {
-    // Never zero, whose logarithm there is not.
-    let uniform = (random.below(1 << 52) as f64 + 0.5) / (1_u64 << 52) as f64;
-    let datagrams = ln(uniform) / ln(1.0 - loss);
-    (datagrams as u64).saturating_add(1).min(1 << 40)
 }
