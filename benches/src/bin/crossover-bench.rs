@@ -7,13 +7,13 @@
 #![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use isochrone_benches::links::LinkedFarm;
+use isochrone_benches::links;
 use isochrone_benches::report::{self, median};
 use isochrone_client::{Farm as Client, Program, Session, SessionOptions};
 use isochrone_metrics::{Alignment, Table};
@@ -21,7 +21,7 @@ use isochrone_model::DeviceKind;
 use isochrone_model::units::{BytesPerSecond, Span};
 use isochrone_node_agent::opencl::OpenClOptions;
 use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
-use isochrone_testbed::Devices;
+use isochrone_testbed::{Devices, Farm};
 use serde::Serialize;
 
 /// Measures where work should move from a near device to a far one, and where `latency-eft` moves it.
@@ -245,12 +245,12 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    async fn start(&self, latency_ms: f64) -> anyhow::Result<LinkedFarm> {
+    async fn start(&self, latency_ms: f64) -> anyhow::Result<Farm> {
         let Arguments { near, far, .. } = self.arguments;
         let agents =
             [("near", *near), ("far", *far)].map(|(name, side)| (name, side.devices(), side.threads()));
         let latency = Duration::from_secs_f64(latency_ms / 1e3);
-        Ok(LinkedFarm::with_far_agent(&self.binary, &agents, "far", latency).await?)
+        Ok(links::with_far_agent(&self.binary, &agents, "far", latency).await?)
     }
 
     /// Finds how many rounds make the largest kernel take its time on the near device; tells the devices.

@@ -2,12 +2,10 @@
 //!
 //! Must never write to the journal.
 
-use anyhow::{Context, bail};
-use isochrone_model::Timestamp;
-use isochrone_sched_core::{Action, Event, Scheduler};
-use isochrone_scheduler::{JournalStart, JournalVisitor, replay_visited};
+use anyhow::Context;
 use isochrone_sim::plot::{bytes, fixed, span};
-use isochrone_sim::replay::{Recorder, Recording, Rerun};
+use isochrone_sim::replay::{Recording, Rerun};
+use isochrone_testbed::read_recording;
 use serde::Serialize;
 
 use super::arguments::SimReplayArguments;
@@ -46,39 +44,10 @@ struct ShownDevice {
     busy_ns: u64,
 }
 
-/// Keeps the steps of a journal.
-#[derive(Default)]
-struct Watcher {
-    recorder: Option<Recorder>,
-}
-
-impl JournalVisitor for Watcher {
-    fn begin(&mut self, start: JournalStart) {
-        self.recorder = Some(Recorder::new(start.policy, start.limits, start.costs));
-    }
-
-    fn step(&mut self, now: Timestamp, event: &Event, actions: &[Action], machine: &Scheduler) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.step(now, event, actions, machine);
-        }
-    }
-}
-
 /// Reads the journal, runs it again, and tells.
 pub fn replay(arguments: &SimReplayArguments) -> anyhow::Result<()> {
     let path = &arguments.journal;
-    let mut watcher = Watcher::default();
-    let report =
-        replay_visited(path, &mut watcher).with_context(|| format!("cannot replay {}", path.display()))?;
-    if let Some(mismatch) = report.mismatch {
-        bail!(
-            "{} was made by another build: event {} gives other actions now (`isochrone replay` tells more)",
-            path.display(),
-            mismatch.event_number
-        );
-    }
-    let recorder = watcher.recorder.context("the journal has no beginning")?;
-    let recording = recorder.finish().with_context(|| format!("{} cannot be simulated", path.display()))?;
+    let recording = read_recording(path).with_context(|| format!("cannot use {}", path.display()))?;
     let mut runs = vec![run(&recording, None, &arguments.network)?];
     for policy in &arguments.policy {
         runs.push(run(&recording, Some(policy), &arguments.network)?);
@@ -100,7 +69,7 @@ pub fn replay(arguments: &SimReplayArguments) -> anyhow::Result<()> {
 
 fn run(recording: &Recording, policy: Option<&str>, network: &str) -> anyhow::Result<ShownRun> {
     let label = policy.unwrap_or(&recording.policy);
-    let Rerun { busy, tasks, moved_bytes, devices, rejections } =
+    let Rerun { busy, tasks, moved_bytes, devices, rejections, periods: _ } =
         recording.run(policy, network).with_context(|| format!("under {label}"))?;
     Ok(ShownRun {
         policy: label.to_owned(),

@@ -28,6 +28,12 @@ pub enum RecordingError {
     /// No agent ever joined.
     #[error("no agent joined in this journal")]
     NoAgent,
+    /// An agent that joined is not in a cluster.
+    #[error("the cluster has no agent {name}")]
+    UnknownAgent {
+        /// Its name.
+        name: String,
+    },
     /// No client ever submitted anything that ran.
     #[error("nothing ran in this journal")]
     NothingRan,
@@ -67,6 +73,8 @@ pub struct Recording {
     pub policy: String,
     /// The time in which the farm had something open, as the scheduler saw it.
     pub busy: Span,
+    /// The same, one by one: each begins when the farm has something open, and ends with the last end.
+    pub periods: Vec<Span>,
     /// Tasks that ended well.
     pub tasks: u64,
     /// What could not be kept, for people.
@@ -100,7 +108,7 @@ pub struct Recorder {
     /// Since when nothing is open, or something is.
     changed_at: Timestamp,
     is_idle: bool,
-    busy: Span,
+    periods: Vec<Span>,
     tasks: u64,
     left: u64,
     last_finish: Timestamp,
@@ -132,7 +140,7 @@ impl Recorder {
             rates: BTreeMap::new(),
             changed_at: Timestamp::ZERO,
             is_idle: true,
-            busy: Span::ZERO,
+            periods: Vec::new(),
             tasks: 0,
             left: 0,
             last_finish: Timestamp::ZERO,
@@ -181,7 +189,7 @@ impl Recorder {
             // Busy until the last end: what is let go of later is nobody's wait.
             let changed_at = if self.is_idle { now } else { self.last_finish.max(self.changed_at) };
             if !self.is_idle {
-                self.busy += changed_at.since(self.changed_at);
+                self.periods.push(changed_at.since(self.changed_at));
             }
             self.is_idle = !self.is_idle;
             self.changed_at = changed_at;
@@ -294,7 +302,7 @@ impl Recorder {
             return Err(RecordingError::NothingRan);
         }
         if !self.is_idle {
-            self.busy += self.last_finish.since(self.changed_at);
+            self.periods.push(self.last_finish.since(self.changed_at));
         }
         let mut notes = Vec::new();
         if self.left > 0 {
@@ -318,7 +326,8 @@ impl Recorder {
         let cluster = cluster(&agents, self.round_trips, self.rates);
         Ok(Recording {
             policy: self.policy,
-            busy: self.busy,
+            busy: self.periods.iter().fold(Span::ZERO, |sum, period| sum + *period),
+            periods: self.periods,
             tasks: self.tasks,
             notes,
             limits: self.limits,
@@ -338,6 +347,37 @@ impl Recording {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Has the links of a cluster in place of those that the journal tells: for a farm whose links are known.
+    ///
+    /// # Errors
+    /// When the cluster lacks an agent that joined.
+    pub fn use_links_of(&mut self, known: &Cluster) -> Result<(), RecordingError> {
+        let mut place_of = Vec::new();
+        for facts in &self.agents {
+            let place = known.agents.iter().position(|agent| agent.name == facts.name);
+            place_of.push(place.ok_or_else(|| RecordingError::UnknownAgent { name: facts.name.clone() })?);
+        }
+        let there = |party: Party| match party {
+            Party::Scheduler | Party::Client => party,
+            Party::Agent(agent) => Party::Agent(place_of[agent]),
+        };
+        let parties: Vec<Party> = (0..self.agents.len() + 2).map(Party::at).collect();
+        let access = parties.iter().map(|party| known.topology.access(there(*party)).clone()).collect();
+        let (mut paths, mut index_of) = (Vec::new(), BTreeMap::new());
+        for (from, to) in parties.iter().flat_map(|from| parties.iter().map(move |to| (*from, *to))) {
+            if from != to {
+                let (index, path) = known.topology.path(there(from), there(to));
+                index_of.entry(index).or_insert_with(|| {
+                    paths.push(path.clone());
+                    paths.len() - 1
+                });
+            }
+        }
+        self.cluster.topology =
+            Topology::new(access, paths, |from, to| index_of[&known.topology.path(there(from), there(to)).0]);
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ const PART_BYTES: u64 = 96;
 pub struct Rerun {
     /// The time in which the farm had something open, as the scheduler sees it: to compare with [`Recording::busy`].
     pub busy: Span,
+    /// The same, one by one: to compare with [`Recording::periods`].
+    pub periods: Vec<Span>,
     /// Tasks that ended well.
     pub tasks: u64,
     /// Bytes between agents.
@@ -366,7 +368,9 @@ impl<'a> Engine<'a> {
         if self.scheduler.is_idle() != self.is_idle {
             let changed_at = if self.is_idle { self.now } else { self.last_finish.max(self.changed_at) };
             if !self.is_idle {
-                self.outcome.busy += changed_at.since(self.changed_at);
+                let period = changed_at.since(self.changed_at);
+                self.outcome.periods.push(period);
+                self.outcome.busy += period;
             }
             self.is_idle = !self.is_idle;
             self.changed_at = changed_at;
