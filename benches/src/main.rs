@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
 
+mod bursts;
 mod direct;
 mod echo;
 mod farm;
@@ -107,11 +108,13 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let bare = echo::measure(&this, effort).await?;
     say("the farm");
     let farm = farm::measure(&binary, effort).await?;
+    say("long bursts");
+    let bursts = bursts::measure(&binary, effort).await?;
 
     let chain = "bare quinn, client - scheduler - agent and back, 64 B";
     let directly = "OpenCL directly";
     let stream = "bare quinn stream, two processes";
-    let figures = vec![
+    let mut figures = vec![
         Figure::new("no-op launch, submit to completion", farm.no_op)
             .floor(chain, bare.chain)
             .floor("bare quinn, two processes and back, 64 B", bare.pair)
@@ -128,6 +131,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         Figure::new("64 MiB from agent to agent, changed by a launch on each", farm.hop)
             .floor(stream, bare.upload),
     ];
+    figures.extend(bursts);
     let table = Figure::table(&figures).to_string();
     println!("{table}");
     let Some(directory) = &arguments.output else { return Ok(()) };

@@ -70,6 +70,8 @@ pub enum Command {
     Cert(CertArguments),
     /// Step a scheduler's journal again and compare every action
     Replay(ReplayArguments),
+    /// Measure what messages, transfers and handshakes cost on this machine, for simulations
+    Calibrate(CalibrateArguments),
     /// Simulate: run graphs on clusters in virtual time and compare policies
     Sim(SimArguments),
     /// Stop a farm once its sessions have ended (needs an administrator's certificate)
@@ -564,6 +566,18 @@ pub enum CertCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `isochrone calibrate`
+#[derive(Debug, Args)]
+pub struct CalibrateArguments {
+    /// The file to write, for --network 'quic(calibration=FILE)'
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+
+    /// Measure over the relay of emulated links, as on farms that have them
+    #[arg(long)]
+    pub emulated: bool,
 }
 
 /// `isochrone replay`

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod ask;
+mod calibrate;
 mod certificates;
 mod clock;
 mod config;
@@ -58,6 +59,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Policies(arguments) => ask::policies(&arguments),
         Command::Inputs(arguments) => inputs::inputs(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Calibrate(arguments) => live(calibrate::calibrate(arguments)),
         Command::Sim(arguments) => sim::sim(&arguments),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }

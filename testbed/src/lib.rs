@@ -18,6 +18,7 @@ mod links;
 mod opencl_tests;
 mod options;
 mod process;
+mod recorded;
 mod task_graph_run;
 
 pub use certificates::{Certificates, CertificatesError, LOCAL_NAME};
@@ -31,4 +32,5 @@ pub use links::link_plan;
 pub use opencl_tests::has_opencl;
 pub use options::{AgentSpecification, FarmOptions, Hosting};
 pub use process::{READY_LISTENING, ReadyLine};
+pub use recorded::{ReadRecordingError, read_recording};
 pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};

@@ -4,7 +4,7 @@ use isochrone_model::{Span, Timestamp};
 use isochrone_sched_core::agent::{Agent, AgentConfig, Operation};
 
 /// An agent with its lanes.
-pub(super) struct Site {
+pub(crate) struct Site {
     pub machine: Agent,
     /// By device, then by slot, the lane for moving bytes last: when it is free.
     lanes: Vec<Vec<Timestamp>>,
