@@ -25,6 +25,7 @@ const CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
 /// Opens a session on a new connection.
 pub(crate) async fn open(dialler: &Dialler, options: SessionOptions) -> Result<Session, OpenError> {
     let (connection, sender, mut receiver) = dialler.connect().await?;
+    connection.prepare_bulk();
     sender.send(&ClientRequest::Open { policy: options.policy }).map_err(OpenError::Send)?;
     let timeout = dialler.options.connect_timeout;
     let (shared, agents) = tokio::time::timeout(timeout, opened(&mut receiver))

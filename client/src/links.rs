@@ -184,6 +184,7 @@ impl Dialler {
         let target: SocketAddr =
             address.parse().map_err(|source| DialError::Address { address: address.clone(), source })?;
         let connection = self.endpoint.connect(target, Role::Agent, Some(name)).await?;
+        connection.prepare_bulk();
         let (sender, mut receiver) = connection.take_control();
         let Shared { session, secret, .. } = &*self.shared;
         sender.send(&ClientToAgent::Hello { session: *session, secret: *secret })?;

@@ -269,6 +269,7 @@ async fn dial(dial: Dial) {
         match endpoint.connect(address, Role::Agent, Some(&name)).await {
             Ok(connection) => {
                 backoff = BACKOFF_MIN;
+                connection.prepare_bulk();
                 let (sender, receiver) = connection.take_control();
                 // A connection that has ended already says so below.
                 let _ = sender.send(&PeerMessage::Hello { agent: own });

@@ -236,6 +236,7 @@ impl Joiner {
             devices,
             host_memory_bytes: self.host_memory_bytes,
         };
+        connection.prepare_bulk();
         let (sender, mut receiver) = connection.take_control();
         sender.send(&AgentToScheduler::Hello(AgentHello { facts: facts.clone() }))?;
         match tokio::time::timeout(WELCOME_TIMEOUT, receiver.receive::<SchedulerToAgent>()).await {

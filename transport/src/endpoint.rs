@@ -2,13 +2,17 @@
 //!
 //! Must never hold what runs on an established connection.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version};
 use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
+use crate::bulk_link::{self, BulkDialler, Pairs, Secrets};
 use crate::congestion::Congestion;
 use crate::connection::{self, Connection};
 use crate::endpoint_error::{AcceptError, BindError, ConnectError, DialContext};
@@ -26,22 +30,36 @@ const ACCEPTED_CONTROL_STREAMS_MAX: u32 = 2;
 /// Dialling sides open the control stream themselves; one from the peer is a violation.
 const DIALLED_CONTROL_STREAMS_MAX: u32 = 1;
 
+/// Connections that someone dials and nobody has accepted yet; more wait within QUIC.
+const INCOMING_MAX: usize = 64;
+
 /// One UDP socket that accepts connections (of the allowed roles) and dials others. Cheap to
 /// clone; connections outlive it, but only while it is not closed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoint {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     quinn: quinn::Endpoint,
     our_role: Role,
     options: Arc<TransportOptions>,
     dialling: tls::Dialling,
     dialled_transport: Arc<quinn::TransportConfig>,
+    bulk_transport: Arc<quinn::TransportConfig>,
     congestion: Congestion,
     closing: Arc<Closing>,
+    pairs: Arc<Pairs>,
+    incoming: tokio::sync::Mutex<mpsc::Receiver<quinn::Incoming>>,
+    /// The task that accepts; `accepting` is closed when it has ended.
+    acceptor: AbortHandle,
+    accepting: watch::Receiver<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
 }
 
 impl Endpoint {
@@ -59,14 +77,18 @@ impl Endpoint {
         let tls_error = |error: tls::SetupError| BindError::Tls(Box::new(error));
         let address_error = |source| BindError::Address { address, source };
         let congestion = Congestion::default();
-        let server = if options.allowed_roles.is_empty() {
-            None
-        } else {
-            let tls = tls::server(identity).map_err(tls_error)?;
+        let transport = Arc::new(options.quinn(ACCEPTED_CONTROL_STREAMS_MAX, &congestion));
+        let bulk_transport = Arc::new(options.quinn_bulk(&congestion));
+        let server = |protocol: &[u8], transport: &Arc<quinn::TransportConfig>| {
+            let tls = tls::server(identity, protocol).map_err(tls_error)?;
             let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-            let transport = options.quinn(ACCEPTED_CONTROL_STREAMS_MAX, &congestion);
-            server.transport_config(Arc::new(transport)).migration(true);
-            Some(server)
+            server.transport_config(transport.clone()).migration(true);
+            Ok(server)
+        };
+        let bulk_server = Arc::new(server(tls::BULK_ALPN, &bulk_transport)?);
+        let server = match options.allowed_roles[..] {
+            [] => None,
+            [..] => Some(server(tls::ALPN, &transport)?),
         };
         let mut endpoint = quinn::EndpointConfig::default();
         endpoint
@@ -75,15 +97,34 @@ impl Endpoint {
             .map_err(|error| address_error(io::Error::other(error)))?;
         let socket = socket(address, options.socket_buffer_bytes).map_err(address_error)?;
         let quinn = quinn::Endpoint::new(endpoint, server, socket, runtime).map_err(address_error)?;
+        let options = Arc::new(options);
+        let closing = Arc::new(Closing::new());
+        let pairs = Arc::new(Pairs::default());
+        let (arrivals, incoming) = mpsc::channel(INCOMING_MAX);
+        let (is_accepting, accepting) = watch::channel(());
+        let acceptor = Acceptor {
+            quinn: quinn.clone(),
+            bulk_server,
+            pairs: pairs.clone(),
+            options: options.clone(),
+            closing: closing.clone(),
+            arrivals,
+            _is_accepting: is_accepting,
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 quinn,
                 our_role: identity.peer_identity().role,
                 dialling: tls::Dialling::new(identity).map_err(tls_error)?,
                 dialled_transport: Arc::new(options.quinn(DIALLED_CONTROL_STREAMS_MAX, &congestion)),
+                bulk_transport,
                 congestion,
-                options: Arc::new(options),
-                closing: Arc::new(Closing::new()),
+                options,
+                closing,
+                pairs,
+                incoming: tokio::sync::Mutex::new(incoming),
+                acceptor: tokio::spawn(acceptor.run()).abort_handle(),
+                accepting,
             }),
         })
     }
@@ -99,11 +140,12 @@ impl Endpoint {
     /// The next connection that someone dials, or `None` once the endpoint is closed. Cancel
     /// safe. Establish each in a task of its own: a handshake takes round trips.
     pub async fn accept(&self) -> Option<Incoming> {
-        let incoming = self.shared.quinn.accept().await?;
+        let incoming = self.shared.incoming.lock().await.recv().await?;
         Some(Incoming {
             incoming,
             options: self.shared.options.clone(),
             closing: self.shared.closing.clone(),
+            pairs: self.shared.pairs.clone(),
         })
     }
 
@@ -123,7 +165,7 @@ impl Endpoint {
         probe_route(address).map_err(|source| ConnectError::Unreachable { address, source })?;
         let (tls, check) = shared
             .dialling
-            .client()
+            .client(tls::ALPN)
             .map_err(|error| ConnectError::Tls { address, source: Box::new(error) })?;
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(shared.dialled_transport.clone());
@@ -184,6 +226,13 @@ impl Endpoint {
                 ConnectError::NotIsochrone { address }
             }
         })?;
+        let bulk_dialler = Secrets::of(&quinn).map(|secrets| BulkDialler {
+            endpoint: BulkDialling { shared: shared.clone() },
+            address,
+            role: context.expected_role,
+            secrets,
+            closing: shared.closing.clone(),
+        });
         Ok(connection::start(connection::Parts {
             quinn,
             peer,
@@ -192,6 +241,8 @@ impl Endpoint {
             receive,
             options: shared.options.clone(),
             endpoint_closing: shared.closing.clone(),
+            bulk_dialler,
+            pair: None,
         }))
     }
 
@@ -224,15 +275,80 @@ impl Endpoint {
     /// Waits until every connection has ended and the peers were told.
     pub async fn drained(&self) {
         self.shared.quinn.wait_idle().await;
+        if self.shared.closing.get().is_some() {
+            // Never changes: ends with the task that holds the other end, and the socket with it.
+            let _ = self.shared.accepting.clone().changed().await;
+        }
+    }
+}
+
+/// Takes in what is dialled: completes the second connections of pairs, and hands on all others.
+struct Acceptor {
+    quinn: quinn::Endpoint,
+    bulk_server: Arc<quinn::ServerConfig>,
+    pairs: Arc<Pairs>,
+    options: Arc<TransportOptions>,
+    closing: Arc<Closing>,
+    arrivals: mpsc::Sender<quinn::Incoming>,
+    _is_accepting: watch::Sender<()>,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        while let Some(incoming) = self.quinn.accept().await {
+            if self.pairs.knows(&incoming.orig_dst_cid()) {
+                tokio::spawn(bulk_link::accept(
+                    incoming,
+                    self.bulk_server.clone(),
+                    self.pairs.clone(),
+                    self.options.clone(),
+                    self.closing.clone(),
+                ));
+            } else if self.arrivals.send(incoming).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What it takes to dial the second connection of a pair.
+pub(crate) struct BulkDialling {
+    shared: Arc<Shared>,
+}
+
+impl BulkDialling {
+    /// Dials the second connection of this name; its certificate is one of the farm's for that role. Gives up
+    /// after the handshake timeout.
+    pub(crate) async fn dial(
+        &self,
+        address: SocketAddr,
+        role: Role,
+        name: &[u8],
+    ) -> Result<quinn::Connection, String> {
+        let (tls, _check) = self.shared.dialling.client(tls::BULK_ALPN).map_err(|error| error.to_string())?;
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        let name = quinn::ConnectionId::new(name);
+        config
+            .transport_config(self.shared.bulk_transport.clone())
+            .initial_dst_cid_provider(Arc::new(move || name));
+        let connecting = self
+            .shared
+            .quinn
+            .connect_with(config, address, role.server_name())
+            .map_err(|error| error.to_string())?;
+        match tokio::time::timeout(self.shared.options.handshake_timeout, connecting).await {
+            Ok(established) => established.map_err(|error| error.to_string()),
+            Err(_) => Err("nobody answers".to_owned()),
+        }
     }
 }
 
 /// A connection that someone dials, not yet established. Dropping it refuses it.
-#[derive(Debug)]
 pub struct Incoming {
     incoming: quinn::Incoming,
     options: Arc<TransportOptions>,
     closing: Arc<Closing>,
+    pairs: Arc<Pairs>,
 }
 
 impl Incoming {
@@ -274,6 +390,8 @@ impl Incoming {
             close(&quinn, CloseCode::RoleRefused, &reason);
             return Err(AcceptError::RoleRefused { address, identity: peer });
         }
+        // Before the dialling side hears anything, so that its second connection never comes too early.
+        let pair = Secrets::of(&quinn).map(|secrets| self.pairs.expect(secrets));
         let (mut send, mut receive) = quinn.accept_bi().await.map_err(lost)?;
         let exchanged = exchange_preambles(&mut send, &mut receive).await;
         let version = exchanged.map_err(|error| match error {
@@ -295,7 +413,21 @@ impl Incoming {
             receive,
             options: self.options.clone(),
             endpoint_closing: self.closing.clone(),
+            bulk_dialler: None,
+            pair,
         }))
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Incoming").field("from", &self.remote_address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Endpoint").field("quinn", &self.shared.quinn).finish_non_exhaustive()
     }
 }
 
@@ -348,7 +480,7 @@ fn refuse_preamble(quinn: &quinn::Connection, error: PreambleError) {
 }
 
 /// The identity in the certificate that TLS has verified.
-fn peer_identity(quinn: &quinn::Connection) -> Result<PeerIdentity, IdentityParseError> {
+pub(crate) fn peer_identity(quinn: &quinn::Connection) -> Result<PeerIdentity, IdentityParseError> {
     let certificates = quinn
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())

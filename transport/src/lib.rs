@@ -2,7 +2,8 @@
 //!
 //! This crate holds the farm's certificates and the identities in them, the endpoint that accepts
 //! and dials, and what runs on a connection: one control stream with messages in both directions,
-//! and a one-way bulk stream for each transfer of contents. It is the only crate that names quinn.
+//! and a one-way bulk stream for each transfer of contents. Bulk streams go over a second QUIC connection between
+//! the same two processes, so that control never waits behind them. It is the only crate that names quinn.
 //!
 //! It must never hold message types (it moves any `T: Serialize`), nor decide anything about
 //! sessions, graphs or placement; it has no timers on the path of a message.
@@ -21,6 +22,7 @@
 pub mod authority;
 
 mod bulk;
+mod bulk_link;
 mod close;
 mod congestion;
 mod connection;
@@ -32,6 +34,7 @@ mod link;
 mod options;
 mod peer_identity;
 mod resets;
+mod short_queue;
 mod tls;
 
 pub use authority::{Authority, AuthorityError, IssuedIdentity};

@@ -19,6 +19,9 @@ use crate::peer_identity::PeerIdentity;
 /// The application protocol that both sides must name.
 pub(crate) const ALPN: &[u8] = b"isochrone/1";
 
+/// What both name instead on the second connection of a pair, which carries bulk streams alone.
+pub(crate) const BULK_ALPN: &[u8] = b"isochrone-bulk/1";
+
 /// ring, with the faster of the two AES ciphers preferred: 128 bits are enough for any farm.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let mut provider = ring::default_provider();
@@ -45,14 +48,14 @@ pub(crate) enum SetupError {
     Cipher(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-/// The accepting side's configuration: asks for a certificate of the farm's authority.
-pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, SetupError> {
+/// The accepting side's configuration for `protocol`: asks for a certificate of the farm's authority.
+pub(crate) fn server(identity: &Identity, protocol: &[u8]) -> Result<QuicServerConfig, SetupError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     // A resumed session would skip the check of the certificate, and with it its expiry.
     config.send_tls13_tickets = 0;
     Ok(QuicServerConfig::try_from(config)?)
@@ -73,8 +76,9 @@ impl Dialling {
         })
     }
 
-    /// The configuration for one connection, and the check through which its outcome can be seen.
-    pub(crate) fn client(&self) -> Result<(QuicClientConfig, Arc<ServerCheck>), SetupError> {
+    /// The configuration for one connection that speaks `protocol`, and the check through which its outcome can be
+    /// seen.
+    pub(crate) fn client(&self, protocol: &[u8]) -> Result<(QuicClientConfig, Arc<ServerCheck>), SetupError> {
         let check = Arc::new(ServerCheck {
             verifier: self.verifier.clone(),
             algorithms: provider().signature_verification_algorithms,
@@ -85,7 +89,7 @@ impl Dialling {
             .dangerous()
             .with_custom_certificate_verifier(check.clone())
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.identity.certified())));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         Ok((QuicClientConfig::try_from(config)?, check))
     }

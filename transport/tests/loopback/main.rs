@@ -7,4 +7,6 @@ mod farm;
 mod late;
 mod lifetime;
 mod path;
+mod second;
+mod slow_path;
 mod violations;
