@@ -347,21 +347,24 @@ impl Driver {
         let session = self.next_session;
         self.next_session = SessionId(session.0 + 1);
         tracing::info!(%session, tenant = tenant_name, "session opened");
-        let mut round_trip = Span::ZERO;
+        let mut round_trip = None;
         if let Some(Link { wire, peer: Peer::Client { session: own, .. }, round_trip: told }) =
             self.links.get_mut(&link)
         {
             *own = Some(session);
             // Filled once only: a second `Open` is refused.
             let _ = wire.known.set(Sender::Session(session));
-            round_trip = Span::from(wire.connection.round_trip());
-            *told = Some(round_trip);
+            // Nothing is measured before the handshake is complete; the next measuring tells then.
+            round_trip = wire.connection.is_confirmed().then(|| Span::from(wire.connection.round_trip()));
+            *told = round_trip;
             self.routes.add_session(session, wire.connection.clone());
         }
         self.sessions.insert(session, link);
         let secret = SessionSecret(secret);
         self.step(Event::SessionOpened { session, tenant, tenant_name, policy, secret });
-        if self.sessions.contains_key(&session) {
+        if let Some(round_trip) = round_trip
+            && self.sessions.contains_key(&session)
+        {
             self.step(Event::SessionLinkMeasured { session, round_trip });
         }
     }

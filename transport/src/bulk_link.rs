@@ -77,6 +77,8 @@ pub(crate) struct BulkDialler {
 #[derive(Default)]
 pub(crate) struct Pairs {
     by_name: Mutex<BTreeMap<[u8; NAME_BYTES], Pair>>,
+    /// Connections with early data whose handshake is not complete: their names are not known yet.
+    unconfirmed: tokio::sync::watch::Sender<usize>,
 }
 
 struct Pair {
@@ -98,9 +100,36 @@ impl Pairs {
         place
     }
 
+    /// Counts a connection whose handshake is not complete, until that is dropped.
+    pub(crate) fn unconfirmed(self: &Arc<Self>) -> Unconfirmed {
+        self.unconfirmed.send_modify(|count| *count += 1);
+        Unconfirmed(self.clone())
+    }
+
+    pub(crate) fn any_unconfirmed(&self) -> bool {
+        *self.unconfirmed.borrow() > 0
+    }
+
+    /// Waits until all handshakes are complete, or this name is known; whether it is.
+    pub(crate) async fn will_know(&self, name: &[u8]) -> bool {
+        let mut unconfirmed = self.unconfirmed.subscribe();
+        // Fails only when the sender is gone, which is in `self`.
+        let _ = unconfirmed.wait_for(|count| *count == 0 || self.knows(name)).await;
+        self.knows(name)
+    }
+
     /// Whether a connection that was dialled under this name belongs to a pair.
     pub(crate) fn knows(&self, name: &[u8]) -> bool {
         <[u8; NAME_BYTES]>::try_from(name).is_ok_and(|name| self.lock().contains_key(&name))
+    }
+}
+
+/// A connection whose handshake is not complete.
+pub(crate) struct Unconfirmed(Arc<Pairs>);
+
+impl Drop for Unconfirmed {
+    fn drop(&mut self) {
+        self.0.unconfirmed.send_modify(|count| *count -= 1);
     }
 }
 

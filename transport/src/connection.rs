@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use isochrone_protocol::Version;
@@ -44,8 +44,10 @@ pub(crate) struct Shared {
     arrivals: mpsc::WeakSender<ArrivedBulk>,
     /// How bulk streams go now.
     reach: watch::Sender<Reach>,
-    /// The place to which a second connection comes; never on the dialling side.
-    pair: Option<PairPlace>,
+    /// The place to which a second connection comes, once the handshake is complete; never on the dialling side.
+    pair: OnceLock<PairPlace>,
+    /// Whether the handshake is complete.
+    is_confirmed: watch::Sender<bool>,
     /// What it takes to dial the second connection, until that is begun; never on the accepting side.
     bulk_dialler: Mutex<Option<BulkDialler>>,
 }
@@ -126,13 +128,14 @@ pub(crate) struct Parts {
     pub(crate) endpoint_closing: Arc<Closing>,
     /// For dialled connections.
     pub(crate) bulk_dialler: Option<BulkDialler>,
-    /// For accepted connections.
-    pub(crate) pair: Option<PairPlace>,
+    /// Whether the handshake is complete; if not, [`confirm`] is called when it is.
+    pub(crate) is_confirmed: bool,
 }
 
 /// Starts what runs on a connection.
 pub(crate) fn start(parts: Parts) -> Connection {
-    let Parts { quinn, peer, version, send, receive, options, endpoint_closing, bulk_dialler, pair } = parts;
+    let Parts { quinn, peer, version, send, receive, options, endpoint_closing, bulk_dialler, is_confirmed } =
+        parts;
     let link = Arc::new(Link::new(quinn, endpoint_closing));
     let queue = Arc::new(ControlQueue::new(options.control_queue_bytes(), options.limits));
     tokio::spawn(control::write_queue(queue.clone(), send, link.clone()));
@@ -150,13 +153,21 @@ pub(crate) fn start(parts: Parts) -> Connection {
         arrived_bulk: tokio::sync::Mutex::new(arrived_bulk),
         arrivals: weak_arrivals,
         reach: watch::Sender::new(Reach::First),
-        pair,
+        pair: OnceLock::new(),
+        is_confirmed: watch::Sender::new(is_confirmed),
         bulk_dialler: Mutex::new(bulk_dialler),
     });
-    if let Some(pair) = &shared.pair {
-        pair.fill(&shared);
-    }
     Connection { shared }
+}
+
+/// The handshake of an accepted connection is complete, and this is where its second connection comes.
+pub(crate) fn confirm(shared: &Arc<Shared>, pair: Option<PairPlace>) {
+    if let Some(pair) = pair {
+        pair.fill(shared);
+        // Once for each connection.
+        let _ = shared.pair.set(pair);
+    }
+    shared.is_confirmed.send_replace(true);
 }
 
 impl Connection {
@@ -164,6 +175,30 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> &PeerIdentity {
         &self.shared.peer
+    }
+
+    /// Whether the handshake is complete. Until then what the peer says may have been sent before by
+    /// someone else, if only to a process that lost its memory since: act on nothing that does
+    /// something. Always on dialled connections, and where
+    /// [`takes_early_data`](TransportOptions::takes_early_data) is off.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        *self.shared.is_confirmed.borrow()
+    }
+
+    /// Waits until the handshake is complete; `false` when the connection ended before.
+    pub async fn confirmed(&self) -> bool {
+        let mut is_confirmed = self.shared.is_confirmed.subscribe();
+        tokio::select! {
+            biased;
+            // Fails only when the sender is gone, which is in `self`.
+            confirmed = is_confirmed.wait_for(|is_confirmed| *is_confirmed) => confirmed.is_ok(),
+            _ = self.shared.link.closed() => false,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The version of the protocol that the peer speaks; its major number is ours.

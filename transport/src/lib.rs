@@ -44,7 +44,7 @@ pub use bulk::{
 pub use close::{CloseCode, CloseReason};
 pub use connection::{Connection, LinkStatistics};
 pub use control::{ControlReceiver, ControlSender, FlushError, ReceiveError, SendError};
-pub use endpoint::{Endpoint, Incoming};
+pub use endpoint::{Endpoint, First, Incoming};
 pub use endpoint_error::{AcceptError, BindError, CertificateFault, ConnectError};
 pub use identity::{Identity, IdentityError};
 pub use options::TransportOptions;

@@ -22,6 +22,7 @@ const DATAGRAM_BYTES_FLOOR: u16 = 1200;
 pub struct TransportOptions {
     pub(crate) allowed_roles: Vec<Role>,
     pub(crate) limits: Limits,
+    pub(crate) takes_early_data: bool,
     pub(crate) handshake_timeout: Duration,
     pub(crate) bulk_header_timeout: Duration,
     pub(crate) control_queue_bytes_max: usize,
@@ -41,6 +42,7 @@ impl Default for TransportOptions {
         Self {
             allowed_roles: Vec::new(),
             limits: Limits::default(),
+            takes_early_data: false,
             handshake_timeout: Duration::from_secs(5),
             bulk_header_timeout: Duration::from_secs(5),
             control_queue_bytes_max: 16 << 20,
@@ -75,6 +77,15 @@ impl TransportOptions {
     /// Bounds on frames, see [`Limits`]. Should be the same in the whole farm.
     pub fn limits(&mut self, limits: Limits) -> &mut Self {
         self.limits = limits;
+        self
+    }
+
+    /// Whether messages that a peer sends in its first packets, when it resumes a session, are received before
+    /// the handshake is complete; default no, and then they are received after it. Who says yes looks at
+    /// [`Connection::is_confirmed`](crate::Connection::is_confirmed) before acting on any message that does
+    /// something.
+    pub fn takes_early_data(&mut self, takes: bool) -> &mut Self {
+        self.takes_early_data = takes;
         self
     }
 

@@ -4,6 +4,7 @@ mod bulk;
 mod certificates;
 mod control;
 mod farm;
+mod first;
 mod late;
 mod lifetime;
 mod path;

@@ -95,6 +95,7 @@ pub struct SlowPath {
     /// Where clients find the server.
     pub address: SocketAddr,
     to_server: Arc<Direction>,
+    recorded: Arc<Mutex<Option<Vec<Vec<u8>>>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -109,6 +110,8 @@ impl SlowPath {
             std::thread::spawn(move || direction.deliver(&stop));
         }
         let (direction, stopped) = (to_server.clone(), stop.clone());
+        let recorded: Arc<Mutex<Option<Vec<Vec<u8>>>>> = Arc::default();
+        let recording = recorded.clone();
         std::thread::spawn(move || {
             let mut far_ends: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
             let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
@@ -122,10 +125,23 @@ impl SlowPath {
                     std::thread::spawn(move || pass_back(&ends.0, &ends.1, from, &ends.2, &ends.3));
                     far
                 });
+                if let Some(recorded) = &mut *recording.lock().unwrap() {
+                    recorded.push(datagram[..bytes].to_vec());
+                }
                 direction.take(far, None, &datagram[..bytes]);
             }
         });
-        Self { address, to_server, stop }
+        Self { address, to_server, recorded, stop }
+    }
+
+    /// Keeps what goes to the server from here on.
+    pub fn record(&self) {
+        *self.recorded.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// What was kept.
+    pub fn recorded(&self) -> Vec<Vec<u8>> {
+        self.recorded.lock().unwrap().take().unwrap_or_default()
     }
 
     /// Datagrams to the server for which there was no room.
