@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use isochrone_benches::cpu;
 use isochrone_metrics::{Latencies, Rates, Summary};
 use quinn::{
     ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt,
@@ -16,8 +17,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-
-use isochrone_benches::cpu;
 
 use crate::{Effort, HUGE_BYTES, LARGE_BYTES, latency, span};
 

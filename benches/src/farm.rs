@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
+use isochrone_benches::cpu;
 use isochrone_client::{Program, Session, SessionOptions};
 use isochrone_metrics::{Latencies, Rates, Summary};
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
 use crate::echo::Stream;
-use isochrone_benches::cpu;
-
 use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, SOURCE, latency, span};
 
 /// What the farm does with small commands.
