@@ -11,6 +11,7 @@ mod config;
 mod daemons;
 mod demo;
 mod inputs;
+mod links;
 mod local_farm;
 mod output;
 mod replay;
@@ -50,6 +51,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Agent(arguments) => live(daemons::agent(arguments, config)),
         Command::Devices(arguments) => live(ask::devices(arguments, config)),
         Command::Status(arguments) => live(ask::status(arguments, config)),
+        Command::Links(arguments) => live(links::links(arguments, config)),
         Command::Shutdown(arguments) => live(ask::shutdown(arguments, config)),
         Command::Run(arguments) => live(run::run(arguments, config)),
         Command::Demo(arguments) => live(demo::demo(arguments)),

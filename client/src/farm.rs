@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use isochrone_model::LinkStatus;
 use isochrone_model::message::{Answer, ClientReply, ClientRequest, DeviceStatus, FarmStatus, Question};
 use isochrone_transport::{
     CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Role, TransportOptions,
@@ -78,9 +79,11 @@ impl Farm {
     pub async fn devices(&self) -> Result<Vec<DeviceStatus>, AskError> {
         match self.ask(Question::Devices).await? {
             Answer::Devices(devices) => Ok(devices),
-            Answer::Status(_) | Answer::Explanation(_) | Answer::Accepted | Answer::Refused { .. } => {
-                Err(AskError::Unexpected)
-            }
+            Answer::Status(_)
+            | Answer::Explanation(_)
+            | Answer::Accepted
+            | Answer::Links(_)
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
         }
     }
 
@@ -91,9 +94,27 @@ impl Farm {
     pub async fn status(&self) -> Result<FarmStatus, AskError> {
         match self.ask(Question::Status).await? {
             Answer::Status(status) => Ok(*status),
-            Answer::Devices(_) | Answer::Explanation(_) | Answer::Accepted | Answer::Refused { .. } => {
-                Err(AskError::Unexpected)
-            }
+            Answer::Devices(_)
+            | Answer::Explanation(_)
+            | Answer::Accepted
+            | Answer::Links(_)
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
+        }
+    }
+
+    /// What is known of every path: between the scheduler and agents, between agents, and of clients of the asker's own
+    /// tenant.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn links(&self) -> Result<Vec<LinkStatus>, AskError> {
+        match self.ask(Question::Links).await? {
+            Answer::Links(links) => Ok(links),
+            Answer::Devices(_)
+            | Answer::Status(_)
+            | Answer::Explanation(_)
+            | Answer::Accepted
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
         }
     }
 
@@ -104,9 +125,11 @@ impl Farm {
     pub async fn shutdown(&self) -> Result<(), AskError> {
         match self.ask(Question::Shutdown).await? {
             Answer::Accepted => Ok(()),
-            Answer::Devices(_) | Answer::Status(_) | Answer::Explanation(_) | Answer::Refused { .. } => {
-                Err(AskError::Unexpected)
-            }
+            Answer::Devices(_)
+            | Answer::Status(_)
+            | Answer::Explanation(_)
+            | Answer::Links(_)
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::ids::{
     TaskId, Version,
 };
 use crate::kernel::KernelSignature;
+use crate::links::{LinkEnd, PathSample};
 use crate::units::{ByteRange, Span};
 
 /// Bytes of one version of a buffer.
@@ -308,8 +309,6 @@ pub enum Report {
         region: Region,
         /// Where from.
         from: AgentId,
-        /// From the first byte here to the last; zero when it came in one message.
-        span: Span,
     },
     /// A region could not be sent.
     PushFailed {
@@ -320,12 +319,23 @@ pub enum Report {
         /// Why.
         reason: String,
     },
-    /// The path to another agent was measured.
-    LinkMeasured {
-        /// The other agent.
-        to: AgentId,
-        /// The round trip now.
-        round_trip: Span,
+    /// The path to another agent, or to a client, was measured.
+    PathMeasured {
+        /// The other party.
+        to: LinkEnd,
+        /// What was measured.
+        sample: PathSample,
+    },
+    /// Contents came in on a stream: what the path from their sender carried meanwhile.
+    Carried {
+        /// Where from.
+        from: LinkEnd,
+        /// Bytes of the contents.
+        size_bytes: u64,
+        /// Other bytes that came over the same path meanwhile.
+        shared_bytes: u64,
+        /// From the first byte here to the last.
+        span: Span,
     },
     /// What the agent holds; sent when it changed by more than a hundredth.
     Memory {

@@ -9,10 +9,10 @@ use isochrone_model::{AgentFacts, AgentId, DeviceFacts, Limits};
 use isochrone_sched_core::agent::DEVICES_MAX;
 use isochrone_sched_core::{Agent, AgentConfig};
 use isochrone_transport::{
-    BindError, CloseCode, ConnectError, Connection, ControlReceiver, ControlSender, Endpoint, ReceiveError,
-    Role, SendError,
+    BindError, CloseCode, ConnectError, Connection, ControlReceiver, ControlSender, Endpoint, Pace,
+    ReceiveError, Role, SendError,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Backend, BackendEvent};
 use crate::driver::{Ending, Life, LifeParts};
@@ -269,7 +269,12 @@ impl Joiner {
         let Joined { connection, sender, receiver, agent, inline_bytes_max, facts } = joined;
         tracing::info!(name = facts.name, address = facts.address, %agent, "joined the farm");
         let (inputs, received) = mpsc::unbounded_channel();
-        let readers = Readers { inputs: inputs.clone(), host_memory_bytes: self.host_memory_bytes };
+        let (pace, measuring) = watch::channel(Pace::for_paths(0, false));
+        let readers = Readers {
+            inputs: inputs.clone(),
+            host_memory_bytes: self.host_memory_bytes,
+            pace: measuring.clone(),
+        };
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(readers.clone().read_scheduler(receiver));
         tasks.spawn(readers.clone().accept_relayed(connection.clone()));
@@ -278,12 +283,13 @@ impl Joiner {
             machine: Agent::new(AgentConfig { facts, limits: self.limits.clone() }),
             backend: devices.backend,
             payloads: Payloads::new(self.limits.early_bytes_max),
-            peers: Peers::new(agent, self.endpoint.clone(), inputs),
+            peers: Peers::new(agent, self.endpoint.clone(), inputs, measuring),
             readers,
             scheduler: connection.clone(),
             sender: sender.clone(),
             inline_bytes_max,
             own: agent,
+            pace,
         });
         let (ending, backend) = life.run(received, devices.events, shutdown).await;
         match &ending {

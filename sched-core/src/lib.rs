@@ -10,6 +10,7 @@ pub mod dag;
 pub mod distribution;
 mod few;
 mod hashing;
+pub mod paths;
 pub mod policy;
 pub mod range_map;
 pub mod scheduler;

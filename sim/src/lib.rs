@@ -12,7 +12,6 @@ pub mod farm;
 pub mod kernels;
 pub mod network;
 pub mod plot;
-pub mod random;
 pub mod run_report;
 pub mod simulation;
 mod site;
@@ -20,6 +19,8 @@ pub mod sources;
 pub mod statistics;
 pub mod study;
 pub mod trace;
+
+pub use isochrone_link::random;
 
 pub use farm::{Farm, FarmOptions, LinkTruth, Outcome};
 

@@ -3,10 +3,12 @@
 //! Must never hold what a command of a graph failed with: see `graph_run`.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use isochrone_client::{AskError, ConnectError};
+use isochrone_emulator::EmulatorError;
 use isochrone_node_agent::AgentError;
 use isochrone_scheduler::StartError;
 
@@ -73,6 +75,23 @@ pub enum FarmError {
         waited: Duration,
         /// The last lines of its log.
         log: String,
+    },
+    /// The emulated links cannot be had.
+    #[error("no emulated links between the members of the farm")]
+    Links(#[from] EmulatorError),
+    /// The emulated links are those of another farm.
+    #[error("the emulated links are for {parties} parties; the farm's scheduler, clients and {agents} agents are {}", agents + 2)]
+    LinkParties {
+        /// Of the links.
+        parties: usize,
+        /// Of the farm.
+        agents: usize,
+    },
+    /// Emulated links tell members apart by addresses that only IPv4 has.
+    #[error("a farm with emulated links listens on an IPv4 address, not on {address}")]
+    LinkAddress {
+        /// The address to be listened on.
+        address: SocketAddr,
     },
     /// The scheduler cannot start in this process.
     #[error("the scheduler does not start")]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use isochrone_client::ConnectOptions;
+use isochrone_emulator::Emulator;
 use isochrone_node_agent::AgentOptions;
 use isochrone_scheduler::SchedulerOptions;
 use isochrone_transport::Role;
@@ -17,6 +18,7 @@ use crate::certificates::{Certificates, LOCAL_NAME};
 use crate::clock;
 use crate::error::{FarmError, Member};
 use crate::in_process::MemberTask;
+use crate::links::FarmLinks;
 use crate::options::{AgentSpecification, FarmOptions, Hosting};
 use crate::process::MemberProcess;
 
@@ -32,6 +34,8 @@ pub struct Farm {
     address: SocketAddr,
     certificates: Certificates,
     directory: PathBuf,
+    /// Ends after the members.
+    links: Option<FarmLinks>,
     /// Removes the folder when the farm goes; after its members.
     _temporary: Option<TempDir>,
 }
@@ -55,10 +59,22 @@ impl Farm {
         let certificates = Certificates::prepare(&directory.join("certificates"))?;
         certificates.identity(Role::Client, LOCAL_NAME)?;
         certificates.identity(Role::Admin, LOCAL_NAME)?;
-        let (scheduler, listens_on) = start_scheduler(&options, &certificates, &directory).await?;
-        let address = reachable(listens_on);
-        let mut farm =
-            Self { scheduler, agents: Vec::new(), address, certificates, directory, _temporary: temporary };
+        let links = FarmLinks::start(&options)?;
+        let listen = if links.is_some() { FarmLinks::scheduler_listen() } else { options.listen };
+        let (scheduler, listens_on) = start_scheduler(&options, listen, &certificates, &directory).await?;
+        let listens_on = match &links {
+            Some(links) => links.front_scheduler(options.listen, listens_on)?,
+            None => listens_on,
+        };
+        let mut farm = Self {
+            scheduler,
+            agents: Vec::new(),
+            address: reachable(listens_on),
+            certificates,
+            directory,
+            links,
+            _temporary: temporary,
+        };
         for agent in &options.agents {
             let running = farm.start_agent(&options, agent)?;
             farm.agents.push(running);
@@ -77,6 +93,13 @@ impl Farm {
     #[must_use]
     pub fn certificates(&self) -> &Certificates {
         &self.certificates
+    }
+
+    /// The relay of the farm's emulated links, if it has some; parties are numbered by their place: scheduler 0, all
+    /// clients 1, then the agents.
+    #[must_use]
+    pub fn emulator(&self) -> Option<&Emulator> {
+        self.links.as_ref().map(FarmLinks::emulator)
     }
 
     /// The farm's folder.
@@ -185,12 +208,16 @@ impl Farm {
 
     fn start_agent(&self, options: &FarmOptions, agent: &AgentSpecification) -> Result<Running, FarmError> {
         let identity = self.certificates.identity(Role::Agent, &agent.name)?;
-        let listen = SocketAddr::new(self.address.ip(), 0);
+        let through = self.links.as_ref().map(|links| links.front_agent(self.agents.len())).transpose()?;
+        let listen = through.map_or(SocketAddr::new(self.address.ip(), 0), |addresses| addresses.listen);
         match &options.hosting {
             Hosting::InProcess => {
                 let maker = agent.devices.clone().into_maker();
                 let mut agent_options = AgentOptions::new(self.address.to_string(), listen, identity, maker);
                 agent_options.limits(options.limits.clone());
+                if let Some(addresses) = through {
+                    agent_options.advertise(addresses.advertise);
+                }
                 if let Some(bytes) = options.host_memory_bytes {
                     agent_options.host_memory_bytes(bytes);
                 }
@@ -200,6 +227,9 @@ impl Farm {
                 let mut arguments = daemon_arguments("agent", &self.certificates, &agent.name);
                 arguments.extend(["--scheduler".into(), self.address.to_string().into()]);
                 arguments.extend(["--listen".into(), listen.to_string().into()]);
+                if let Some(addresses) = through {
+                    arguments.extend(["--advertise".into(), addresses.advertise.to_string().into()]);
+                }
                 if let Some(bytes) = options.host_memory_bytes {
                     arguments.extend(["--host-memory".into(), bytes.to_string().into()]);
                 }
@@ -282,6 +312,7 @@ impl Running {
 
 async fn start_scheduler(
     options: &FarmOptions,
+    listen: SocketAddr,
     certificates: &Certificates,
     directory: &Path,
 ) -> Result<(Running, SocketAddr), FarmError> {
@@ -289,7 +320,7 @@ async fn start_scheduler(
     let costs = options.keeps_costs.then(|| directory.join("costs"));
     match &options.hosting {
         Hosting::InProcess => {
-            let mut scheduler = SchedulerOptions::new(options.listen, identity);
+            let mut scheduler = SchedulerOptions::new(listen, identity);
             scheduler.policy(&options.policy).limits(options.limits.clone());
             if let Some(path) = &options.journal {
                 scheduler.journal(path);
@@ -302,7 +333,7 @@ async fn start_scheduler(
         }
         Hosting::Processes { binary } => {
             let mut arguments = daemon_arguments("scheduler", certificates, LOCAL_NAME);
-            arguments.extend(["--listen".into(), options.listen.to_string().into()]);
+            arguments.extend(["--listen".into(), listen.to_string().into()]);
             arguments.extend(["--policy".into(), options.policy.clone().into(), "--json".into()]);
             if let Some(path) = &options.journal {
                 arguments.extend(["--journal".into(), path.into()]);

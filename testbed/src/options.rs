@@ -6,9 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use isochrone_emulator::LinkPlan;
 use isochrone_model::Limits;
+use isochrone_sim::cluster::Topology;
 
 use crate::devices::Devices;
+use crate::links::link_plan;
 
 /// Where the members of the farm run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,26 @@ pub struct FarmOptions {
     pub(crate) limits: Limits,
     pub(crate) host_memory_bytes: Option<u64>,
     pub(crate) ready_timeout: Duration,
+    pub(crate) links: Option<Links>,
+}
+
+/// The emulated links of a farm.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    topology: Topology,
+    seed: u64,
+    pub(crate) log_entries_max: usize,
+}
+
+impl Links {
+    /// How many parties there are: the scheduler, the client, the agents.
+    pub(crate) fn parties(&self) -> usize {
+        self.topology.parties()
+    }
+
+    pub(crate) fn plan(&self) -> LinkPlan {
+        link_plan(&self.topology, self.seed)
+    }
 }
 
 impl FarmOptions {
@@ -63,6 +86,7 @@ impl FarmOptions {
             limits: Limits::default(),
             host_memory_bytes: None,
             ready_timeout: Duration::from_secs(60),
+            links: None,
         }
     }
 
@@ -162,6 +186,24 @@ impl FarmOptions {
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;
+        self
+    }
+
+    /// Puts emulated links between all members and clients: those of a cluster with as many agents as the farm, in their
+    /// order. What is random comes from `seed`. All clients together are the cluster's client. Default none. Members
+    /// then listen on addresses of their own from 127.1.0.1 on, so that the farm is on Linux and has no IPv6.
+    #[must_use]
+    pub fn links(mut self, topology: Topology, seed: u64) -> Self {
+        self.links = Some(Links { topology, seed, log_entries_max: 0 });
+        self
+    }
+
+    /// Keeps a log of so many datagrams that emulated links delivered; default none.
+    #[must_use]
+    pub fn log_links(mut self, entries_max: usize) -> Self {
+        if let Some(links) = &mut self.links {
+            links.log_entries_max = entries_max;
+        }
         self
     }
 }

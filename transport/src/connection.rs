@@ -18,6 +18,7 @@ use crate::bulk::{
 use crate::close::{CloseCode, CloseReason};
 use crate::control::{self, ControlQueue, ControlReceiver, ControlSender};
 use crate::link::{Closing, Link};
+use crate::meter::{self, PathMeter, Probes};
 use crate::options::TransportOptions;
 use crate::peer_identity::PeerIdentity;
 
@@ -32,6 +33,7 @@ pub struct Connection {
 pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     pub(crate) options: Arc<TransportOptions>,
+    probes: Arc<Probes>,
     peer: PeerIdentity,
     version: Version,
     control: Mutex<Option<(Arc<ControlQueue>, quinn::RecvStream)>>,
@@ -67,10 +69,13 @@ pub(crate) fn start(parts: Parts) -> Connection {
     let streams_max = options.bulk_streams_max.max(1) as usize;
     let (arrivals, arrived_bulk) = mpsc::channel(streams_max);
     tokio::spawn(bulk::accept_streams(link.clone(), options.clone(), arrivals));
+    let probes = Arc::new(Probes::default());
+    tokio::spawn(meter::answer_probes(link.clone(), probes.clone()));
     Connection {
         shared: Arc::new(Shared {
             link,
             options,
+            probes,
             peer,
             version,
             control: Mutex::new(Some((queue, receive))),
@@ -110,6 +115,13 @@ impl Connection {
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         self.shared.link.quinn.rtt()
+    }
+
+    /// What measures the path from here on. There should be one for a connection: two would share what there is to
+    /// be told.
+    #[must_use]
+    pub fn meter(&self) -> PathMeter {
+        PathMeter::new(self.shared.link.clone(), self.shared.probes.clone())
     }
 
     /// What QUIC has measured about the path so far.

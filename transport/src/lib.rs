@@ -5,7 +5,8 @@
 //! and a one-way bulk stream for each transfer of contents. It is the only crate that names quinn.
 //!
 //! It must never hold message types (it moves any `T: Serialize`), nor decide anything about
-//! sessions, graphs or placement; it has no timers on the path of a message.
+//! sessions, graphs or placement; it has no timers on the path of a message. How a path is measured, and at
+//! what cost, is told by [`PathMeter`].
 //!
 //! # Who may talk to whom
 //! A farm is one certificate authority. Every process has a certificate of it that states its
@@ -29,6 +30,7 @@ mod endpoint;
 mod endpoint_error;
 mod identity;
 mod link;
+mod meter;
 mod options;
 mod peer_identity;
 mod resets;
@@ -44,5 +46,6 @@ pub use control::{ControlReceiver, ControlSender, FlushError, ReceiveError, Send
 pub use endpoint::{Endpoint, Incoming};
 pub use endpoint_error::{AcceptError, BindError, CertificateFault, ConnectError};
 pub use identity::{Identity, IdentityError};
+pub use meter::{Pace, PathMeasurement, PathMeter};
 pub use options::TransportOptions;
 pub use peer_identity::{IdentityParseError, NameError, PeerIdentity, Role, RoleParseError};

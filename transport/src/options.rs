@@ -13,6 +13,9 @@ use crate::congestion::Congestion;
 /// The smallest datagram that every path of QUIC carries, in bytes.
 const DATAGRAM_BYTES_FLOOR: u16 = 1200;
 
+/// Probes that wait to be sent, or to be answered, in bytes: a few of nine bytes each. What is beyond it is lost.
+const DATAGRAM_BUFFER_BYTES: usize = 1 << 10;
+
 /// Options of an endpoint and of the connections that it makes. Each setter states unit, default
 /// and effect. The default suits a farm on a local network and a user behind a slower line.
 #[derive(Debug, Clone)]
@@ -205,7 +208,9 @@ impl TransportOptions {
             .send_window(window)
             .initial_mtu(self.datagram_bytes_initial)
             .mtu_discovery_config(Some(discovery))
-            .datagram_receive_buffer_size(None)
+            // Probes of the path alone: see `meter`.
+            .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+            .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
             .congestion_controller_factory(Arc::new(congestion.clone()));
         transport
     }

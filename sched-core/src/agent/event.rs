@@ -33,8 +33,6 @@ pub enum AgentEvent {
         region: Region,
         /// Who sent it.
         from: AgentId,
-        /// From the first byte here to the last.
-        span: Span,
     },
     /// A write's bytes have come in whole; the driver holds them under the task until `StorePayload`.
     PayloadArrived {

@@ -25,6 +25,7 @@ impl Agent {
     pub(super) fn make_room(
         &mut self,
         buffers: &[BufferKey],
+        inputs: &[Region],
         lane: LaneKey,
         task: isochrone_model::TaskId,
     ) -> Room {
@@ -55,8 +56,10 @@ impl Agent {
             }
         }
         if missing > 0 {
+            let input_lane = self.input_lane(lane);
             for key in buffers {
-                self.allocate(*key, lane, task);
+                let is_input = inputs.iter().any(|region| region.buffer == *key);
+                self.allocate(*key, if is_input { input_lane } else { lane }, task);
             }
         }
         Room::Made

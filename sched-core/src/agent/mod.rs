@@ -17,7 +17,7 @@ use std::sync::Arc;
 use isochrone_model::message::OrderBatch;
 use isochrone_model::{
     AgentFacts, AgentId, Attempt, BufferKey, CommandError, DeviceIndex, Lane, Limits, Order, Region, Report,
-    SessionId, SlotIndex, Span, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
+    SessionId, SlotIndex, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
 };
 
 use buffer::{Buffers, Cell, LaneKey, Residence, WaitingPush};
@@ -188,7 +188,7 @@ impl Agent {
         match event {
             AgentEvent::Orders(batch) => self.take_orders(batch),
             AgentEvent::Notice { task, dependent } => self.take_notice(task, dependent),
-            AgentEvent::Arrived { region, from, span } => self.take_replica(region, from, span),
+            AgentEvent::Arrived { region, from } => self.take_replica(region, from),
             AgentEvent::PayloadArrived { task, size_bytes } => self.take_payload(task, Ok(size_bytes)),
             AgentEvent::PayloadFailed { task, reason } => self.take_payload(task, Err(reason)),
             AgentEvent::OperationDone(done) => self.take_operation(done),
@@ -387,8 +387,8 @@ impl Agent {
         }
     }
 
-    fn take_replica(&mut self, region: Region, from: AgentId, span: Span) {
-        self.report(Report::Arrived { region, from, span });
+    fn take_replica(&mut self, region: Region, from: AgentId) {
+        self.report(Report::Arrived { region, from });
         let buffer = self.buffers.make(region.buffer);
         let parts: Few<(isochrone_model::ByteRange, Option<Cell>)> =
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();

@@ -297,7 +297,7 @@ impl Agent {
                 Residence::Superseded => return Err(Hindrance::Failed(superseded_error(*region))),
             }
         }
-        match self.make_room(touched, lane, task) {
+        match self.make_room(touched, inputs, lane, task) {
             Room::Made => {}
             Room::Awaited => return Err(Hindrance::Memory),
             Room::Never { needed_bytes, capacity_bytes } => {
@@ -322,6 +322,17 @@ impl Agent {
             }
         }
         hindered.map_or(Ok(()), |key| Err(Hindrance::Contents(key)))
+    }
+
+    /// The lane on which small inputs of a launch are brought to its device. Behind launches that are under way, tasks on
+    /// the device's other slots that read the same would have to wait for those.
+    pub(super) fn input_lane(&self, lane: LaneKey) -> LaneKey {
+        let in_flight = &self.devices[lane.device.index()].in_flight;
+        if in_flight.len() > 1 && in_flight[lane.slot.index()] > 0 {
+            self.transfer_lane(lane.device)
+        } else {
+            lane
+        }
     }
 
     /// Starts the uploads and downloads that a region needs; whether it now lies in order on the lane.
@@ -353,7 +364,7 @@ impl Agent {
             // Zeroing must come before the upload: on its lane if it is under way there.
             let upload_lane = match zeroed_on {
                 Some(pending) => pending.lane,
-                None if is_small => lane,
+                None if is_small => self.input_lane(lane),
                 None => self.transfer_lane(device),
             };
             let operation = self.operation(

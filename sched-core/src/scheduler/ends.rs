@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use isochrone_model::{
-    AgentId, Attempt, BufferKey, ByteRange, CommandError, Order, Region, Report, Span, TaskId, TaskOutcome,
+    AgentId, Attempt, BufferKey, ByteRange, CommandError, LinkEnd, Order, Payload, Region, Report, Span,
+    TaskId, TaskOutcome,
 };
 
 use super::Scheduler;
@@ -20,12 +21,11 @@ impl Scheduler {
             Report::Finished { task, attempt, outcome } => self.take_end(agent, task, attempt, outcome),
             Report::Retracted { task, attempt } => self.take_retraction(agent, task, attempt),
             Report::Built { program, device, outcome } => self.take_build(agent, program, device, outcome),
-            Report::Arrived { region, from, span } => self.take_arrival(agent, region, from, span),
+            Report::Arrived { region, from } => self.take_arrival(agent, region, from),
             Report::PushFailed { region, to, reason } => self.take_push_failure(agent, region, to, &reason),
-            Report::LinkMeasured { to, round_trip } => {
-                if to.index() < self.state.agents.len() {
-                    self.state.costs.record_round_trip(agent, to, round_trip);
-                }
+            Report::PathMeasured { to, sample } => self.take_path(LinkEnd::Agent(agent), to, &sample),
+            Report::Carried { from, size_bytes, shared_bytes, span } => {
+                self.take_carriage(from, agent, size_bytes, shared_bytes, span);
             }
             Report::Memory { host_bytes, device_bytes } => {
                 let record = &mut self.state.agents[agent.index()];
@@ -142,6 +142,10 @@ impl Scheduler {
             return;
         };
         let (expected, expected_finish) = (record.expected, record.expected_finish);
+        if let TaskWork::Write { payload: Payload::Stream { size_bytes } } = record.work {
+            let session = record.session;
+            self.state.costs.note_upload_end(self.state.now, session, agent, size_bytes);
+        }
         self.state.agents[agent.index()].dispatched -= 1;
         if let Some(slot) = slot {
             let ended = self.state.now - way_back;
@@ -279,11 +283,9 @@ impl Scheduler {
         }
     }
 
-    fn take_arrival(&mut self, agent: AgentId, region: Region, from: AgentId, span: Span) {
+    fn take_arrival(&mut self, agent: AgentId, region: Region, from: AgentId) {
         self.state.counters.moved_bytes += region.range.len();
-        if from.index() < self.state.agents.len() {
-            self.state.costs.record_transfer(from, agent, region.range.len(), span);
-        }
+        self.state.costs.note_arrival(self.state.now, from, agent, region.range.len());
         if let Some(version) = self.version_of(region) {
             self.mark_resident(version, region.range, agent);
             // It may come although nobody counts on it any more: its maker was to run again.
@@ -329,6 +331,7 @@ impl Scheduler {
             // A push of which nobody knows any more.
             return;
         }
+        self.state.costs.note_arrival(self.state.now, from, to, region.range.len());
         let failures = self.push_failures.entry((to, version.0)).or_default();
         *failures += 1;
         let may_retry = *failures < self.state.limits.attempts_max;

@@ -268,6 +268,7 @@ impl Scheduler {
         if let Some(record) = self.state.sessions.remove(&session) {
             self.policies[record.policy].users -= 1;
         }
+        self.state.costs.forget_session(session);
         let reply = ClientReply::Closed { reason: reason.to_owned() };
         self.actions.push(Action::Reply { session, reply });
         self.actions.push(Action::SessionEnded { session });

@@ -170,7 +170,9 @@ impl Scheduler {
                 Ok((agent, device)) => {
                     self.record_decision(policy, device, &proposal);
                     self.queue_behind(&proposal);
+                    self.transfers_ordered.clear();
                     self.dispatch(proposal.task, agent, Some(proposal.slot));
+                    self.record_transfers();
                     has_moved = true;
                 }
                 Err(rejection) => {
@@ -233,6 +235,7 @@ impl Scheduler {
             device,
             reason: proposal.reason,
             candidates: proposal.candidates.clone(),
+            transfers: Vec::new(),
         };
         if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize {
             self.state.decisions.pop_front();
@@ -689,6 +692,7 @@ impl Scheduler {
         };
         for (from, ready, reach) in sources {
             let expected = self.state.costs.arrival(from, to, reach.len(), ready);
+            self.note_order(from, to, reach.len(), ready);
             self.state.costs.note_transfer(from, to, reach.len(), ready);
             let record = &mut self.state.versions[version];
             record.replicas.push(Replica {
@@ -705,7 +709,10 @@ impl Scheduler {
 
     fn send_payload_order(&mut self, task: TaskIndex, agent: AgentId) {
         let record = self.state.task(task);
-        if let TaskWork::Write { payload: Payload::Stream { .. } } = &record.work {
+        if let TaskWork::Write { payload: Payload::Stream { size_bytes } } = &record.work {
+            let (session, size_bytes) = (record.session, *size_bytes);
+            self.state.costs.note_upload(self.state.now, session, agent, size_bytes);
+            let record = self.state.task(task);
             let reply = ClientReply::SendPayload { command: record.command, task: record.id, agent };
             self.actions.push(Action::Reply { session: record.session, reply });
         }

@@ -113,7 +113,6 @@ pub(crate) struct SessionRecord {
     pub open: Vec<TaskId>,
     pub open_swept_at: usize,
     pub commands_finished: u64,
-    pub round_trip: Option<Span>,
     /// Where its last device task went: where contents without a reader go.
     pub home: Option<AgentId>,
 }

@@ -200,6 +200,7 @@ impl Scheduler {
                     }
                 })
                 .collect(),
+            transfers: record.transfers.iter().map(|record| self.planned_transfer(record)).collect(),
         }
     }
 }

@@ -7,8 +7,6 @@ mod document;
 mod errors;
 mod file;
 mod label;
-mod latency;
-pub(crate) mod mathematics;
 pub mod presets;
 #[cfg(test)]
 mod tests;
@@ -20,11 +18,9 @@ use std::path::Path as FilePath;
 use isochrone_model::{BytesPerSecond, Span};
 
 pub use errors::{ClusterError, ClusterFileError, ClusterFileErrors, ClusterProblem, LabelProblem};
-pub use latency::{Latency, LatencySampler};
+pub(crate) use isochrone_link::mathematics;
+pub use isochrone_link::{Latency, LatencySampler, LinkSpec, UNLIMITED};
 pub use topology::{Access, Path, Topology};
-
-/// A rate without a bound: what passes at it takes no time.
-pub const UNLIMITED: BytesPerSecond = BytesPerSecond(u64::MAX);
 
 /// A party that talks. Order: the scheduler, the client, agents by place in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,28 +132,6 @@ pub enum Cost<'a> {
         /// The columns' names; may be fewer when the graph does not name them.
         columns: &'a [String],
     },
-}
-
-/// What the path from one party to another does in all, both hosts' access included.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinkSpec {
-    /// One way.
-    pub latency: Latency,
-    /// Of a transfer that has it alone.
-    pub bandwidth: BytesPerSecond,
-    /// The part of datagrams that are lost, from 0 up to but not including 1.
-    pub loss: f64,
-}
-
-impl LinkSpec {
-    /// No latency, no limit, no loss: what a party has with itself.
-    pub const LOCAL: Self = Self { latency: Latency::ZERO, bandwidth: UNLIMITED, loss: 0.0 };
-
-    /// A constant latency and a rate, without loss.
-    #[must_use]
-    pub fn fixed(latency: Span, bandwidth: BytesPerSecond) -> Self {
-        Self { latency: Latency::Fixed(latency), bandwidth, loss: 0.0 }
-    }
 }
 
 impl Cluster {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use isochrone_link::IP_OVERHEAD_BYTES;
 use isochrone_model::Span;
 
 use super::NetworkError;
@@ -138,7 +139,7 @@ impl Default for QuicOptions {
             datagram_bytes: 1_466,
             discovery_round_trips: 21,
             quic_overhead_bytes: 37,
-            ip_overhead_bytes: 28,
+            ip_overhead_bytes: IP_OVERHEAD_BYTES,
             stream_window_bytes: 4 << 20,
             connection_window_bytes: (65 * (4 << 20)) * 8 / 7 + 8,
             pacing: 1.25,

@@ -37,16 +37,15 @@
 //! size datagram by datagram: a connection has the initial size for `discovery_round_trips`, then the final one.
 //! Random numbers are drawn in the order of calls and events, so that equal runs are equal.
 
+use isochrone_link::datagrams_to_loss;
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::agenda::Agenda;
-use super::classic::span_for;
 use super::cubic::Cubic;
 use super::options::{QuicOptions, Warm, micros};
 use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
 use super::wiring::{Slots, Wiring};
 use super::{Network, TransferId};
-use crate::cluster::mathematics::ln;
 use crate::cluster::{Cluster, LatencySampler, LinkSpec, Party};
 use crate::random::Random;
 
@@ -564,8 +563,7 @@ impl Network for Quic {
             return now;
         }
         let sent = self.ready(now, from, to) + micros(self.options.message_us);
-        let arrival =
-            sent + self.draw_latency(from, to) + span_for(self.kind(from, to).bandwidth, size_bytes);
+        let arrival = sent + self.draw_latency(from, to) + self.kind(from, to).bandwidth.span_for(size_bytes);
         let index = self.index(from, to);
         let pair = &mut self.pairs[index];
         pair.last_arrival = pair.last_arrival.max(arrival);
@@ -669,12 +667,4 @@ impl QuicOptions {
             u64::try_from(u128::from(rate.0) * u128::from(payload) / u128::from(all)).unwrap_or(u64::MAX),
         )
     }
-}
-
-/// How many datagrams pass until one is lost, that one included.
-fn datagrams_to_loss(loss: f64, random: &mut Random) -> u64 {
-    // Never zero, whose logarithm there is not.
-    let uniform = (random.below(1 << 52) as f64 + 0.5) / (1_u64 << 52) as f64;
-    let datagrams = ln(uniform) / ln(1.0 - loss);
-    (datagrams as u64).saturating_add(1).min(1 << 40)
 }

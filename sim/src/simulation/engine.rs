@@ -1,5 +1,8 @@
 //! The run itself: messages, transfers and operations in the order of a virtual clock.
 
+mod finish;
+mod measure;
+
 use std::collections::VecDeque;
 
 use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
@@ -18,11 +21,12 @@ use isochrone_workload::task_graph::{GraphError, GraphRequests, KernelShape, Tas
 use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
-use super::outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
+use super::measuring::Measuring;
+use super::outcome::{Outcome, TaskRun, TransferRun};
 use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
-use crate::network::{Network, NetworkError, TransferId, network};
+use crate::network::{Changing, LinkChange, Network, NetworkError, TransferId, network};
 use crate::random::Random;
 
 /// Reads the host's clock, for the time that decisions take; nothing in a run depends on it.
@@ -47,6 +51,7 @@ pub struct Simulation<'a> {
     stopwatch: Option<Stopwatch<'a>>,
     steps_max: u64,
     explained: Option<usize>,
+    changes: Vec<LinkChange>,
 }
 
 /// Why a run could not be made, or did not end well.
@@ -105,6 +110,7 @@ impl<'a> Simulation<'a> {
             stopwatch: None,
             steps_max: u64::MAX,
             explained: None,
+            changes: Vec::new(),
         }
     }
 
@@ -126,6 +132,13 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn knowledge(mut self, knowledge: Knowledge) -> Self {
         self.knowledge = knowledge;
+        self
+    }
+
+    /// Changes paths in mid-run; what is stated to the scheduler is how they begin.
+    #[must_use]
+    pub fn link_changes(mut self, changes: &[LinkChange]) -> Self {
+        self.changes = changes.to_vec();
         self
     }
 
@@ -170,7 +183,11 @@ impl<'a> Simulation<'a> {
     /// When the graph is not valid, a label makes nothing, or not all tasks could be run.
     pub fn run(&self) -> Result<Outcome, SimulationError> {
         self.graph.validate().map_err(SimulationError::Graph)?;
-        let network = network(&self.network, self.cluster, self.seed).map_err(SimulationError::Network)?;
+        let mut network =
+            network(&self.network, self.cluster, self.seed).map_err(SimulationError::Network)?;
+        if !self.changes.is_empty() {
+            network = Box::new(Changing::new(network, self.changes.clone()));
+        }
         let mut engine = Engine::new(self, network)?;
         engine.set_up();
         engine.submit();
@@ -223,6 +240,8 @@ struct Engine<'a> {
     now: Timestamp,
     queue: Calendar<Message>,
     network: Box<dyn Network>,
+    /// When nothing is stated to the scheduler.
+    measuring: Option<Measuring>,
     /// By transfer id, from `first_cargo` on.
     cargo: VecDeque<Option<(Cargo, usize)>>,
     first_cargo: u64,
@@ -284,11 +303,14 @@ impl<'a> Engine<'a> {
             first_device += devices;
         }
         let costs = stated(&shown, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
+        let measuring = (run.knowledge == Knowledge::Blind)
+            .then(|| Measuring::new(SESSION, run.cluster.agents.len(), network.as_ref()));
         let mut engine = Self {
             run,
             now: Timestamp::ZERO,
             queue: Calendar::default(),
             network,
+            measuring,
             cargo: VecDeque::new(),
             first_cargo: 0,
             scheduler,
@@ -333,6 +355,10 @@ impl<'a> Engine<'a> {
         });
         let setup = std::mem::take(&mut self.requests.setup);
         self.push(self.now, Message::Requests(setup));
+        if let Some(measuring) = &self.measuring {
+            let known = measuring.before(self.network.as_mut());
+            self.tell_measured(known);
+        }
         loop {
             while let Some(message) = self.queue.take() {
                 self.deliver(message);
@@ -379,8 +405,13 @@ impl<'a> Engine<'a> {
                 let deadline = self.scheduler.deadline().map(|(at, _)| at);
                 let times = [deadline, self.queue.next(), self.network.next_event()];
                 let Some(next) = times.into_iter().flatten().min() else { break };
-                self.now = next;
-                self.queue.go_on(next);
+                let round = self.measuring.as_ref().and_then(Measuring::next_round);
+                let round = round.filter(|round| *round <= next);
+                self.now = self.now.max(round.unwrap_or(next));
+                self.queue.go_on(self.now);
+                if round.is_some() {
+                    self.measure();
+                }
             }
             if let Some((command, reason)) = self.failed.take() {
                 let place = self.place_of(command).unwrap_or(0);
@@ -624,9 +655,9 @@ impl<'a> Engine<'a> {
                 Span::ZERO
             }
             OperationKind::Upload { region } | OperationKind::Download { region } => {
-                moving(device.host_rate, region.range.len())
+                device.host_rate.span_for(region.range.len())
             }
-            OperationKind::Copy { source_range, .. } => moving(device.host_rate, source_range.len()),
+            OperationKind::Copy { source_range, .. } => device.host_rate.span_for(source_range.len()),
             OperationKind::Launch { arguments, .. } => {
                 task = task_of(arguments);
                 let place = self.sites[agent].first_device + operation.device.index();
@@ -664,6 +695,9 @@ impl<'a> Engine<'a> {
         let now = self.now;
         self.outcome.transfers.push(TransferRun::begun(item, from, to, size_bytes, now));
         self.outcome.moved_bytes += size_bytes;
+        if let Some(measuring) = &mut self.measuring {
+            measuring.begin(place, &self.outcome.transfers[place]);
+        }
         self.cargo[index] = Some((cargo, place));
     }
 
@@ -680,10 +714,14 @@ impl<'a> Engine<'a> {
                 self.first_cargo += 1;
             }
             self.outcome.transfers[place].finish = self.now;
+            if let Some(report) = self.carried(place, first_byte)
+                && let Party::Agent(agent) = self.outcome.transfers[place].to()
+            {
+                self.tell_carried(agent, report);
+            }
             match cargo {
                 Cargo::Replica { from, to, region } => {
-                    let span = self.now.since(first_byte);
-                    let event = AgentEvent::Arrived { region, from: AgentId::from_index(from), span };
+                    let event = AgentEvent::Arrived { region, from: AgentId::from_index(from) };
                     self.step_agent(to, event);
                 }
                 Cargo::Payload { to, task, size_bytes } => {
@@ -728,40 +766,6 @@ impl<'a> Engine<'a> {
             self.outcome.turnaround = self.now.since(Timestamp::ZERO);
         }
     }
-
-    fn outcome(mut self) -> Result<Outcome, SimulationError> {
-        let tasks = self.run.graph.tasks.len();
-        if self.ended < tasks {
-            let first = self.outcome.tasks.iter().position(|run| run.attempts == 0).unwrap_or(0);
-            let hint = if self.outcome.rejections > 0 {
-                "the policy's proposals were refused"
-            } else {
-                "the policy placed nothing more, or no device can run it"
-            };
-            return Err(SimulationError::Stalled {
-                unfinished: tasks - self.ended,
-                tasks,
-                first: self.run.graph.tasks.get(first).map(|task| task.name.clone()).unwrap_or_default(),
-                hint,
-            });
-        }
-        let devices = self.run.cluster.devices().map(|(agent, _, device)| DeviceRun {
-            name: format!("{}/{}", self.run.cluster.agents[agent].name, device.name),
-            slots: usize::from(device.slots),
-            ..DeviceRun::default()
-        });
-        self.outcome.devices = devices.collect();
-        for run in &self.outcome.tasks {
-            let device = &mut self.outcome.devices[run.device];
-            device.tasks += 1;
-            device.busy += run.finish.since(run.start);
-        }
-        let last = self.outcome.tasks.iter().map(|run| run.finish).max().unwrap_or_default();
-        self.outcome.makespan = last.since(Timestamp::ZERO);
-        self.outcome.rejections = self.scheduler.status().rejections.iter().map(|(_, count)| count).sum();
-        self.outcome.decision_time = self.run.stopwatch.map(|_| self.decision_time);
-        Ok(self.outcome)
-    }
 }
 
 fn no_orders() -> OrderBatch {
@@ -774,9 +778,4 @@ fn task_of(arguments: &[BoundArgument]) -> Option<usize> {
         Some(BoundArgument::Scalar(bytes)) => task_of_scalar(bytes),
         Some(BoundArgument::Buffer { .. } | BoundArgument::Local(_)) | None => None,
     }
-}
-
-/// Host memory and a device: `u64::MAX` stands for no time at all.
-fn moving(rate: isochrone_model::BytesPerSecond, size_bytes: u64) -> Span {
-    if rate.0 == u64::MAX { Span::ZERO } else { rate.span_for(size_bytes) }
 }

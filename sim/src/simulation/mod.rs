@@ -9,6 +9,7 @@ mod engine;
 mod farm_facts;
 mod knowledge;
 mod measures;
+mod measuring;
 mod outcome;
 mod problem;
 mod site;

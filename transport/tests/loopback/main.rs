@@ -6,5 +6,6 @@ mod control;
 mod farm;
 mod late;
 mod lifetime;
+mod measure;
 mod path;
 mod violations;

@@ -1,10 +1,11 @@
-//! What a path's one-way latency is: a constant or a distribution, always with integers as the outcome.
+//! What a path's one-way latency is: a constant or a distribution, always with integers as the outcome; and how the
+//! latencies of datagrams that follow each other hang together.
 
 use std::sync::Arc;
 
-use isochrone_model::Span;
+use isochrone_model::{Span, Timestamp};
 
-use super::mathematics::{exp, normal_quantile};
+use crate::mathematics::{exp, ln, normal_quantile};
 use crate::random::Random;
 
 /// Steps of the table that stands for a normal or log-normal distribution. Its ends lie at probabilities of an
@@ -46,6 +47,26 @@ impl Latency {
     /// None.
     pub const ZERO: Self = Self::Fixed(Span::ZERO);
 
+    /// Anything from `mean - spread` to `mean + spread`, evenly; what would be negative is zero.
+    #[must_use]
+    pub fn uniform(mean: Span, spread: Span) -> Self {
+        Self::Empirical(Arc::from([mean.saturating_sub(spread), mean, mean + spread]))
+    }
+
+    /// `min` plus a Pareto (Lomax) distribution of this scale and shape: most are little above `min`, a few far above. The
+    /// shape must be above 1; the mean is `min + scale / (shape - 1)`. At most 1 in 8,192 would be above the largest that
+    /// is drawn.
+    #[must_use]
+    pub fn pareto(min: Span, scale: Span, shape: f64) -> Self {
+        let steps = TABLE_STEPS as f64;
+        let at = |step: usize| {
+            let above = (1.0 - step as f64 / steps).max(0.125 / steps);
+            let times = exp(-ln(above) / shape) - 1.0;
+            min + Span((scale.0 as f64 * times + 0.5) as u64)
+        };
+        Self::Empirical((0..=TABLE_STEPS).map(at).collect())
+    }
+
     /// The mean of what is drawn.
     #[must_use]
     pub fn mean(&self) -> Span {
@@ -83,6 +104,17 @@ impl Latency {
     pub fn is_fixed(&self) -> bool {
         let table = self.table();
         table[0] == table[table.len() - 1]
+    }
+
+    /// The same as a table of quantiles, which clones share.
+    #[must_use]
+    pub fn tabulated(&self) -> Self {
+        match self {
+            Self::Fixed(span) => Self::Fixed(*span),
+            Self::Normal { .. } | Self::LogNormal { .. } | Self::Empirical(_) => {
+                Self::Empirical(self.table())
+            }
+        }
     }
 
     /// What draws from it.
@@ -161,6 +193,87 @@ impl LatencySampler {
         }
         let drawn = random.below(steps << 32);
         interpolate(&self.table, (drawn >> 32) as usize, u128::from(drawn & 0xffff_ffff))
+    }
+}
+
+/// How the latencies of datagrams that follow each other hang together. What is drawn keeps its distribution whatever
+/// the correlation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Correlation {
+    /// Not at all.
+    #[default]
+    None,
+    /// Each with the one before it by this coefficient, from 0 up to but not including 1.
+    BetweenDatagrams(f64),
+    /// The closer in time the more: by e^-1 at this distance.
+    OverTime(Span),
+}
+
+/// Latencies of datagrams: their distribution, and how they hang together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jitter {
+    /// The one-way latency.
+    pub latency: Latency,
+    /// How one depends on those before it.
+    pub correlation: Correlation,
+}
+
+impl Jitter {
+    /// Always the same latency.
+    #[must_use]
+    pub fn fixed(latency: Span) -> Self {
+        Self { latency: Latency::Fixed(latency), correlation: Correlation::None }
+    }
+}
+
+/// Draws correlated latencies. A normal variable follows an autoregressive process of first order and is looked up in the
+/// table of quantiles by its probability (a Gaussian copula), so that the distribution is kept exactly.
+#[derive(Clone, Debug)]
+pub(crate) struct JitterSampler {
+    sampler: LatencySampler,
+    correlation: Correlation,
+    normal: Option<f64>,
+    drawn_at: Timestamp,
+}
+
+impl JitterSampler {
+    pub(crate) fn new(jitter: &Jitter) -> Self {
+        Self {
+            sampler: jitter.latency.sampler(),
+            correlation: jitter.correlation,
+            normal: None,
+            drawn_at: Timestamp::ZERO,
+        }
+    }
+
+    /// The latency of a datagram that begins its way now.
+    pub(crate) fn draw(&mut self, now: Timestamp, random: &mut Random) -> Span {
+        if self.sampler.table.len() == 1 {
+            return self.sampler.table[0];
+        }
+        let coefficient = match self.correlation {
+            Correlation::None => return self.sampler.draw(random),
+            Correlation::BetweenDatagrams(coefficient) => coefficient.clamp(0.0, 1.0),
+            Correlation::OverTime(span) => exp(-(now.since(self.drawn_at).0 as f64) / span.0.max(1) as f64),
+        };
+        self.drawn_at = now;
+        let fresh = random.normal();
+        let normal = match self.normal {
+            None => fresh,
+            Some(last) => coefficient * last + (1.0 - coefficient * coefficient).sqrt() * fresh,
+        };
+        self.normal = Some(normal);
+        let probability = 0.5 * libm::erfc(-normal / std::f64::consts::SQRT_2);
+        self.sampler.at(probability)
+    }
+}
+
+impl LatencySampler {
+    /// What is not exceeded with this probability.
+    fn at(&self, probability: f64) -> Span {
+        let steps = self.table.len() as u64 - 1;
+        let place = (probability.clamp(0.0, 1.0) * (steps << 32) as f64) as u64;
+        interpolate(&self.table, (place >> 32) as usize, u128::from(place & 0xffff_ffff))
     }
 }
 

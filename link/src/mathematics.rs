@@ -2,7 +2,8 @@
 //! square roots alone, so that they give the same bits on every platform (the C library's do not).
 
 /// The natural logarithm of a positive, normal number.
-pub(crate) fn ln(value: f64) -> f64 {
+#[must_use]
+pub fn ln(value: f64) -> f64 {
     debug_assert!(value.is_normal() && value > 0.0, "a positive number");
     let bits = value.to_bits();
     let mut exponent = ((bits >> 52) & 0x7ff) as i32 - 1023;
@@ -22,7 +23,8 @@ pub(crate) fn ln(value: f64) -> f64 {
 }
 
 /// The exponential; its argument is held between -700 and 700.
-pub(crate) fn exp(value: f64) -> f64 {
+#[must_use]
+pub fn exp(value: f64) -> f64 {
     let value = value.clamp(-700.0, 700.0);
     let power = (value / std::f64::consts::LN_2).round();
     let rest = value - power * std::f64::consts::LN_2;
@@ -34,7 +36,8 @@ pub(crate) fn exp(value: f64) -> f64 {
 }
 
 /// The cube root of a number that is not negative.
-pub(crate) fn cbrt(value: f64) -> f64 {
+#[must_use]
+pub fn cbrt(value: f64) -> f64 {
     if value <= 0.0 {
         return 0.0;
     }
@@ -48,7 +51,8 @@ pub(crate) fn cbrt(value: f64) -> f64 {
 
 /// The number that a standard normal variable does not exceed with this probability, strictly between 0 and 1;
 /// relative error below 1.2e-9 (P. J. Acklam's rational approximation).
-pub(crate) fn normal_quantile(probability: f64) -> f64 {
+#[must_use]
+pub fn normal_quantile(probability: f64) -> f64 {
     const A: [f64; 6] = [
         -3.969_683_028_665_376e1,
         2.209_460_984_245_205e2,
