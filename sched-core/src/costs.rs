@@ -640,7 +640,7 @@ impl CostModel {
 
 fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u64) -> Estimate {
     let expected = Span(scaled(distribution.typical().unwrap_or(0)));
-    let high = Span(scaled(distribution.quantile(0.9).unwrap_or(0))).max(expected);
+    let high = Span(scaled(distribution.high().unwrap_or(0))).max(expected);
     Estimate { expected, high, basis }
 }
 

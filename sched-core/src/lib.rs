@@ -8,6 +8,8 @@ pub mod agent;
 pub mod costs;
 pub mod dag;
 pub mod distribution;
+mod few;
+mod hashing;
 pub mod paths;
 pub mod policy;
 pub mod range_map;

@@ -7,6 +7,7 @@ use isochrone_model::{
 
 use crate::costs::{Basis, Estimate, KernelRow};
 use crate::dag::{DependencyKind, TaskIndex};
+use crate::few::Few;
 use crate::policy::CandidateEstimate;
 use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
 
@@ -432,14 +433,14 @@ impl View<'_> {
 
 impl State {
     /// The parts of a range of a version that an agent neither has nor awaits.
-    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Vec<ByteRange> {
+    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Few<ByteRange> {
         let record = &self.versions[version];
         if record.is_zero() || range.is_empty() {
-            return Vec::new();
+            return Few::None;
         }
-        let mut missing = vec![range];
+        let mut missing = Few::One(range);
         for replica in record.replicas.iter().filter(|replica| replica.agent == agent) {
-            let mut rest = Vec::new();
+            let mut rest = Few::None;
             for part in missing {
                 match part.intersection(replica.range) {
                     None => rest.push(part),
