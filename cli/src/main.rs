@@ -11,6 +11,7 @@ mod config;
 mod daemons;
 mod demo;
 mod inputs;
+mod link;
 mod local_farm;
 mod output;
 mod replay;
@@ -57,6 +58,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Inputs(arguments) => inputs::inputs(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Sim(arguments) => sim::sim(&arguments),
+        Command::Link(arguments) => live(link::link(arguments)),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }
 }
@@ -94,6 +96,7 @@ fn expanded(level: &str) -> String {
     let crates = [
         "isochrone",
         "isochrone_client",
+        "isochrone_emulator",
         "isochrone_node_agent",
         "isochrone_scheduler",
         "isochrone_testbed",

@@ -8,6 +8,7 @@
 
 mod certificates;
 mod clock;
+mod cluster_farm;
 mod counters;
 mod devices;
 mod error;
@@ -21,6 +22,7 @@ mod process;
 mod task_graph_run;
 
 pub use certificates::{Certificates, CertificatesError, LOCAL_NAME};
+pub use cluster_farm::ClusterFarmError;
 pub use counters::{Counters, DeviceUse, FarmUse};
 pub use devices::Devices;
 pub use error::{FarmError, Member};
