@@ -154,6 +154,8 @@ pub struct CostModel {
     kernels: Vec<Vec<KernelOnDevice>>,
     devices: Vec<DeviceCosts>,
     links: BTreeMap<(AgentId, AgentId), Link>,
+    /// Nanoseconds for 1 MiB over whatever links were measured: what is expected of the others.
+    any_link: Distribution,
     /// Between the scheduler and an agent.
     control: BTreeMap<AgentId, Link>,
     /// What was learnt in earlier lives and whose device or agent has not come back yet.
@@ -424,6 +426,7 @@ impl CostModel {
             let nanos = u128::from(span.0) * (1 << 20) / u128::from(size_bytes);
             let link = self.links.entry((from, to)).or_default();
             link.nanos_per_mebibyte.record(u64::try_from(nanos).unwrap_or(u64::MAX));
+            self.any_link.record(u64::try_from(nanos).unwrap_or(u64::MAX));
         }
     }
 
@@ -485,7 +488,8 @@ impl CostModel {
         if let Some(link) = self.stated.link(from, to) {
             return link.rate.span_for(size_bytes);
         }
-        match self.links.get(&(from, to)).and_then(|link| link.nanos_per_mebibyte.typical()) {
+        let here = self.links.get(&(from, to)).and_then(|link| link.nanos_per_mebibyte.typical());
+        match here.or_else(|| self.any_link.typical()) {
             Some(nanos) => Span(scale(nanos, size_bytes, 1 << 20)),
             None => PRIOR_RATE.span_for(size_bytes),
         }

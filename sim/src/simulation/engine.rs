@@ -298,14 +298,36 @@ impl<'a> Engine<'a> {
         for (agent, facts) in facts(run.cluster).into_iter().enumerate() {
             engine.tell_scheduler(Event::AgentJoined { agent: AgentId::from_index(agent), facts });
         }
-        if let Some(costs) = costs {
-            engine.tell_scheduler(Event::CostsStated(Box::new(costs)));
+        match costs {
+            Some(costs) => engine.tell_scheduler(Event::CostsStated(Box::new(costs))),
+            None => engine.tell_round_trips(),
         }
         Ok(engine)
     }
 
     fn tell_scheduler(&mut self, event: Event) {
         self.push(self.now, Message::ToScheduler(event, None));
+    }
+
+    /// What a farm that has been running for a while has measured without running anything: the round trips of its connections.
+    fn tell_round_trips(&mut self) {
+        let agents = self.sites.len();
+        let one_way = |network: &dyn Network, from, to| network.stated(from, to).2;
+        for agent in 0..agents {
+            let (here, scheduler) = (Party::Agent(agent), Party::Scheduler);
+            let network = self.network.as_ref();
+            let round_trip = one_way(network, scheduler, here) + one_way(network, here, scheduler);
+            let measured = |to: usize| {
+                let there = Party::Agent(to);
+                let round_trip = one_way(network, here, there) + one_way(network, there, here);
+                Report::LinkMeasured { to: AgentId::from_index(to), round_trip }
+            };
+            // A round trip tells of both directions.
+            let reports: Vec<Report> = (agent + 1..agents).map(measured).collect();
+            let agent = AgentId::from_index(agent);
+            self.tell_scheduler(Event::LinkMeasured { agent, round_trip });
+            self.tell_scheduler(Event::Reports { agent, reports });
+        }
     }
 
     /// Brings the session up and lets programs build: a farm that has been running for a while.
