@@ -62,6 +62,27 @@ pub fn of_process(id: u32) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
+/// What this process and its living children have used.
+#[must_use]
+pub fn of_family() -> Duration {
+    let own = std::process::id();
+    let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|id| *id == own || parent(*id) == Some(own))
+        .map(of_process)
+        .sum()
+}
+
+/// The parent of a process that is there.
+fn parent(id: u32) -> Option<u32> {
+    parent_of_line(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+fn parent_of_line(line: &str) -> Option<u32> {
+    // The name stands in parentheses and may hold anything, parentheses too.
+    line.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +95,11 @@ mod tests {
         assert!(std::hint::black_box(sum) > 0);
         assert!(of_process(std::process::id()) > before);
         assert_eq!(of_process(u32::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_parent_is_read_beside_any_name() {
+        assert_eq!(parent_of_line("12 (a ) b) S 7 1 1 0 -1 4194304"), Some(7));
+        assert_eq!(parent_of_line("12 (a"), None);
     }
 }

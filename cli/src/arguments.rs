@@ -56,6 +56,8 @@ pub enum Command {
     Devices(DevicesArguments),
     /// Show agents, sessions and counters of a farm
     Status(StatusArguments),
+    /// Show what is known of every path of a farm: round trips, bandwidth, loss
+    Links(LinksArguments),
     /// List the policies that place commands
     Policies(PoliciesArguments),
     /// Write the input files of the shipped graphs
@@ -299,6 +301,18 @@ pub struct StatusArguments {
     /// Show it again every second, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
+
+    /// How to reach the farm.
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+}
+
+/// `isochrone links`
+#[derive(Debug, Args)]
+pub struct LinksArguments {
+    /// Print JSON; spans are nanoseconds, rates bytes per second
+    #[arg(long)]
+    pub json: bool,
 
     /// How to reach the farm.
     #[command(flatten)]

@@ -12,6 +12,7 @@ mod config;
 mod daemons;
 mod demo;
 mod inputs;
+mod links;
 mod local_farm;
 mod output;
 mod replay;
@@ -47,10 +48,11 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
     let config = Config::load(line.config.as_deref(), line.no_config)?;
     match line.command {
         Command::Up(arguments) => live(up::up(arguments, config)),
-        Command::Scheduler(arguments) => live(daemons::scheduler(arguments, config)),
-        Command::Agent(arguments) => live(daemons::agent(arguments, config)),
+        Command::Scheduler(arguments) => serve(daemons::scheduler(arguments, config)),
+        Command::Agent(arguments) => serve(daemons::agent(arguments, config)),
         Command::Devices(arguments) => live(ask::devices(arguments, config)),
         Command::Status(arguments) => live(ask::status(arguments, config)),
+        Command::Links(arguments) => live(links::links(arguments, config)),
         Command::Shutdown(arguments) => live(ask::shutdown(arguments, config)),
         Command::Run(arguments) => live(run::run(arguments, config)),
         Command::Demo(arguments) => live(demo::demo(arguments)),
@@ -65,6 +67,12 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
 
 fn live(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+/// As [`live`], on a thread of the runtime: a daemon's loop then wakes and is woken by the tasks that read and write
+/// without a hop between threads, which would cost each message 10 us and more on every process of its way.
+fn serve(command: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> anyhow::Result<()> {
+    live(async { tokio::spawn(command).await? })
 }
 
 /// Logs to standard error: warnings for commands, a little more for daemons, more with `-v`;

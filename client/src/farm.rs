@@ -5,9 +5,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use isochrone_model::LinkStatus;
 use isochrone_model::message::{Answer, ClientReply, ClientRequest, DeviceStatus, FarmStatus, Question};
 use isochrone_transport::{
-    CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Role, TransportOptions,
+    CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, First, Role, TransportOptions,
 };
 use tokio::task::JoinSet;
 
@@ -78,9 +79,11 @@ impl Farm {
     pub async fn devices(&self) -> Result<Vec<DeviceStatus>, AskError> {
         match self.ask(Question::Devices).await? {
             Answer::Devices(devices) => Ok(devices),
-            Answer::Status(_) | Answer::Explanation(_) | Answer::Accepted | Answer::Refused { .. } => {
-                Err(AskError::Unexpected)
-            }
+            Answer::Status(_)
+            | Answer::Explanation(_)
+            | Answer::Accepted
+            | Answer::Links(_)
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
         }
     }
 
@@ -91,9 +94,27 @@ impl Farm {
     pub async fn status(&self) -> Result<FarmStatus, AskError> {
         match self.ask(Question::Status).await? {
             Answer::Status(status) => Ok(*status),
-            Answer::Devices(_) | Answer::Explanation(_) | Answer::Accepted | Answer::Refused { .. } => {
-                Err(AskError::Unexpected)
-            }
+            Answer::Devices(_)
+            | Answer::Explanation(_)
+            | Answer::Accepted
+            | Answer::Links(_)
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
+        }
+    }
+
+    /// What is known of every path: between the scheduler and agents, between agents, and of clients of the asker's own
+    /// tenant.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn links(&self) -> Result<Vec<LinkStatus>, AskError> {
+        match self.ask(Question::Links).await? {
+            Answer::Links(links) => Ok(links),
+            Answer::Devices(_)
+            | Answer::Status(_)
+            | Answer::Explanation(_)
+            | Answer::Accepted
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
         }
     }
 
@@ -104,9 +125,11 @@ impl Farm {
     pub async fn shutdown(&self) -> Result<(), AskError> {
         match self.ask(Question::Shutdown).await? {
             Answer::Accepted => Ok(()),
-            Answer::Devices(_) | Answer::Status(_) | Answer::Explanation(_) | Answer::Refused { .. } => {
-                Err(AskError::Unexpected)
-            }
+            Answer::Devices(_)
+            | Answer::Status(_)
+            | Answer::Explanation(_)
+            | Answer::Links(_)
+            | Answer::Refused { .. } => Err(AskError::Unexpected),
         }
     }
 
@@ -144,23 +167,26 @@ impl Farm {
 }
 
 impl Dialler {
-    /// A connection to the scheduler, to the first of its addresses that answers.
-    pub async fn connect(&self) -> Result<(Connection, ControlSender, ControlReceiver), ConnectError> {
+    /// A connection to the scheduler on which `first` is said, to the first of its addresses that answers.
+    pub async fn connect(
+        &self,
+        first: First<'_, ClientRequest>,
+    ) -> Result<(Connection, ControlSender, ControlReceiver), ConnectError> {
         let timeout = self.options.connect_timeout;
         let address = || self.options.scheduler.clone();
-        let connection = tokio::time::timeout(timeout, self.dial())
+        let connection = tokio::time::timeout(timeout, self.dial(first))
             .await
             .map_err(|_| ConnectError::TimedOut { address: address(), timeout })??;
         let (sender, receiver) = connection.take_control();
         Ok((connection, sender, receiver))
     }
 
-    async fn dial(&self) -> Result<Connection, ConnectError> {
+    async fn dial(&self, first: First<'_, ClientRequest>) -> Result<Connection, ConnectError> {
         let address = || self.options.scheduler.clone();
         let name = self.options.scheduler_name.as_deref();
         let mut failure = ConnectError::NoAddress { address: address() };
         for target in self.options.addresses().await? {
-            match self.endpoint.connect(target, Role::Scheduler, name).await {
+            match self.endpoint.connect_saying(target, Role::Scheduler, name, first).await {
                 Ok(connection) => return Ok(connection),
                 Err(source) => failure = ConnectError::Dial { address: address(), source: Box::new(source) },
             }
@@ -171,7 +197,7 @@ impl Dialler {
 
 impl Asker {
     async fn connect(dialler: &Dialler) -> Result<Self, ConnectError> {
-        let (connection, sender, receiver) = dialler.connect().await?;
+        let (connection, sender, receiver) = dialler.connect(First::NOTHING).await?;
         let questions = Arc::new(Questions::default());
         let mut task = JoinSet::new();
         task.spawn(take_answers(receiver, Arc::clone(&questions)));

@@ -68,7 +68,11 @@ pub use program::{Program, ProgramBuilder};
 pub use session::{Session, SessionOptions};
 
 pub use isochrone_model::message::{
-    AgentStatus, Candidate, Decision, DeviceStatus, Explanation, FarmStatus, ProgramFacts, SessionStatus,
+    AgentStatus, Candidate, Decision, DeviceStatus, Explanation, FarmStatus, PlannedTransfer, ProgramFacts,
+    SessionStatus,
 };
-pub use isochrone_model::{CommandError, CommandId, DeviceFacts, DeviceKind, Span};
+pub use isochrone_model::{
+    BytesPerSecond, CommandError, CommandId, DeviceFacts, DeviceKind, LinkStatus, RoundTripStatus, Span,
+    TransferParts,
+};
 pub use isochrone_transport::{Identity, Role};

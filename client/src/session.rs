@@ -226,7 +226,9 @@ impl Session {
             Ok(Err(_)) => Err(AskError::Lost),
             Ok(Ok(Answer::Explanation(explanation))) => Ok(explanation),
             Ok(Ok(Answer::Refused { reason })) => Err(AskError::Refused { reason }),
-            Ok(Ok(Answer::Devices(_) | Answer::Status(_) | Answer::Accepted)) => Err(AskError::Unexpected),
+            Ok(Ok(Answer::Devices(_) | Answer::Status(_) | Answer::Links(_) | Answer::Accepted)) => {
+                Err(AskError::Unexpected)
+            }
         }
     }
 }

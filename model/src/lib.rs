@@ -9,6 +9,7 @@ pub mod facts;
 pub mod ids;
 pub mod kernel;
 pub mod limits;
+pub mod links;
 pub mod message;
 pub mod order;
 pub mod units;
@@ -22,5 +23,8 @@ pub use ids::{
 };
 pub use kernel::{AddressSpace, ArgumentInfo, KernelSignature};
 pub use limits::Limits;
-pub use order::{BoundArgument, Lane, Order, Region, Report, TaskOrder, TaskOutcome, TaskWait, Work};
+pub use links::{LinkEnd, LinkStatus, PathSample, RoundTripStatus, TransferParts};
+pub use order::{
+    BoundArgument, BoundArguments, Lane, Order, Region, Report, TaskOrder, TaskOutcome, TaskWait, Work,
+};
 pub use units::{ByteRange, BytesPerSecond, Span, Timestamp};

@@ -11,8 +11,9 @@ use crate::error::{BuildLog, CommandError};
 use crate::facts::{AgentFacts, DeviceFacts};
 use crate::ids::{AgentId, BufferId, CommandId, DeviceId, ProgramId, SessionId, TaskId};
 use crate::kernel::KernelSignature;
+use crate::links::{LinkStatus, TransferParts};
 use crate::order::{Order, Region, Report, SessionSecret};
-use crate::units::Span;
+use crate::units::{BytesPerSecond, Span};
 
 /// Client or administrator to scheduler, each a batch in one frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +84,8 @@ pub enum Question {
     },
     /// Stop the scheduler once sessions have ended; administrators only.
     Shutdown,
+    /// What is known of every path.
+    Links,
 }
 
 /// Scheduler to client.
@@ -208,6 +211,8 @@ pub enum Answer {
         /// Why.
         reason: String,
     },
+    /// What is known of every path: of clients, those of the asker's tenant.
+    Links(Vec<LinkStatus>),
 }
 
 /// A device and what it does now.
@@ -316,6 +321,29 @@ pub struct Decision {
     pub reason: String,
     /// What was weighed, the chosen one included.
     pub candidates: Vec<Candidate>,
+    /// What was ordered to be moved for it, with what was known of the paths.
+    pub transfers: Vec<PlannedTransfer>,
+}
+
+/// A transfer that was ordered with a placement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedTransfer {
+    /// Where from, an agent's name.
+    pub from: String,
+    /// Where to.
+    pub to: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// What it was expected to take from when its contents are there.
+    pub parts: TransferParts,
+    /// The round trip that was counted with.
+    pub round_trip: Span,
+    /// The rate that was counted with.
+    pub rate: BytesPerSecond,
+    /// Round trips that had been measured on the path since it last changed; 0 when it was a guess.
+    pub samples: u64,
+    /// Since the last of them.
+    pub age: Option<Span>,
 }
 
 /// One device that was weighed for a task. All estimates are spans from the time of the decision.

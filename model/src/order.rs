@@ -1,7 +1,10 @@
 //! What the scheduler tells an agent, and what an agent tells the scheduler.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::command::NdRange;
 use crate::error::CommandError;
@@ -10,6 +13,7 @@ use crate::ids::{
     TaskId, Version,
 };
 use crate::kernel::KernelSignature;
+use crate::links::{LinkEnd, PathSample};
 use crate::units::{ByteRange, Span};
 
 /// Bytes of one version of a buffer.
@@ -84,7 +88,7 @@ pub enum Work {
         /// The index space.
         range: NdRange,
         /// The arguments in order.
-        arguments: Vec<BoundArgument>,
+        arguments: BoundArguments,
     },
     /// Take the client's bytes as the one output; `None` when they come on a stream.
     Write {
@@ -110,6 +114,42 @@ pub enum Work {
     },
     /// Only wait for the predecessors.
     Nothing,
+}
+
+/// The arguments of a launch, in order. Copies share them; on the wire they are a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundArguments(Arc<[BoundArgument]>);
+
+impl From<Vec<BoundArgument>> for BoundArguments {
+    fn from(arguments: Vec<BoundArgument>) -> Self {
+        Self(arguments.into())
+    }
+}
+
+impl FromIterator<BoundArgument> for BoundArguments {
+    fn from_iter<I: IntoIterator<Item = BoundArgument>>(arguments: I) -> Self {
+        Self(arguments.into_iter().collect())
+    }
+}
+
+impl Deref for BoundArguments {
+    type Target = [BoundArgument];
+
+    fn deref(&self) -> &[BoundArgument] {
+        &self.0
+    }
+}
+
+impl Serialize for BoundArguments {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoundArguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// One argument of a launch, with the farm's names.
@@ -269,8 +309,6 @@ pub enum Report {
         region: Region,
         /// Where from.
         from: AgentId,
-        /// From the first byte here to the last; zero when it came in one message.
-        span: Span,
     },
     /// A region could not be sent.
     PushFailed {
@@ -281,12 +319,23 @@ pub enum Report {
         /// Why.
         reason: String,
     },
-    /// The path to another agent was measured.
-    LinkMeasured {
-        /// The other agent.
-        to: AgentId,
-        /// The round trip now.
-        round_trip: Span,
+    /// The path to another agent, or to a client, was measured.
+    PathMeasured {
+        /// The other party.
+        to: LinkEnd,
+        /// What was measured.
+        sample: PathSample,
+    },
+    /// Contents came in on a stream: what the path from their sender carried meanwhile.
+    Carried {
+        /// Where from.
+        from: LinkEnd,
+        /// Bytes of the contents.
+        size_bytes: u64,
+        /// Other bytes that came over the same path meanwhile.
+        shared_bytes: u64,
+        /// From the first byte here to the last.
+        span: Span,
     },
     /// What the agent holds; sent when it changed by more than a hundredth.
     Memory {

@@ -164,10 +164,13 @@ impl fmt::Display for Timestamp {
 pub struct BytesPerSecond(pub u64);
 
 impl BytesPerSecond {
-    /// The time that `bytes` take at this rate, rounded up; at rate zero, the largest span.
+    /// Bytes take no time at all.
+    pub const UNLIMITED: Self = Self(u64::MAX);
+
+    /// The time that `bytes` take at this rate, rounded up; at rate zero, the largest span; none at an unlimited one.
     #[must_use]
     pub fn span_for(self, bytes: u64) -> Span {
-        if bytes == 0 {
+        if bytes == 0 || self == Self::UNLIMITED {
             return Span::ZERO;
         }
         let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(self.0.max(1)));
@@ -252,6 +255,7 @@ mod tests {
         assert_eq!(BytesPerSecond(3).span_for(1), Span(333_333_334));
         assert_eq!(BytesPerSecond(0).span_for(1), Span(u64::MAX));
         assert_eq!(BytesPerSecond(0).span_for(0), Span::ZERO);
+        assert_eq!(BytesPerSecond::UNLIMITED.span_for(u64::MAX), Span::ZERO);
         assert_eq!(BytesPerSecond::from_transfer(10, Span::ZERO), BytesPerSecond(10_000_000_000));
     }
 

@@ -16,8 +16,8 @@ use isochrone_model::message::{
 use isochrone_model::{AgentId, Order, Region, Report, SessionId, Span, TaskId, Timestamp, Work};
 use isochrone_sched_core::agent::{Operation, OperationDone, OperationError, OperationId, OperationKind};
 use isochrone_sched_core::{Agent, AgentAction, AgentEvent};
-use isochrone_transport::{Connection, ControlSender};
-use tokio::sync::mpsc;
+use isochrone_transport::{Connection, ControlSender, Pace};
+use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Backend, BackendEvent};
 use crate::clients::{Clients, Hello};
@@ -36,8 +36,11 @@ const TURN_INPUTS_MAX: usize = 1_024;
 /// How often what has a deadline is looked at.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Links are measured every so many ticks.
-const TICKS_PER_MEASURE: u64 = 4;
+/// Old messages are let go every so many ticks.
+const TICKS_PER_SWEEP: u64 = 4;
+
+/// Paths are measured often until so long after the last order or operation.
+const BUSY_FOR: Span = Span::from_secs(5);
 
 /// A payload whose stream broke may come on another one for this long.
 const PAYLOAD_GRACE: Span = Span::from_secs(5);
@@ -79,6 +82,8 @@ pub(crate) struct Life {
     stop_by: Option<Timestamp>,
     ending: Option<Ending>,
     ticks: u64,
+    pace: watch::Sender<Pace>,
+    busy_at: Timestamp,
     checked_at: Timestamp,
 }
 
@@ -93,6 +98,7 @@ pub(crate) struct LifeParts {
     pub(crate) sender: ControlSender,
     pub(crate) inline_bytes_max: u64,
     pub(crate) own: AgentId,
+    pub(crate) pace: watch::Sender<Pace>,
 }
 
 /// Why a life ended.
@@ -133,6 +139,8 @@ impl Life {
             stop_by: None,
             ending: None,
             ticks: 0,
+            pace: parts.pace,
+            busy_at: Timestamp::ZERO,
             checked_at: Timestamp::ZERO,
         }
     }
@@ -223,14 +231,18 @@ impl Life {
                 let until = if is_final { self.now } else { self.now + PAYLOAD_GRACE };
                 self.payloads.broke(session, task, until, reason);
             }
-            Input::ReplicaWhole { region, from, span, bytes } => {
-                self.replica_came(region, from, span, bytes);
-            }
+            Input::ReplicaWhole { region, from, bytes } => self.replica_came(region, from, bytes),
             Input::ReplicaBroke { region, from, reason } => {
                 tracing::debug!(%from, ?region, reason, "a replica did not come whole");
                 self.broken_replicas.insert(region, (from, self.now + REPLICA_GRACE));
             }
             Input::Sent { region, to, outcome } => self.transfer_ended(region, to, outcome),
+            Input::PathMeasured { to, sample } => {
+                self.reports.push_own(Report::PathMeasured { to, sample });
+            }
+            Input::Carried { from, size_bytes, shared_bytes, span } => {
+                self.reports.push_own(Report::Carried { from, size_bytes, shared_bytes, span });
+            }
         }
     }
 
@@ -244,6 +256,7 @@ impl Life {
                     self.expect_payload(order);
                 }
                 let reports_taken = self.reports.machine_taken(reports_taken);
+                self.set_pace(true);
                 self.step(AgentEvent::Orders(OrderBatch { reports_taken, orders }));
             }
             SchedulerToAgent::RelayedPeer(message) => self.peer_said(message),
@@ -270,7 +283,7 @@ impl Life {
             }
             PeerMessage::Replica { from, region, bytes } => {
                 if self.readers.is_sane(region) {
-                    self.replica_came(region, from, Span::ZERO, bytes);
+                    self.replica_came(region, from, bytes);
                 }
             }
             // The readers and the scheduler let none through.
@@ -278,13 +291,13 @@ impl Life {
         }
     }
 
-    fn replica_came(&mut self, region: Region, from: AgentId, span: Span, bytes: Bytes) {
+    fn replica_came(&mut self, region: Region, from: AgentId, bytes: Bytes) {
         self.broken_replicas.remove(&region);
         if self.dismissed.contains(&region.buffer.session) {
             return;
         }
         match self.store.insert(region, bytes) {
-            Ok(()) => self.step(AgentEvent::Arrived { region, from, span }),
+            Ok(()) => self.step(AgentEvent::Arrived { region, from }),
             Err(error) => tracing::warn!(%from, ?region, %error, "a replica was thrown away"),
         }
     }
@@ -511,11 +524,20 @@ impl Life {
         if let Some((region, (from, _))) = lost {
             self.fault(format!("{} of {} never came from {from}", region.range, region.buffer));
         }
-        if self.ticks.is_multiple_of(TICKS_PER_MEASURE) {
-            for (to, round_trip) in self.peers.measure(self.now) {
-                self.reports.push_own(Report::LinkMeasured { to, round_trip });
-            }
+        if self.ticks.is_multiple_of(TICKS_PER_SWEEP) {
+            self.peers.forget_old(self.now);
         }
+        self.set_pace(self.open_operations > 0 || self.open_transfers > 0);
+    }
+
+    /// Lets paths be measured often while there is work, and for a while after.
+    fn set_pace(&mut self, has_work: bool) {
+        if has_work {
+            self.busy_at = self.now;
+        }
+        let is_busy = self.busy_at > Timestamp::ZERO && self.now.since(self.busy_at) < BUSY_FOR;
+        let pace = Pace::for_paths(self.peers.len(), is_busy);
+        self.pace.send_if_modified(|known| std::mem::replace(known, pace) != pace);
     }
 
     /// Hands the turn's operations to the devices, and sends its reports.

@@ -10,11 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use isochrone_model::message::{BulkHeader, ClientToAgent, PeerMessage, SchedulerToAgent};
 use isochrone_model::order::SessionSecret;
-use isochrone_model::{AgentId, Region, SessionId, Span, TaskId};
+use isochrone_model::{AgentId, LinkEnd, PathSample, Region, SessionId, Span, TaskId};
 use isochrone_transport::{
-    BulkReceiver, CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, Role,
+    BulkReceiver, CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, Pace, PathMeter,
+    Role,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::error_text::described;
@@ -24,6 +25,9 @@ const FRAMES_WAITING_MAX: usize = 16;
 
 /// How long a peer or client may take to introduce itself, and a peer to be known here.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Smaller contents tell more of the path's latency than of its rate.
+const CARRIED_BYTES_MIN: u64 = 64 << 10;
 
 /// Handshakes under way at one time: bounds what strangers can make this process hold.
 const HANDSHAKES_MAX: usize = 256;
@@ -73,11 +77,15 @@ pub(crate) enum Input {
     /// A write's stream broke; with `is_final` no other will do better.
     PayloadBroke { session: SessionId, task: TaskId, reason: String, is_final: bool },
     /// A replica came on a stream of its own.
-    ReplicaWhole { region: Region, from: AgentId, span: Span, bytes: Bytes },
+    ReplicaWhole { region: Region, from: AgentId, bytes: Bytes },
     /// A replica did not come whole.
     ReplicaBroke { region: Region, from: AgentId, reason: String },
     /// A replica or a read's piece has been sent, or cannot be.
     Sent { region: Region, to: Option<AgentId>, outcome: Result<(), String> },
+    /// A path was measured.
+    PathMeasured { to: LinkEnd, sample: PathSample },
+    /// Contents came over a path, with others meanwhile.
+    Carried { from: LinkEnd, size_bytes: u64, shared_bytes: u64, span: Span },
 }
 
 /// Where tasks send their inputs. Unbounded, because each connection's share is bounded by its permits
@@ -90,6 +98,55 @@ pub(crate) struct Readers {
     pub(crate) inputs: Inputs,
     /// A replica or payload larger than this is refused: it could never be held.
     pub(crate) host_memory_bytes: u64,
+    /// How often paths are measured.
+    pub(crate) pace: watch::Receiver<Pace>,
+}
+
+/// Hands what is measured of a path to the loop, until its connection ends.
+pub(crate) async fn measure(
+    mut meter: PathMeter,
+    to: LinkEnd,
+    mut pace: watch::Receiver<Pace>,
+    inputs: Inputs,
+) {
+    while let Some(measured) = meter.next(&mut pace).await {
+        let sample = PathSample {
+            round_trips: measured.round_trips.into_iter().map(Span::from).collect(),
+            sent_packets: measured.sent_packets,
+            lost_packets: measured.lost_packets,
+            window_bytes: measured.congestion_window_bytes,
+        };
+        if inputs.send(Input::PathMeasured { to, sample }).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a connection had carried when contents began to come over it.
+struct Carriage {
+    connection: Connection,
+    from: LinkEnd,
+    begun: std::time::Instant,
+    received_bytes: u64,
+}
+
+impl Carriage {
+    fn begin(connection: Connection, from: LinkEnd) -> Self {
+        let received_bytes = connection.statistics().received_bytes;
+        Self { connection, from, begun: clock::now(), received_bytes }
+    }
+
+    /// What it has carried, when that is enough to tell a rate from.
+    fn end(&self, size_bytes: u64) -> Option<Input> {
+        if size_bytes < CARRIED_BYTES_MIN {
+            return None;
+        }
+        let span = Span::from(self.begun.elapsed());
+        let received_bytes = self.connection.statistics().received_bytes.saturating_sub(self.received_bytes);
+        // Of what was received, the contents and their packets' heads are its own.
+        let shared_bytes = received_bytes.saturating_sub(size_bytes + size_bytes / 16);
+        Some(Input::Carried { from: self.from, size_bytes, shared_bytes, span })
+    }
 }
 
 impl Readers {
@@ -111,11 +168,12 @@ impl Readers {
     pub(crate) async fn accept_relayed(self, connection: Connection) {
         while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
             match header {
+                // What they took to come is no measure of any one path.
                 BulkHeader::Payload { session, task, size_bytes } => {
-                    tokio::spawn(self.clone().read_payload(stream, session, task, size_bytes));
+                    tokio::spawn(self.clone().read_payload(stream, session, task, size_bytes, None));
                 }
                 BulkHeader::Replica { from, region } if self.is_sane(region) => {
-                    tokio::spawn(self.clone().read_replica(stream, from, region));
+                    tokio::spawn(self.clone().read_replica(stream, from, region, None));
                 }
                 BulkHeader::Replica { .. } | BulkHeader::Data { .. } | BulkHeader::Relay { .. } => {
                     tracing::warn!(?header, "the scheduler passed on what is not for an agent");
@@ -200,7 +258,8 @@ impl Readers {
         while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
             match header {
                 BulkHeader::Replica { from, region } if from == sender && self.is_sane(region) => {
-                    tokio::spawn(self.clone().read_replica(stream, from, region));
+                    let carriage = Carriage::begin(connection.clone(), LinkEnd::Agent(sender));
+                    tokio::spawn(self.clone().read_replica(stream, from, region, Some(carriage)));
                 }
                 BulkHeader::Replica { .. }
                 | BulkHeader::Payload { .. }
@@ -212,12 +271,19 @@ impl Readers {
         }
     }
 
-    async fn read_replica(self, stream: BulkReceiver, from: AgentId, region: Region) {
-        let begun = clock::now();
+    async fn read_replica(
+        self,
+        stream: BulkReceiver,
+        from: AgentId,
+        region: Region,
+        carriage: Option<Carriage>,
+    ) {
         match stream.receive_exact(region.range.len()).await {
             Ok(bytes) => {
-                let span = Span::from(begun.elapsed());
-                self.tell(Input::ReplicaWhole { region, from, span, bytes });
+                if let Some(carried) = carriage.and_then(|carriage| carriage.end(region.range.len())) {
+                    self.tell(carried);
+                }
+                self.tell(Input::ReplicaWhole { region, from, bytes });
             }
             Err(error) => {
                 let reason = described(&error);
@@ -245,6 +311,8 @@ impl Readers {
             return;
         }
         tokio::spawn(self.clone().accept_payloads(connection.clone(), session));
+        let (meter, to) = (connection.meter(), LinkEnd::Session(session));
+        tokio::spawn(measure(meter, to, self.pace.clone(), self.inputs.clone()));
         if let Ok(Some(ClientToAgent::Hello { .. })) = receiver.receive::<ClientToAgent>().await {
             connection.close(CloseCode::ProtocolViolation, "a second hello");
         }
@@ -255,7 +323,8 @@ impl Readers {
         while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
             match header {
                 BulkHeader::Payload { session, task, size_bytes } if session == own => {
-                    tokio::spawn(self.clone().read_payload(stream, session, task, size_bytes));
+                    let direct = Some(connection.clone());
+                    tokio::spawn(self.clone().read_payload(stream, session, task, size_bytes, direct));
                 }
                 BulkHeader::Payload { .. }
                 | BulkHeader::Replica { .. }
@@ -267,7 +336,15 @@ impl Readers {
         }
     }
 
-    async fn read_payload(self, stream: BulkReceiver, session: SessionId, task: TaskId, size_bytes: u64) {
+    /// `direct` is the client's own connection, when the stream comes over it.
+    async fn read_payload(
+        self,
+        stream: BulkReceiver,
+        session: SessionId,
+        task: TaskId,
+        size_bytes: u64,
+        direct: Option<Connection>,
+    ) {
         let (admit, is_admitted) = oneshot::channel();
         self.tell(Input::PayloadBegins { session, task, size_bytes, admit });
         if size_bytes > self.host_memory_bytes {
@@ -278,8 +355,14 @@ impl Readers {
             // Not wanted (any more): dropping the stream tells its sender to stop.
             return;
         }
+        let carriage = direct.map(|connection| Carriage::begin(connection, LinkEnd::Session(session)));
         self.tell(match stream.receive_exact(size_bytes).await {
-            Ok(bytes) => Input::PayloadWhole { session, task, bytes },
+            Ok(bytes) => {
+                if let Some(carried) = carriage.and_then(|carriage| carriage.end(size_bytes)) {
+                    self.tell(carried);
+                }
+                Input::PayloadWhole { session, task, bytes }
+            }
             Err(error) => {
                 let reason = described(&error);
                 Input::PayloadBroke { session, task, reason, is_final: false }

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use isochrone_model::message::PeerMessage;
-use isochrone_model::{AgentId, Span, Timestamp};
-use isochrone_transport::{CloseCode, Connection, ControlSender, Endpoint, Role};
-use tokio::sync::oneshot;
+use isochrone_model::{AgentId, LinkEnd, Timestamp};
+use isochrone_transport::{CloseCode, Connection, ControlSender, Endpoint, First, Pace, Role};
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::error_text::described;
-use crate::inputs::{Input, Inputs, LinkId};
+use crate::inputs::{Input, Inputs, LinkId, measure};
 use crate::recent::Recent;
 
 /// The first and the longest wait between two attempts to reach a peer.
@@ -29,6 +29,7 @@ pub(crate) struct Peers {
     own: AgentId,
     endpoint: Endpoint,
     inputs: Inputs,
+    pace: watch::Receiver<Pace>,
     dialled: BTreeMap<AgentId, Dialled>,
     /// Connections that peers dialled, once verified.
     accepted: BTreeMap<LinkId, (AgentId, Connection)>,
@@ -48,8 +49,6 @@ struct Dialled {
 struct DialledLink {
     connection: Connection,
     sender: ControlSender,
-    /// The round trip that the scheduler was last told.
-    round_trip: Option<Span>,
 }
 
 struct Unverified {
@@ -60,11 +59,12 @@ struct Unverified {
 }
 
 impl Peers {
-    pub(crate) fn new(own: AgentId, endpoint: Endpoint, inputs: Inputs) -> Self {
+    pub(crate) fn new(own: AgentId, endpoint: Endpoint, inputs: Inputs, pace: watch::Receiver<Pace>) -> Self {
         Self {
             own,
             endpoint,
             inputs,
+            pace,
             dialled: BTreeMap::new(),
             accepted: BTreeMap::new(),
             unverified: BTreeMap::new(),
@@ -91,6 +91,7 @@ impl Peers {
             agent,
             dial: self.dials,
             inputs: self.inputs.clone(),
+            pace: self.pace.clone(),
         }));
         self.dialled.insert(
             agent,
@@ -175,7 +176,7 @@ impl Peers {
             && dialled.dial == dial
         {
             tracing::debug!(%agent, name = dialled.name, "peer reached");
-            dialled.link = Some(DialledLink { connection, sender, round_trip: None });
+            dialled.link = Some(DialledLink { connection, sender });
         }
     }
 
@@ -216,19 +217,16 @@ impl Peers {
         Some(self.dialled.get(&agent)?.link.as_ref()?.connection.clone())
     }
 
-    /// Round trips that changed by more than a tenth since they were last given.
-    pub(crate) fn measure(&mut self, now: Timestamp) -> Vec<(AgentId, Span)> {
-        let mut changed = Vec::new();
-        for (agent, dialled) in &mut self.dialled {
+    /// How many others there are.
+    pub(crate) fn len(&self) -> usize {
+        self.dialled.len()
+    }
+
+    /// Lets go of messages that have surely arrived.
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        for dialled in self.dialled.values_mut() {
             dialled.recent.forget_old(now);
-            let Some(link) = &mut dialled.link else { continue };
-            let round_trip = Span::from(link.connection.round_trip());
-            if link.round_trip.is_none_or(|told| told.0.abs_diff(round_trip.0) > told.0 / 10) {
-                link.round_trip = Some(round_trip);
-                changed.push((*agent, round_trip));
-            }
         }
-        changed
     }
 }
 
@@ -259,22 +257,26 @@ struct Dial {
     agent: AgentId,
     dial: u64,
     inputs: Inputs,
+    pace: watch::Receiver<Pace>,
 }
 
 /// Keeps a connection to a peer, until it is aborted.
 async fn dial(dial: Dial) {
-    let Dial { endpoint, address, name, own, agent, dial, inputs } = dial;
+    let Dial { endpoint, address, name, own, agent, dial, inputs, pace } = dial;
     let mut backoff = BACKOFF_MIN;
+    let hello = [PeerMessage::Hello { agent: own }];
     loop {
-        match endpoint.connect(address, Role::Agent, Some(&name)).await {
+        match endpoint.connect_saying(address, Role::Agent, Some(&name), First::of(&hello)).await {
             Ok(connection) => {
                 backoff = BACKOFF_MIN;
+                connection.prepare_bulk();
                 let (sender, receiver) = connection.take_control();
-                // A connection that has ended already says so below.
-                let _ = sender.send(&PeerMessage::Hello { agent: own });
                 let handle = connection.clone();
                 let _ = inputs.send(Input::PeerReached { agent, dial, connection: handle, sender });
-                let reason = described(&connection.closed().await);
+                let measuring =
+                    measure(connection.meter(), LinkEnd::Agent(agent), pace.clone(), inputs.clone());
+                let ((), reason) = tokio::join!(measuring, connection.closed());
+                let reason = described(&reason);
                 drop(receiver);
                 let _ = inputs.send(Input::PeerLost { agent, dial, reason });
             }

@@ -92,18 +92,19 @@ fn estimated_bytes(report: &Report) -> usize {
         Report::Finished { outcome: TaskOutcome::Done { .. }, .. } => 64,
         Report::PushFailed { reason, .. } => 96 + reason.len(),
         Report::Memory { device_bytes, .. } => 32 + 9 * device_bytes.len(),
-        Report::Arrived { .. } | Report::LinkMeasured { .. } | Report::Retracted { .. } => 96,
+        Report::Arrived { .. } | Report::Carried { .. } | Report::Retracted { .. } => 96,
+        Report::PathMeasured { sample, .. } => 96 + 9 * sample.round_trips.len(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use isochrone_model::{AgentId, DeviceIndex, ProgramKey, Span};
+    use isochrone_model::{AgentId, DeviceIndex, LinkEnd, PathSample, ProgramKey, Span};
 
     use super::*;
 
     fn measured() -> Report {
-        Report::LinkMeasured { to: AgentId(1), round_trip: Span(1) }
+        Report::PathMeasured { to: LinkEnd::Agent(AgentId(1)), sample: PathSample::default() }
     }
 
     fn built(log_bytes: usize) -> Report {

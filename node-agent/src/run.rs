@@ -9,10 +9,10 @@ use isochrone_model::{AgentFacts, AgentId, DeviceFacts, Limits};
 use isochrone_sched_core::agent::DEVICES_MAX;
 use isochrone_sched_core::{Agent, AgentConfig};
 use isochrone_transport::{
-    BindError, CloseCode, ConnectError, Connection, ControlReceiver, ControlSender, Endpoint, ReceiveError,
-    Role, SendError,
+    BindError, CloseCode, ConnectError, Connection, ControlReceiver, ControlSender, Endpoint, First, Pace,
+    ReceiveError, Role,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Backend, BackendEvent};
 use crate::driver::{Ending, Life, LifeParts};
@@ -91,8 +91,6 @@ enum JoinError {
     Connect(#[from] ConnectError),
     #[error("cannot find the address toward the scheduler")]
     Route(#[source] std::io::Error),
-    #[error("cannot introduce this agent")]
-    Send(#[from] SendError),
     #[error("the scheduler did not answer")]
     Receive(#[from] ReceiveError),
     #[error("the scheduler said no welcome")]
@@ -229,15 +227,17 @@ impl BoundAgent {
 impl Joiner {
     async fn join(&self, devices: Vec<DeviceFacts>) -> Result<Joined, JoinError> {
         let scheduler = resolve(&self.scheduler).await?;
-        let connection = self.endpoint.connect(scheduler, Role::Scheduler, None).await?;
         let facts = AgentFacts {
             name: self.name.clone(),
             address: self.advertised(scheduler).map_err(JoinError::Route)?.to_string(),
             devices,
             host_memory_bytes: self.host_memory_bytes,
         };
+        let hello = [AgentToScheduler::Hello(AgentHello { facts: facts.clone() })];
+        let connection =
+            self.endpoint.connect_saying(scheduler, Role::Scheduler, None, First::of(&hello)).await?;
+        connection.prepare_bulk();
         let (sender, mut receiver) = connection.take_control();
-        sender.send(&AgentToScheduler::Hello(AgentHello { facts: facts.clone() }))?;
         match tokio::time::timeout(WELCOME_TIMEOUT, receiver.receive::<SchedulerToAgent>()).await {
             Ok(Ok(Some(SchedulerToAgent::Welcome { agent, inline_bytes_max }))) => {
                 Ok(Joined { connection, sender, receiver, agent, inline_bytes_max, facts })
@@ -269,7 +269,12 @@ impl Joiner {
         let Joined { connection, sender, receiver, agent, inline_bytes_max, facts } = joined;
         tracing::info!(name = facts.name, address = facts.address, %agent, "joined the farm");
         let (inputs, received) = mpsc::unbounded_channel();
-        let readers = Readers { inputs: inputs.clone(), host_memory_bytes: self.host_memory_bytes };
+        let (pace, measuring) = watch::channel(Pace::for_paths(0, false));
+        let readers = Readers {
+            inputs: inputs.clone(),
+            host_memory_bytes: self.host_memory_bytes,
+            pace: measuring.clone(),
+        };
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(readers.clone().read_scheduler(receiver));
         tasks.spawn(readers.clone().accept_relayed(connection.clone()));
@@ -278,12 +283,13 @@ impl Joiner {
             machine: Agent::new(AgentConfig { facts, limits: self.limits.clone() }),
             backend: devices.backend,
             payloads: Payloads::new(self.limits.early_bytes_max),
-            peers: Peers::new(agent, self.endpoint.clone(), inputs),
+            peers: Peers::new(agent, self.endpoint.clone(), inputs, measuring),
             readers,
             scheduler: connection.clone(),
             sender: sender.clone(),
             inline_bytes_max,
             own: agent,
+            pace,
         });
         let (ending, backend) = life.run(received, devices.events, shutdown).await;
         match &ending {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The minor number grows with each addition that older peers can ignore, the major one with
 /// anything else (compact frames carry fields by position, so that a field added to a structure
 /// is a change of the major number).
-pub const PROTOCOL_VERSION: Version = Version { major: 1, minor: 0 };
+pub const PROTOCOL_VERSION: Version = Version { major: 2, minor: 0 };
 
 /// A version of the protocol. Peers of the same major number understand each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn preamble_has_golden_bytes() {
-        assert_eq!(Preamble::encode(), *b"ISOC\x01\x00\x00\x00");
+        assert_eq!(Preamble::encode(), *b"ISOC\x02\x00\x00\x00");
         let version = Version { major: 0x0102, minor: 0x0304 };
         assert_eq!(Preamble::encode_version(version), *b"ISOC\x02\x01\x04\x03");
     }
@@ -134,7 +134,7 @@ mod tests {
     fn other_major_is_refused_naming_both() {
         let theirs = Version { major: 9, minor: 3 };
         let error = Preamble::check(&Preamble::encode_version(theirs)).expect_err("other major");
-        assert_eq!(error.to_string(), "peer speaks protocol version 9.3, this process speaks 1.0");
+        assert_eq!(error.to_string(), "peer speaks protocol version 9.3, this process speaks 2.0");
     }
 
     #[test]

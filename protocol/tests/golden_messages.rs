@@ -10,16 +10,17 @@ use isochrone_model::error::BuildLog;
 use isochrone_model::message::{
     AgentAddress, AgentHello, AgentStatus, AgentToClient, AgentToScheduler, Answer, BulkHeader, Candidate,
     ClientReply, ClientRequest, ClientToAgent, Decision, DeviceStatus, Explanation, FarmStatus, OrderBatch,
-    PeerMessage, ProgramFacts, Question, RelayTarget, RequestName, SchedulerToAgent, SessionStatus,
+    PeerMessage, PlannedTransfer, ProgramFacts, Question, RelayTarget, RequestName, SchedulerToAgent,
+    SessionStatus,
 };
 use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
 use isochrone_model::units::BytesPerSecond;
 use isochrone_model::{
     Access, AddressSpace, AgentFacts, AgentId, Argument, ArgumentInfo, Attempt, BoundArgument,
     BufferArgument, BufferId, BufferKey, ByteRange, Command, CommandError, CommandId, CommandKind,
-    DeviceFacts, DeviceId, DeviceIndex, DeviceKind, KernelIndex, KernelSignature, Lane, Launch, NdRange,
-    Order, Payload, ProgramId, ProgramKey, Region, Report, SessionId, SlotIndex, Span, TaskId, TaskOrder,
-    TaskOutcome, TaskWait, Version, Work,
+    DeviceFacts, DeviceId, DeviceIndex, DeviceKind, KernelIndex, KernelSignature, Lane, Launch, LinkEnd,
+    LinkStatus, NdRange, Order, PathSample, Payload, ProgramId, ProgramKey, Region, Report, RoundTripStatus,
+    SessionId, SlotIndex, Span, TaskId, TaskOrder, TaskOutcome, TaskWait, TransferParts, Version, Work,
 };
 use isochrone_protocol::{FrameDecoder, Limits, encode_frame};
 use serde::Serialize;
@@ -230,8 +231,56 @@ fn explanation() -> Explanation {
         chosen: text("c"),
         reason: text("r"),
         candidates: vec![candidate],
+        transfers: vec![planned_transfer()],
     };
     Explanation { command: CommandId(1), state: text("s"), decision: Some(decision) }
+}
+
+fn planned_transfer() -> PlannedTransfer {
+    let parts = TransferParts {
+        queueing: Span(1),
+        handshake: Span(2),
+        latency: Span(3),
+        slow_start: Span(4),
+        carrying: Span(5),
+    };
+    PlannedTransfer {
+        from: text("f"),
+        to: text("t"),
+        size_bytes: 6,
+        parts,
+        round_trip: Span(7),
+        rate: BytesPerSecond(8),
+        samples: 9,
+        age: Some(Span(10)),
+    }
+}
+
+fn path_sample() -> PathSample {
+    PathSample { round_trips: vec![Span(1), Span(300)], sent_packets: 2, lost_packets: 3, window_bytes: 4 }
+}
+
+fn link_status() -> LinkStatus {
+    let round_trip = RoundTripStatus {
+        least: Span(1),
+        p50: Span(2),
+        p99: Span(3),
+        level: Span(4),
+        samples: 5,
+        changes: 6,
+    };
+    LinkStatus {
+        from: text("f"),
+        to: text("t"),
+        tenant: text("n"),
+        round_trip: Some(round_trip),
+        rate: Some(BytesPerSecond(7)),
+        rate_samples: 8,
+        lost_per_million: Some(9),
+        age: Some(Span(10)),
+        confidence_percent: 11,
+        queued_bytes: 12,
+    }
 }
 
 fn of_clients(lines: &mut Vec<String>) {
@@ -287,6 +336,7 @@ fn of_clients(lines: &mut Vec<String>) {
         Question::Status => Question::Status,
         Question::Explain { .. } => Question::Explain { command: CommandId(1) },
         Question::Shutdown => Question::Shutdown,
+        Question::Links => Question::Links,
     });
     every!(lines, ClientReply {
         ClientReply::Opened { .. } => ClientReply::Opened {
@@ -331,6 +381,12 @@ fn of_clients(lines: &mut Vec<String>) {
         Answer::Explanation(_) => Answer::Explanation(explanation()),
         Answer::Accepted => Answer::Accepted,
         Answer::Refused { .. } => Answer::Refused { reason: text("r") },
+        Answer::Links(_) => Answer::Links(vec![link_status()]),
+    });
+    every!(lines, LinkEnd {
+        LinkEnd::Scheduler => LinkEnd::Scheduler,
+        LinkEnd::Agent(_) => LinkEnd::Agent(AgentId(1)),
+        LinkEnd::Session(_) => LinkEnd::Session(SessionId(1)),
     });
     every!(lines, ClientToAgent {
         ClientToAgent::Hello { .. } => ClientToAgent::Hello { session: SessionId(1), secret },
@@ -412,10 +468,17 @@ fn of_agents(lines: &mut Vec<String>) {
             Report::Finished { task, attempt, outcome: TaskOutcome::Failed(CommandError::Cancelled) },
         Report::Retracted { .. } => Report::Retracted { task, attempt },
         Report::Built { .. } => Report::Built { program, device: DeviceIndex(1), outcome: failed() },
-        Report::Arrived { .. } => Report::Arrived { region: region(), from: AgentId(1), span: Span(2) },
+        Report::Arrived { .. } => Report::Arrived { region: region(), from: AgentId(1) },
         Report::PushFailed { .. } =>
             Report::PushFailed { region: region(), to: AgentId(1), reason: text("r") },
-        Report::LinkMeasured { .. } => Report::LinkMeasured { to: AgentId(1), round_trip: Span(2) },
+        Report::PathMeasured { .. } =>
+            Report::PathMeasured { to: LinkEnd::Agent(AgentId(1)), sample: path_sample() },
+        Report::Carried { .. } => Report::Carried {
+            from: LinkEnd::Session(SessionId(1)),
+            size_bytes: 2,
+            shared_bytes: 3,
+            span: Span(4),
+        },
         Report::Memory { .. } => Report::Memory { host_bytes: 1, device_bytes: vec![2, 3] },
     });
     every!(lines, TaskOutcome {

@@ -1,22 +1,19 @@
 //! The `CostModel`: what kernels and transfers are expected to take, from measurements alone once there
-//! are any, from device facts until then.
+//! are any, from device facts until then. What is measured of paths is in `paths`.
 
 use std::collections::BTreeMap;
 
-use isochrone_model::{AgentId, BytesPerSecond, DeviceFacts, DeviceId, Span, Timestamp};
+use isochrone_model::{
+    AgentId, BytesPerSecond, DeviceFacts, DeviceId, LinkEnd, PathSample, SessionId, Span, Timestamp,
+    TransferParts,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::distribution::{Distribution, DistributionSnapshot};
+use crate::paths::{PRIOR_ROUND_TRIP, Path, PathMatrix};
 
 /// Sizes remembered for one kernel on one device; the one used longest ago gives way.
 const SIZES_MAX: usize = 64;
-/// Transfers below this many bytes tell of latency, not of rate.
-const RATE_SAMPLE_BYTES_MIN: u64 = 64 << 10;
-/// Round trip assumed until one is measured.
-const PRIOR_ROUND_TRIP: Span = Span::from_micros(500);
-/// Rate assumed until one is measured: what one QUIC connection carries on a fast network.
-const PRIOR_RATE: BytesPerSecond = BytesPerSecond(1_000_000_000);
-
 /// A row of the table of kernels, dense.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KernelRow(pub u32);
@@ -127,18 +124,6 @@ pub struct StatedLink {
     pub notice: Span,
 }
 
-/// What is known of a path between two parties, one way.
-#[derive(Clone, Debug, Default)]
-struct Link {
-    round_trip: Distribution,
-    /// The last round trip; changes show here first.
-    round_trip_now: Option<Span>,
-    /// Nanoseconds for 1 MiB, so that quantiles mean slow, not fast.
-    nanos_per_mebibyte: Distribution,
-    /// When what was ordered over it so far should have arrived.
-    busy_until: Timestamp,
-}
-
 /// One (kernel, device): durations by number of work-items.
 #[derive(Clone, Debug, Default)]
 struct KernelOnDevice {
@@ -153,9 +138,7 @@ pub struct CostModel {
     /// By row, then by device.
     kernels: Vec<Vec<KernelOnDevice>>,
     devices: Vec<DeviceCosts>,
-    links: BTreeMap<(AgentId, AgentId), Link>,
-    /// Between the scheduler and an agent.
-    control: BTreeMap<AgentId, Link>,
+    paths: PathMatrix,
     /// What was learnt in earlier lives and whose device or agent has not come back yet.
     remembered: CostSnapshot,
     uses: u64,
@@ -248,14 +231,20 @@ impl CostModel {
         self.stated.are_links_uncontended = stated.are_links_uncontended;
     }
 
-    /// What contents that are still with a client take to an agent: there and back with the scheduler's word, then
-    /// the bytes.
+    /// What contents that are still with a client take to an agent: the scheduler's word to the client, then the bytes.
     #[must_use]
-    pub fn from_client(&self, agent: AgentId, size_bytes: u64) -> Span {
+    pub fn from_client(&self, session: SessionId, agent: AgentId, size_bytes: u64, now: Timestamp) -> Span {
         if let Some(Some((latency, rate))) = self.stated.clients.get(agent.index()) {
             return *latency + rate.span_for(size_bytes);
         }
-        self.control_one_way(agent).saturating_mul(3) + PRIOR_RATE.span_for(size_bytes)
+        let word = self.paths.client(session).and_then(Path::round_trip);
+        let leg = self.paths.control(agent).and_then(Path::round_trip);
+        let prior = word.max(leg).unwrap_or(PRIOR_ROUND_TRIP);
+        let parts = match self.paths.upload(session, agent) {
+            Some(path) => path.parts(size_bytes, now, prior),
+            None => Path::default().parts(size_bytes, now, prior),
+        };
+        Span(word.unwrap_or(PRIOR_ROUND_TRIP).0 / 2) + parts.total()
     }
 
     /// What is stated of a path between two agents.
@@ -402,28 +391,48 @@ impl CostModel {
         costs.launch + Span(items.saturating_mul(1_000) / costs.items_per_us)
     }
 
-    /// Takes in a round trip between two agents.
-    pub fn record_round_trip(&mut self, from: AgentId, to: AgentId, round_trip: Span) {
-        for pair in [(from, to), (to, from)] {
-            let link = self.links.entry(pair).or_default();
-            link.round_trip.record(round_trip.0);
-            link.round_trip_now = Some(round_trip);
+    /// Takes in what a party has measured of its path to another, as far as both are of the farm; says whether what
+    /// estimates count with has moved.
+    pub fn path_measured(&mut self, now: Timestamp, from: LinkEnd, to: LinkEnd, sample: &PathSample) -> bool {
+        match (from, to) {
+            (LinkEnd::Agent(from), LinkEnd::Agent(to)) if from != to => {
+                self.paths.agents_measured(now, from, to, sample)
+            }
+            (LinkEnd::Scheduler, LinkEnd::Agent(agent)) => {
+                self.paths.control_mut(agent).measured(now, sample)
+            }
+            (LinkEnd::Scheduler, LinkEnd::Session(session)) => {
+                self.paths.client_mut(session).measured(now, sample)
+            }
+            // Measured by the agent, since it is the agent that reports. Its congestion window is that of the way back.
+            (LinkEnd::Agent(agent), LinkEnd::Session(session)) => {
+                let sample = PathSample { window_bytes: 0, ..sample.clone() };
+                self.paths.upload_mut(session, agent).measured(now, &sample)
+            }
+            (LinkEnd::Agent(_), LinkEnd::Agent(_) | LinkEnd::Scheduler)
+            | (LinkEnd::Scheduler, LinkEnd::Scheduler)
+            | (LinkEnd::Session(_), LinkEnd::Agent(_) | LinkEnd::Session(_) | LinkEnd::Scheduler) => false,
         }
     }
 
-    /// Takes in a round trip between the scheduler and an agent.
-    pub fn record_control_round_trip(&mut self, agent: AgentId, round_trip: Span) {
-        let link = self.control.entry(agent).or_default();
-        link.round_trip.record(round_trip.0);
-        link.round_trip_now = Some(round_trip);
-    }
-
-    /// Takes in a transfer between two agents, from its first byte there to its last.
-    pub fn record_transfer(&mut self, from: AgentId, to: AgentId, size_bytes: u64, span: Span) {
-        if size_bytes >= RATE_SAMPLE_BYTES_MIN && span > Span::ZERO {
-            let nanos = u128::from(span.0) * (1 << 20) / u128::from(size_bytes);
-            let link = self.links.entry((from, to)).or_default();
-            link.nanos_per_mebibyte.record(u64::try_from(nanos).unwrap_or(u64::MAX));
+    /// Takes in what an agent received over a path, from the first byte there to the last; says whether the rate that
+    /// estimates count with has moved.
+    pub fn carried(
+        &mut self,
+        from: LinkEnd,
+        to: AgentId,
+        size_bytes: u64,
+        shared_bytes: u64,
+        span: Span,
+    ) -> bool {
+        match from {
+            LinkEnd::Agent(from) if from != to => {
+                self.paths.between_mut(from, to).carried(size_bytes, shared_bytes, span)
+            }
+            LinkEnd::Session(session) => {
+                self.paths.upload_mut(session, to).carried(size_bytes, shared_bytes, span)
+            }
+            LinkEnd::Agent(_) | LinkEnd::Scheduler => false,
         }
     }
 
@@ -431,12 +440,24 @@ impl CostModel {
     pub fn recall_link(&mut self, from: AgentId, from_name: &str, to: AgentId, to_name: &str) {
         let found = self.remembered.links.iter().find(|(a, b, _)| a == from_name && b == to_name);
         if let Some((_, _, snapshot)) = found {
-            let rates = Distribution::from_snapshot(snapshot);
-            let link = self.links.entry((from, to)).or_default();
-            if link.nanos_per_mebibyte.count() == 0 {
-                link.nanos_per_mebibyte = rates;
-            }
+            self.paths.between_mut(from, to).recall_rates(snapshot);
         }
+    }
+
+    /// What is known of all paths.
+    #[must_use]
+    pub fn paths(&self) -> &PathMatrix {
+        &self.paths
+    }
+
+    /// An agent is lost, or has come anew: its connections are gone.
+    pub fn forget_connections(&mut self, agent: AgentId) {
+        self.paths.forget_connections(agent);
+    }
+
+    /// A session is over.
+    pub fn forget_session(&mut self, session: SessionId) {
+        self.paths.forget_session(session);
     }
 
     /// The time from one agent to another for a message, half the round trip.
@@ -448,8 +469,13 @@ impl CostModel {
         if let Some(link) = self.stated.link(from, to) {
             return link.notice;
         }
-        let round_trip = self.links.get(&(from, to)).and_then(|link| link.round_trip_now);
-        Span(round_trip.unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
+        Span(self.round_trip(from, to).0 / 2)
+    }
+
+    /// The round trip between two agents that estimates count with.
+    fn round_trip(&self, from: AgentId, to: AgentId) -> Span {
+        let measured = self.paths.between(from, to).and_then(Path::round_trip);
+        measured.unwrap_or_else(|| self.paths.prior_round_trip(from, to))
     }
 
     /// The time from the scheduler to an agent, half the round trip.
@@ -458,14 +484,13 @@ impl CostModel {
         if let Some(Some(one_way)) = self.stated.control.get(agent.index()) {
             return *one_way;
         }
-        let round_trip = self.control.get(&agent).and_then(|link| link.round_trip_now);
-        Span(round_trip.unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
+        Span(self.control_round_trip(agent).unwrap_or(PRIOR_ROUND_TRIP).0 / 2)
     }
 
-    /// The last measured round trip between the scheduler and an agent.
+    /// The measured round trip between the scheduler and an agent.
     #[must_use]
     pub fn control_round_trip(&self, agent: AgentId) -> Option<Span> {
-        self.control.get(&agent)?.round_trip_now
+        self.paths.control(agent).and_then(Path::round_trip)
     }
 
     /// What a transfer is expected to take once it may start, without what is queued before it.
@@ -477,17 +502,57 @@ impl CostModel {
         if let Some(link) = self.stated.link(from, to) {
             return link.latency + link.rate.span_for(size_bytes);
         }
-        self.one_way(from, to) + self.carrying(from, to, size_bytes)
+        self.transfer_parts(from, to, size_bytes, Timestamp::NEVER).total()
     }
 
-    /// The time that bytes take to pass, without latency.
-    fn carrying(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
-        if let Some(link) = self.stated.link(from, to) {
-            return link.rate.span_for(size_bytes);
+    /// Latency and rate of a path between two agents, when its round trip was measured.
+    #[must_use]
+    pub fn measured_link(&self, from: AgentId, to: AgentId) -> Option<(Span, BytesPerSecond)> {
+        let path = self.paths.between(from, to)?;
+        let rate = BytesPerSecond::from_transfer(1 << 20, path.carrying(1 << 20));
+        Some((Span(path.round_trip()?.0 / 2), rate))
+    }
+
+    /// The time that bytes take to pass a path between two agents whose rate is not stated, without latency.
+    #[must_use]
+    pub fn carrying(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
+        match self.paths.between(from, to) {
+            Some(path) => path.carrying(size_bytes),
+            None => Path::default().carrying(size_bytes),
         }
-        match self.links.get(&(from, to)).and_then(|link| link.nanos_per_mebibyte.typical()) {
-            Some(nanos) => Span(scale(nanos, size_bytes, 1 << 20)),
-            None => PRIOR_RATE.span_for(size_bytes),
+    }
+
+    /// The parts of what a transfer that may start at `ready` is expected to take, what is queued before it included.
+    #[must_use]
+    pub fn transfer_parts(
+        &self,
+        from: AgentId,
+        to: AgentId,
+        size_bytes: u64,
+        ready: Timestamp,
+    ) -> TransferParts {
+        let path = self.paths.between(from, to);
+        if let Some(link) = self.stated.link(from, to) {
+            let busy_until = path.map_or(Timestamp::ZERO, Path::busy_until);
+            return TransferParts {
+                queueing: if self.stated.are_links_uncontended {
+                    Span::ZERO
+                } else {
+                    busy_until.since(ready)
+                },
+                latency: link.latency,
+                carrying: link.rate.span_for(size_bytes),
+                ..TransferParts::default()
+            };
+        }
+        let prior = if path.is_some_and(|path| path.round_trip().is_some()) {
+            Span::ZERO
+        } else {
+            self.paths.prior_round_trip(from, to)
+        };
+        match path {
+            Some(path) => path.parts(size_bytes, ready, prior),
+            None => Path::default().parts(size_bytes, ready, prior),
         }
     }
 
@@ -500,7 +565,7 @@ impl CostModel {
         if self.stated.are_links_uncontended {
             return ready + self.transfer(from, to, size_bytes);
         }
-        let busy_until = self.links.get(&(from, to)).map_or(Timestamp::ZERO, |link| link.busy_until);
+        let busy_until = self.paths.between(from, to).map_or(Timestamp::ZERO, Path::busy_until);
         ready.max(busy_until) + self.transfer(from, to, size_bytes)
     }
 
@@ -509,9 +574,37 @@ impl CostModel {
         if self.stated.are_links_uncontended {
             return;
         }
-        let carrying = self.carrying(from, to, size_bytes);
-        let link = self.links.entry((from, to)).or_default();
-        link.busy_until = ready.max(link.busy_until) + carrying;
+        let stated = self.stated.link(from, to).map(|link| link.rate.span_for(size_bytes));
+        let path = self.paths.between_mut(from, to);
+        let carrying = stated.unwrap_or_else(|| path.carrying(size_bytes));
+        path.ordered(size_bytes, ready, carrying);
+    }
+
+    /// Notes that an ordered transfer has arrived, or will not. What is stated of a path is believed to the end.
+    pub fn note_arrival(&mut self, now: Timestamp, from: AgentId, to: AgentId, size_bytes: u64) {
+        let is_stated = self.stated.link(from, to).is_some();
+        if self.paths.between(from, to).is_some() {
+            let path = self.paths.between_mut(from, to);
+            if path.ended(size_bytes) && !is_stated {
+                path.is_now_free(now);
+            }
+        }
+    }
+
+    /// Notes that a client was asked to send contents to an agent.
+    pub fn note_upload(&mut self, now: Timestamp, session: SessionId, agent: AgentId, size_bytes: u64) {
+        let path = self.paths.upload_mut(session, agent);
+        path.ordered(size_bytes, now, path.carrying(size_bytes));
+    }
+
+    /// Notes that they have come, or will not.
+    pub fn note_upload_end(&mut self, now: Timestamp, session: SessionId, agent: AgentId, size_bytes: u64) {
+        if self.paths.upload(session, agent).is_some() {
+            let path = self.paths.upload_mut(session, agent);
+            if path.ended(size_bytes) {
+                path.is_now_free(now);
+            }
+        }
     }
 
     /// What a restarted farm is to keep. `agent_name` names the agents that links speak of.
@@ -531,12 +624,12 @@ impl CostModel {
                 snapshot.kernels.push((name, key, sizes));
             }
         }
-        for ((from, to), link) in &self.links {
-            if let (Some(from), Some(to)) = (agent_name(*from), agent_name(*to))
-                && link.nanos_per_mebibyte.count() > 0
+        for (from, to, path) in self.paths.iter_agents() {
+            if let (Some(from), Some(to)) = (agent_name(from), agent_name(to))
+                && let Some(rates) = path.rates_snapshot()
             {
                 snapshot.links.retain(|(a, b, _)| *a != from || *b != to);
-                snapshot.links.push((from, to, link.nanos_per_mebibyte.snapshot()));
+                snapshot.links.push((from, to, rates));
             }
         }
         snapshot.kernels.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
@@ -547,7 +640,7 @@ impl CostModel {
 
 fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u64) -> Estimate {
     let expected = Span(scaled(distribution.typical().unwrap_or(0)));
-    let high = Span(scaled(distribution.quantile(0.9).unwrap_or(0))).max(expected);
+    let high = Span(scaled(distribution.high().unwrap_or(0))).max(expected);
     Estimate { expected, high, basis }
 }
 
@@ -612,13 +705,24 @@ mod tests {
     fn transfers_queue_behind_each_other_on_one_link() {
         let mut model = CostModel::default();
         let (a, b) = (AgentId(0), AgentId(1));
-        model.record_round_trip(a, b, Span::from_millis(20));
+        // A window that holds it all, so that nothing is waited for.
+        let sample = PathSample {
+            round_trips: vec![Span::from_millis(20)],
+            sent_packets: 1,
+            window_bytes: 1 << 20,
+            ..PathSample::default()
+        };
+        for (from, to) in [(a, b), (b, a)] {
+            model.path_measured(Timestamp(0), LinkEnd::Agent(from), LinkEnd::Agent(to), &sample);
+        }
         let first = model.arrival(a, b, 1_000_000, Timestamp(0));
         assert_eq!(first, Timestamp(11_000_000));
         model.note_transfer(a, b, 1_000_000, Timestamp(0));
         assert_eq!(model.arrival(a, b, 1_000_000, Timestamp(0)), Timestamp(12_000_000));
         assert_eq!(model.arrival(b, a, 1_000_000, Timestamp(0)), Timestamp(11_000_000));
         assert_eq!(model.arrival(a, a, 1_000_000, Timestamp(5)), Timestamp(5));
+        model.note_arrival(Timestamp(400_000), a, b, 1_000_000);
+        assert_eq!(model.arrival(a, b, 1_000_000, Timestamp(400_000)), Timestamp(11_400_000));
     }
 
     #[test]
@@ -627,7 +731,7 @@ mod tests {
         for _ in 0..4 {
             model.record_execution(row, DeviceId(1), 64, Span(7_000));
         }
-        model.record_transfer(AgentId(0), AgentId(1), 1 << 20, Span(2_000_000));
+        model.carried(LinkEnd::Agent(AgentId(0)), AgentId(1), 1 << 20, 0, Span(2_000_000));
         let snapshot = model.snapshot(|agent| Some(["a", "b"][agent.index()].to_owned()));
         let mut again = CostModel::new(snapshot.clone());
         // The other agent comes first this time.

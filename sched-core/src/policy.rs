@@ -1,6 +1,8 @@
 //! What a policy is: it looks at a `View`, and proposes.
 
-use isochrone_model::{CommandId, DeviceId, SessionId, SlotId, Span, Timestamp};
+use isochrone_model::{
+    AgentId, BytesPerSecond, CommandId, DeviceId, SessionId, SlotId, Span, Timestamp, TransferParts,
+};
 
 use crate::dag::TaskIndex;
 use crate::view::View;
@@ -174,6 +176,19 @@ pub trait PolicyRegistry: Send {
     fn create(&self, label: &str) -> Result<Box<dyn Policy>, String>;
 }
 
+/// A transfer that was ordered with a placement, and what was known of its path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransferRecord {
+    pub from: AgentId,
+    pub to: AgentId,
+    pub size_bytes: u64,
+    pub parts: TransferParts,
+    pub round_trip: Span,
+    pub rate: BytesPerSecond,
+    pub samples: u64,
+    pub age: Option<Span>,
+}
+
 /// A decision as the machine keeps it.
 #[derive(Clone, Debug)]
 pub(crate) struct DecisionRecord {
@@ -185,4 +200,5 @@ pub(crate) struct DecisionRecord {
     pub device: DeviceId,
     pub reason: &'static str,
     pub candidates: Vec<CandidateEstimate>,
+    pub transfers: Vec<TransferRecord>,
 }

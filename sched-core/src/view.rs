@@ -7,6 +7,7 @@ use isochrone_model::{
 
 use crate::costs::{Basis, Estimate, KernelRow};
 use crate::dag::{DependencyKind, TaskIndex};
+use crate::few::Few;
 use crate::policy::CandidateEstimate;
 use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
 
@@ -265,7 +266,8 @@ impl View<'_> {
         }
     }
 
-    /// What moving bytes between two agents is expected to take, without what is queued before.
+    /// What moving bytes between two agents is expected to take, without what is queued before: where the path is
+    /// measured, with a handshake if there is no connection yet, and with slow start.
     #[must_use]
     pub fn transfer(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
         self.state.costs.transfer(from, to, size_bytes)
@@ -277,10 +279,12 @@ impl View<'_> {
         self.state.costs.control_one_way(agent)
     }
 
-    /// Latency and rate of a path between two agents, where they are stated.
+    /// Latency and rate of a path between two agents, where they are stated or measured: what a transfer takes
+    /// without a handshake, and once its congestion window holds what the path does.
     #[must_use]
     pub fn link(&self, from: AgentId, to: AgentId) -> Option<(Span, BytesPerSecond)> {
-        self.state.costs.stated_link(from, to).map(|link| (link.latency, link.rate))
+        let stated = self.state.costs.stated_link(from, to).map(|link| (link.latency, link.rate));
+        stated.or_else(|| self.state.costs.measured_link(from, to))
     }
 
     /// The time from one agent to another for a word without contents.
@@ -429,14 +433,14 @@ impl View<'_> {
 
 impl State {
     /// The parts of a range of a version that an agent neither has nor awaits.
-    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Vec<ByteRange> {
+    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Few<ByteRange> {
         let record = &self.versions[version];
         if record.is_zero() || range.is_empty() {
-            return Vec::new();
+            return Few::None;
         }
-        let mut missing = vec![range];
+        let mut missing = Few::One(range);
         for replica in record.replicas.iter().filter(|replica| replica.agent == agent) {
-            let mut rest = Vec::new();
+            let mut rest = Few::None;
             for part in missing {
                 match part.intersection(replica.range) {
                     None => rest.push(part),
@@ -472,7 +476,8 @@ impl State {
     }
 
     /// The agent from which the bytes at `position` of a version come soonest to another agent, and how
-    /// far its replica reaches.
+    /// far its replica reaches. Where links are stated to be uncontended, it is the agent that made them: so the
+    /// literature has it, which knows no way by a third.
     pub(crate) fn best_source(
         &self,
         version: VersionIndex,
@@ -486,11 +491,13 @@ impl State {
                 replica.agent != to && replica.range.start <= part.start && replica.range.end > part.start
             })
             .filter(|replica| self.agents[replica.agent.index()].is_present)
-            .map(|replica| {
+            .enumerate()
+            .map(|(age, replica)| {
                 let reach = ByteRange::new(part.start, part.end.min(replica.range.end));
                 let ready = self.replica_ready_at(version, replica);
                 let arrival = self.costs.arrival(replica.agent, to, reach.len(), ready);
-                (std::cmp::Reverse(reach.len()), arrival, replica.agent, ready, reach)
+                let preference = if self.costs.do_transfers_add_up() { arrival.0 } else { age as u64 };
+                (std::cmp::Reverse(reach.len()), preference, replica.agent, ready, reach)
             })
             .min()
             .map(|(_, _, agent, ready, reach)| (agent, ready, reach))
@@ -534,7 +541,9 @@ impl State {
                         position = ByteRange::new(reach.end, position.end);
                     }
                     None => {
-                        return ready.max(self.now + self.costs.from_client(agent, position.len()));
+                        let session = self.buffers[record.buffer].key.session;
+                        let takes = self.costs.from_client(session, agent, position.len(), self.now);
+                        return ready.max(self.now + takes);
                     }
                 }
             }

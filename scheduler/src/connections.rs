@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use isochrone_model::AgentFacts;
-use isochrone_model::message::{AgentHello, AgentToScheduler, ClientRequest};
+use isochrone_model::message::{AgentHello, AgentToScheduler, ClientRequest, Question};
+use isochrone_model::{AgentFacts, PathSample, Span};
 use isochrone_transport::{
-    CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, PeerIdentity, Role,
+    CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, Pace, PathMeter, PeerIdentity,
+    Role,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::relay::{Known, Routes, relay_streams};
 use crate::validate::{self, Violation};
@@ -40,6 +41,8 @@ pub(crate) enum Input {
     ClientConnected { link: LinkId, wire: Wire, identity: PeerIdentity },
     /// It asks something.
     ClientAsked { link: LinkId, request: ClientRequest, permit: OwnedSemaphorePermit },
+    /// The path of a connection was measured.
+    PathMeasured { link: LinkId, sample: PathSample },
     /// A connection ended.
     Ended { link: LinkId, reason: String },
 }
@@ -58,14 +61,19 @@ pub(crate) struct Wire {
 pub(crate) type Inputs = mpsc::UnboundedSender<Input>;
 
 /// Accepts connections until the endpoint is closed.
-pub(crate) async fn accept_connections(endpoint: Endpoint, inputs: Inputs, routes: Arc<Routes>) {
+pub(crate) async fn accept_connections(
+    endpoint: Endpoint,
+    inputs: Inputs,
+    routes: Arc<Routes>,
+    pace: watch::Receiver<Pace>,
+) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let mut next = 0;
     while let Some(incoming) = endpoint.accept().await {
         let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let link = LinkId(next);
         next += 1;
-        tokio::spawn(serve(incoming, link, permit, inputs.clone(), Arc::clone(&routes)));
+        tokio::spawn(serve(incoming, link, permit, inputs.clone(), Arc::clone(&routes), pace.clone()));
     }
 }
 
@@ -75,6 +83,7 @@ async fn serve(
     handshake: OwnedSemaphorePermit,
     inputs: Inputs,
     routes: Arc<Routes>,
+    pace: watch::Receiver<Pace>,
 ) {
     let connection = match incoming.establish().await {
         Ok(connection) => connection,
@@ -84,9 +93,11 @@ async fn serve(
     let (sender, receiver) = connection.take_control();
     let known = Known::default();
     tokio::spawn(relay_streams(connection.clone(), Arc::clone(&known), routes));
+    tokio::spawn(measure(connection.meter(), link, pace, inputs.clone()));
     let identity = connection.peer().clone();
     let wire = Wire { connection: connection.clone(), sender, known };
     let reason = match identity.role {
+        Role::Agent if !connection.confirmed().await => return,
         Role::Agent => read_agent(receiver, wire, link, &identity, &inputs).await,
         Role::Client | Role::Admin => read_client(receiver, wire, link, identity, &inputs).await,
         // The endpoint does not let schedulers in.
@@ -94,6 +105,21 @@ async fn serve(
     };
     // The loop ends with the process.
     let _ = inputs.send(Input::Ended { link, reason });
+}
+
+/// Hands what is measured of a path to the loop, until its connection ends.
+async fn measure(mut meter: PathMeter, link: LinkId, mut pace: watch::Receiver<Pace>, inputs: Inputs) {
+    while let Some(measured) = meter.next(&mut pace).await {
+        let sample = PathSample {
+            round_trips: measured.round_trips.into_iter().map(Span::from).collect(),
+            sent_packets: measured.sent_packets,
+            lost_packets: measured.lost_packets,
+            window_bytes: measured.congestion_window_bytes,
+        };
+        if inputs.send(Input::PathMeasured { link, sample }).is_err() {
+            return;
+        }
+    }
 }
 
 async fn read_agent(
@@ -158,7 +184,31 @@ async fn read_client(
         if let Err(violation) = validate::request(&request) {
             return refuse(&connection, &violation);
         }
+        // Early data waits for the end of the handshake, and all that comes after it with it.
+        if !connection.is_confirmed() && !is_harmless(&request) && !connection.confirmed().await {
+            return "it ended in its handshake".to_owned();
+        }
         let _ = inputs.send(Input::ClientAsked { link, request, permit });
+    }
+}
+
+/// Whether a request may be acted on before the handshake is complete, when it may be someone's old words. Tickets
+/// are taken once, so that none is in fact; should one be all the same, a question is answered under the keys of
+/// its first asker, and a session opens that ends with its connection and in which nothing can be said.
+fn is_harmless(request: &ClientRequest) -> bool {
+    match request {
+        ClientRequest::Open { .. } => true,
+        ClientRequest::Ask { question, .. } => match question {
+            Question::Devices | Question::Status | Question::Links | Question::Explain { .. } => true,
+            Question::Shutdown => false,
+        },
+        ClientRequest::CreateBuffer { .. }
+        | ClientRequest::ReleaseBuffer { .. }
+        | ClientRequest::CreateProgram { .. }
+        | ClientRequest::ReleaseProgram { .. }
+        | ClientRequest::Submit { .. }
+        | ClientRequest::Cancel { .. }
+        | ClientRequest::Close => false,
     }
 }
 

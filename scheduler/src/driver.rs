@@ -14,11 +14,13 @@ use isochrone_model::message::{
     SchedulerToAgent,
 };
 use isochrone_model::order::SessionSecret;
-use isochrone_model::{AgentFacts, AgentId, CommandError, SessionId, Span, TenantId, Timestamp};
+use isochrone_model::{
+    AgentFacts, AgentId, CommandError, LinkEnd, PathSample, SessionId, Span, TenantId, Timestamp,
+};
 use isochrone_sched_core::{Action, Event, Scheduler};
-use isochrone_transport::{CloseCode, PeerIdentity};
+use isochrone_transport::{CloseCode, Pace, PeerIdentity};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, calendar_millis};
 use crate::connections::{Input, LinkId, Wire, described, refuse};
@@ -34,9 +36,6 @@ const TURN_INPUTS_MAX: usize = 1_024;
 
 /// Timers of one turn; a machine that always has one due must not keep the loop from its inputs.
 const TURN_TIMERS_MAX: usize = 64;
-
-/// How often links are measured.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Debug builds check the machine's invariants this often at most: it takes time in proportion to state.
 const CHECK_INTERVAL: Span = Span::from_millis(100);
@@ -64,6 +63,7 @@ pub(crate) struct Driver {
     checked_at: Timestamp,
     counters: Counters,
     status_interval: Duration,
+    pace: watch::Sender<Pace>,
 }
 
 /// What a driver is made of.
@@ -75,6 +75,7 @@ pub(crate) struct DriverParts {
     pub(crate) costs: Option<CostsFile>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) status_interval: Duration,
+    pub(crate) pace: watch::Sender<Pace>,
 }
 
 /// Where measured costs are kept.
@@ -99,8 +100,6 @@ pub(crate) struct AgentPlace {
 struct Link {
     wire: Wire,
     peer: Peer,
-    /// The round trip that the machine was last told.
-    round_trip: Option<Span>,
 }
 
 #[derive(Debug)]
@@ -147,6 +146,7 @@ impl Driver {
             checked_at: Timestamp::ZERO,
             counters: Counters::default(),
             status_interval: parts.status_interval,
+            pace: parts.pace,
         }
     }
 
@@ -157,20 +157,17 @@ impl Driver {
         signal: impl Future<Output = ()>,
     ) {
         let mut signal = std::pin::pin!(signal);
-        let mut measure = tokio::time::interval(MEASURE_INTERVAL);
         let mut status = tokio::time::interval(self.status_interval);
         let costs_interval = self.costs.as_ref().map(|costs| costs.interval);
         let mut save = tokio::time::interval(costs_interval.unwrap_or(Duration::from_secs(3_600)));
         let ending = loop {
             let wake = self.machine.deadline().map(|(at, _)| self.clock.instant(at));
             let mut first = None;
-            let mut is_measuring = false;
             tokio::select! {
                 biased;
                 () = &mut signal => break Ending::Signal,
                 input = inputs.recv() => first = input,
                 () = wait_until(wake) => {}
-                _ = measure.tick() => is_measuring = true,
                 _ = save.tick() => { self.save_costs(); continue; }
                 _ = status.tick() => { self.log_status(); continue; }
             }
@@ -178,9 +175,6 @@ impl Driver {
             let rest = std::iter::from_fn(|| inputs.try_recv().ok()).take(TURN_INPUTS_MAX);
             for input in first.into_iter().chain(rest) {
                 self.take(input);
-            }
-            if is_measuring {
-                self.measure_links();
             }
             self.fire_timers();
             self.end_turn();
@@ -201,12 +195,13 @@ impl Driver {
             Input::ClientConnected { link, wire, identity } => {
                 tracing::debug!(%identity, "connected");
                 let peer = Peer::Client { identity, session: None };
-                self.links.insert(link, Link { wire, peer, round_trip: None });
+                self.links.insert(link, Link { wire, peer });
             }
             Input::ClientAsked { link, request, permit } => {
                 self.client_asked(link, request);
                 drop(permit);
             }
+            Input::PathMeasured { link, sample } => self.path_measured(link, sample),
             Input::Ended { link, reason } => self.link_ended(link, reason),
         }
     }
@@ -241,8 +236,8 @@ impl Driver {
         // Filled once only: the connection is new.
         let _ = wire.known.set(Sender::Agent(agent));
         self.routes.add_agent(agent, wire.connection.clone());
-        let round_trip = Span::from(wire.connection.round_trip());
-        self.links.insert(link, Link { wire, peer: Peer::Agent(agent), round_trip: Some(round_trip) });
+        let sample = first_sample(&wire);
+        self.links.insert(link, Link { wire, peer: Peer::Agent(agent) });
         let place = &mut self.agents[agent.index()];
         place.link = Some(link);
         place.reports_taken = 0;
@@ -250,7 +245,7 @@ impl Driver {
         let welcome = SchedulerToAgent::Welcome { agent, inline_bytes_max: self.inline_bytes_max };
         self.send(link, &welcome);
         self.step(Event::AgentJoined { agent, facts });
-        self.step(Event::LinkMeasured { agent, round_trip });
+        self.step(Event::PathMeasured { to: LinkEnd::Agent(agent), sample });
     }
 
     fn agent_said(&mut self, link: LinkId, message: AgentToScheduler) {
@@ -347,22 +342,22 @@ impl Driver {
         let session = self.next_session;
         self.next_session = SessionId(session.0 + 1);
         tracing::info!(%session, tenant = tenant_name, "session opened");
-        let mut round_trip = Span::ZERO;
-        if let Some(Link { wire, peer: Peer::Client { session: own, .. }, round_trip: told }) =
-            self.links.get_mut(&link)
-        {
+        let mut sample = None;
+        if let Some(Link { wire, peer: Peer::Client { session: own, .. } }) = self.links.get_mut(&link) {
             *own = Some(session);
             // Filled once only: a second `Open` is refused.
             let _ = wire.known.set(Sender::Session(session));
-            round_trip = Span::from(wire.connection.round_trip());
-            *told = Some(round_trip);
+            // Nothing is measured before the handshake is complete; the next measuring tells then.
+            sample = wire.connection.is_confirmed().then(|| first_sample(wire));
             self.routes.add_session(session, wire.connection.clone());
         }
         self.sessions.insert(session, link);
         let secret = SessionSecret(secret);
         self.step(Event::SessionOpened { session, tenant, tenant_name, policy, secret });
-        if self.sessions.contains_key(&session) {
-            self.step(Event::SessionLinkMeasured { session, round_trip });
+        if let Some(sample) = sample
+            && self.sessions.contains_key(&session)
+        {
+            self.step(Event::PathMeasured { to: LinkEnd::Session(session), sample });
         }
     }
 
@@ -426,8 +421,7 @@ impl Driver {
                 let Some(link) = self.sessions.remove(&session) else { return };
                 tracing::info!(%session, "session ended");
                 // Its end will come as that of a connection without a session.
-                if let Some(Link { wire, peer: Peer::Client { session, .. }, .. }) = self.links.get_mut(&link)
-                {
+                if let Some(Link { wire, peer: Peer::Client { session, .. } }) = self.links.get_mut(&link) {
                     *session = None;
                     finish(wire, CloseCode::Done, "the session is over");
                 }
@@ -444,26 +438,13 @@ impl Driver {
         }
     }
 
-    fn measure_links(&mut self) {
-        let mut measured = Vec::new();
-        for link in self.links.values_mut() {
-            let round_trip = Span::from(link.wire.connection.round_trip());
-            if link.round_trip.is_some_and(|told| told.0.abs_diff(round_trip.0) <= told.0 / 10) {
-                continue;
-            }
-            let event = match &link.peer {
-                Peer::Agent(agent) => Event::LinkMeasured { agent: *agent, round_trip },
-                Peer::Client { session: Some(session), .. } => {
-                    Event::SessionLinkMeasured { session: *session, round_trip }
-                }
-                Peer::Client { session: None, .. } => continue,
-            };
-            link.round_trip = Some(round_trip);
-            measured.push(event);
-        }
-        for event in measured {
-            self.step(event);
-        }
+    fn path_measured(&mut self, link: LinkId, sample: PathSample) {
+        let to = match self.links.get(&link).map(|link| &link.peer) {
+            Some(Peer::Agent(agent)) => LinkEnd::Agent(*agent),
+            Some(Peer::Client { session: Some(session), .. }) => LinkEnd::Session(*session),
+            Some(Peer::Client { session: None, .. }) | None => return,
+        };
+        self.step(Event::PathMeasured { to, sample });
     }
 
     /// Sends the turn's orders and hands its records to the journal.
@@ -484,6 +465,8 @@ impl Driver {
             self.checked_at = self.now;
             self.machine.check_invariants();
         }
+        let pace = Pace::for_paths(self.links.len(), self.machine.unfinished_tasks() > 0);
+        self.pace.send_if_modified(|known| std::mem::replace(known, pace) != pace);
         self.counters.turns += 1;
         let turn = self.clock.now().since(self.now);
         self.counters.longest_turn = self.counters.longest_turn.max(turn);
@@ -517,12 +500,6 @@ impl Driver {
     pub(crate) fn drain(&mut self) {
         tracing::info!(sessions = self.sessions.len(), "stopping once sessions have ended");
         self.is_draining = true;
-    }
-
-    /// The last round trip measured to an agent, by name.
-    pub(crate) fn round_trip_of(&self, agent: &str) -> Option<Span> {
-        let agent = self.agent_ids.get(agent)?;
-        self.links.get(&self.agents[agent.index()].link?)?.round_trip
     }
 
     fn log_status(&mut self) {
@@ -608,6 +585,12 @@ fn finish(wire: &Wire, code: CloseCode, reason: &'static str) -> tokio::task::Jo
         let _ = tokio::time::timeout(FAREWELL_TIMEOUT, sender.finish()).await;
         connection.close(code, reason);
     })
+}
+
+/// What the handshake has told of the path of a new connection.
+fn first_sample(wire: &Wire) -> PathSample {
+    let round_trips = vec![Span::from(wire.connection.round_trip())];
+    PathSample { round_trips, sent_packets: 1, ..PathSample::default() }
 }
 
 /// Sessions count from the time of the start in steps of a millionth of a millisecond, so that no

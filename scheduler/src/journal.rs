@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::machine::{MachineConfig, new_machine};
 
 const MAGIC: [u8; 8] = *b"ISOJOURN";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const DIGEST_BYTES: usize = 8;
 const LENGTH_BYTES: usize = 4;
 

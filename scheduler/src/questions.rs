@@ -28,6 +28,14 @@ impl Driver {
                     },
                 }
             }
+            Question::Links => {
+                let mut links = self.machine.links();
+                if asker.role != Role::Admin {
+                    let is_own = |tenant: &String| tenant.is_empty() || asker.tenant.as_ref() == Some(tenant);
+                    links.retain(|link| is_own(&link.tenant));
+                }
+                Answer::Links(links)
+            }
             Question::Shutdown if asker.role == Role::Admin => {
                 self.drain();
                 Answer::Accepted
@@ -43,9 +51,6 @@ impl Driver {
         let mut status = self.machine.status();
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         status.uptime = self.now.since(Timestamp::ZERO);
-        for agent in &mut status.agents {
-            agent.round_trip = self.round_trip_of(&agent.name).unwrap_or_default();
-        }
         if asker.role != Role::Admin {
             status.sessions.retain(|session| asker.tenant.as_ref() == Some(&session.tenant));
         }

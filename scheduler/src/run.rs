@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isochrone_sched_core::PolicyError;
-use isochrone_transport::{BindError, CloseCode, Endpoint, Role};
-use tokio::sync::mpsc;
+use isochrone_transport::{BindError, CloseCode, Endpoint, Pace, Role};
+use tokio::sync::{mpsc, watch};
 
 use crate::connections::accept_connections;
 use crate::costs::{self, CostsError};
@@ -65,6 +65,7 @@ pub struct BoundScheduler {
     local_address: SocketAddr,
     driver: Driver,
     routes: Arc<Routes>,
+    measuring: watch::Receiver<Pace>,
 }
 
 impl BoundScheduler {
@@ -84,6 +85,7 @@ impl BoundScheduler {
         let mut transport = options.transport;
         transport
             .allowed_roles(&[Role::Agent, Role::Client, Role::Admin])
+            .takes_early_data(true)
             .control_queue_bytes_max(CONTROL_QUEUE_BYTES_MAX);
         let endpoint = Endpoint::bind(options.listen, &options.identity, transport)
             .map_err(|source| StartError::Bind { address: options.listen, source })?;
@@ -92,6 +94,7 @@ impl BoundScheduler {
             .map_err(|source| StartError::Address { address: options.listen, source })?;
         let journal = options.journal.as_deref().map(|path| Journal::create(path, config)).transpose()?;
         let routes = Arc::new(Routes::default());
+        let (pace, measuring) = watch::channel(Pace::for_paths(0, false));
         let driver = Driver::new(DriverParts {
             machine,
             policy: options.policy,
@@ -100,8 +103,9 @@ impl BoundScheduler {
             costs: options.costs_file.map(|path| CostsFile { path, interval: options.costs_interval, saved }),
             routes: Arc::clone(&routes),
             status_interval: options.status_interval,
+            pace,
         });
-        Ok(Self { endpoint, local_address, driver, routes })
+        Ok(Self { endpoint, local_address, driver, routes, measuring })
     }
 
     /// Where it listens, with the port that was chosen.
@@ -113,11 +117,11 @@ impl BoundScheduler {
     /// Runs until `shutdown` is ready, or until an administrator has stopped the farm and all sessions
     /// have ended. After the former, agents look for the next scheduler; after the latter, they stop.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { endpoint, local_address, driver, routes } = self;
+        let Self { endpoint, local_address, driver, routes, measuring } = self;
         let (sender, inputs) = mpsc::unbounded_channel();
         tracing::info!(address = %local_address, policy = driver.policy, "scheduler runs");
         // The loop's own sender keeps the channel open, whatever becomes of the accepting task.
-        let accepting = tokio::spawn(accept_connections(endpoint.clone(), sender.clone(), routes));
+        let accepting = tokio::spawn(accept_connections(endpoint.clone(), sender.clone(), routes, measuring));
         driver.run(inputs, shutdown).await;
         drop(sender);
         accepting.abort();

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use isochrone_model::links::ROUND_TRIPS_MAX;
 use isochrone_model::message::{BulkHeader, ClientRequest, PeerMessage, RelayTarget};
 use isochrone_model::{AgentFacts, AgentId, Argument, ByteRange, CommandKind, Region, Report, SessionId};
 use isochrone_sched_core::agent::DEVICES_MAX;
@@ -70,8 +71,11 @@ pub(crate) fn report(report: &Report) -> Result<(), Violation> {
         Report::Finished { .. }
         | Report::Retracted { .. }
         | Report::Built { .. }
-        | Report::LinkMeasured { .. }
+        | Report::Carried { .. }
         | Report::Memory { .. } => Ok(()),
+        Report::PathMeasured { sample, .. } => {
+            fact("number of round trips", sample.round_trips.len() as u64, 0, ROUND_TRIPS_MAX as u64)
+        }
     }
 }
 
@@ -183,8 +187,7 @@ mod tests {
 
     #[test]
     fn ranges_that_end_before_they_begin_are_refused() {
-        let arrived =
-            |region| Report::Arrived { region, from: AgentId(1), span: isochrone_model::Span::ZERO };
+        let arrived = |region| Report::Arrived { region, from: AgentId(1) };
         assert_eq!(report(&arrived(region(1, 2))), Ok(()));
         assert_eq!(report(&arrived(region(2, 1))), Err(Violation::Range));
     }

@@ -1,6 +1,6 @@
 //! Why a task ran where it ran: what its policy weighed, and what came of it.
 
-use isochrone_model::message::Candidate;
+use isochrone_model::message::{Candidate, PlannedTransfer};
 use isochrone_workload::task_graph::TaskGraph;
 use serde::Serialize;
 
@@ -44,6 +44,8 @@ pub struct StoryDecision {
     pub reason: String,
     /// What was weighed; empty for policies that weigh nothing.
     pub candidates: Vec<Candidate>,
+    /// What was ordered to be moved for it, with what was known of the paths.
+    pub transfers: Vec<PlannedTransfer>,
 }
 
 /// A task before it.
@@ -84,6 +86,7 @@ pub fn story(graph: &TaskGraph, cluster: &Cluster, outcome: &Outcome, task: usiz
             chosen: decision.chosen.clone(),
             reason: decision.reason.clone(),
             candidates: decision.candidates.clone(),
+            transfers: decision.transfers.clone(),
         })
     });
     let adjacency = graph.predecessors();
@@ -95,12 +98,12 @@ pub fn story(graph: &TaskGraph, cluster: &Cluster, outcome: &Outcome, task: usiz
     let agent = cluster.devices().nth(run.device).map(|(agent, _, _)| agent);
     let inputs = &graph.tasks[task].inputs;
     let is_mine = |transfer: &&TransferRun| {
-        transfer.item.is_some_and(|item| inputs.contains(&item))
-            && Some(transfer.to) == agent.map(Party::Agent)
+        transfer.item().is_some_and(|item| inputs.contains(&item))
+            && Some(transfer.to()) == agent.map(Party::Agent)
     };
     let arrivals = outcome.transfers.iter().filter(is_mine).map(|transfer| StoryArrival {
-        item: transfer.item.map(|item| graph.items[item].name.clone()).unwrap_or_default(),
-        from: party_name(cluster, transfer.from),
+        item: transfer.item().map(|item| graph.items[item].name.clone()).unwrap_or_default(),
+        from: party_name(cluster, transfer.from()),
         size_bytes: transfer.size_bytes,
         start_ns: transfer.start.0,
         finish_ns: transfer.finish.0,

@@ -65,7 +65,7 @@ enum Message {
     ToScheduler(Event, Option<(AgentId, u32)>),
     Orders(AgentId, u32, OrderBatch),
     ToAgent(AgentId, u32, AgentEvent),
-    Replica { from: AgentId, to: AgentId, life: u32, region: Region, bytes: Bytes, span: Span },
+    Replica { from: AgentId, to: AgentId, life: u32, region: Region, bytes: Bytes },
     Payload { to: AgentId, life: u32, task: TaskId, bytes: Bytes },
     Joined(AgentId, u32),
     ToClient(SessionId, ClientReply),
@@ -385,11 +385,11 @@ impl Farm {
     }
 
     /// Sends on a stream of its own.
-    fn send_bulk(&mut self, size_bytes: u64, message: impl FnOnce(Span) -> Message) {
+    fn send_bulk(&mut self, size_bytes: u64, message: Message) {
         let jitter = Span(self.random.below(4 * self.options.links.jitter.0 + 1));
         let span = self.options.links.rate.span_for(size_bytes);
         let at = self.now + self.options.links.latency + jitter + span;
-        self.push(at, message(span));
+        self.push(at, message);
     }
 
     fn send_to_scheduler(&mut self, from: Party, event: Event, of_life: Option<(AgentId, u32)>) {
@@ -423,10 +423,10 @@ impl Farm {
                 let facts = self.facts[agent.index()].clone();
                 self.step_scheduler(Event::AgentJoined { agent, facts });
             }
-            Message::Replica { from, to, life, region, bytes, span } => {
+            Message::Replica { from, to, life, region, bytes } => {
                 if let Some(site) = self.sites[to.index()].as_mut().filter(|site| site.life == life) {
                     site.store.insert(region, &bytes);
-                    self.step_agent(to, AgentEvent::Arrived { region, from, span });
+                    self.step_agent(to, AgentEvent::Arrived { region, from });
                 }
             }
             Message::Payload { to, life, task, bytes } => {
@@ -538,21 +538,14 @@ impl Farm {
                 let bytes = site.store.read(region);
                 let size_bytes = bytes.len() as u64;
                 let life = self.lives[to.index()];
-                self.send_bulk(size_bytes, |span| Message::Replica {
-                    from: agent,
-                    to,
-                    life,
-                    region,
-                    bytes,
-                    span,
-                });
+                self.send_bulk(size_bytes, Message::Replica { from: agent, to, life, region, bytes });
                 let done = AgentEvent::SendDone { region };
                 self.push(self.now, Message::ToAgent(agent, self.lives[agent.index()], done));
             }
             AgentAction::SendData { session, command, offset_bytes, region } => {
                 let bytes = site.store.read(region);
                 let size_bytes = bytes.len() as u64;
-                self.send_bulk(size_bytes, |_| Message::Data { session, command, offset_bytes, bytes });
+                self.send_bulk(size_bytes, Message::Data { session, command, offset_bytes, bytes });
             }
             AgentAction::SendNotice { to, task, dependent } => {
                 let to_life = self.lives[to.index()];
@@ -629,7 +622,7 @@ impl Farm {
                 let bytes = client.payloads.get(&command).expect("a streamed write has its bytes").clone();
                 let size_bytes = bytes.len() as u64;
                 let life = self.lives[agent.index()];
-                self.send_bulk(size_bytes, |_| Message::Payload { to: agent, life, task, bytes });
+                self.send_bulk(size_bytes, Message::Payload { to: agent, life, task, bytes });
             }
             ClientReply::RequestFailed { error, .. } => client.request_failures.push(error),
             ClientReply::Closed { .. } => client.is_closed = true,

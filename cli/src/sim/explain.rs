@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use isochrone_model::Span;
-use isochrone_sim::explanation::{TaskStory, story};
+use isochrone_model::message::PlannedTransfer;
+use isochrone_sim::explanation::{StoryDecision, TaskStory, story};
 use isochrone_sim::plot::{bytes, span};
 use isochrone_sim::simulation::Simulation;
 
@@ -52,26 +53,12 @@ fn told(story: &TaskStory) -> String {
         ));
         if decision.candidates.is_empty() {
             text.push_str("  The policy named no candidates.\n");
-            continue;
+        } else {
+            text.push_str(&candidates(decision));
         }
-        let rows: Vec<Vec<String>> = decision
-            .candidates
-            .iter()
-            .map(|candidate| {
-                let is_chosen = decision.chosen.starts_with(&format!("{}/", candidate.name));
-                vec![
-                    format!("  {}{}", candidate.name, if is_chosen { " *" } else { "" }),
-                    span(candidate.queueing),
-                    span(candidate.transfer),
-                    span(candidate.execution),
-                    span(candidate.finish),
-                ]
-            })
-            .collect();
-        text.push_str(&output::table(
-            &["  candidate", "queueing", "transfer", "execution", "finish in"],
-            &rows,
-        ));
+        for transfer in &decision.transfers {
+            text.push_str(&planned(transfer));
+        }
     }
     text.push_str(&format!(
         "\nWhat happened: ordered {}, began {}, ended {} on {} (took {})\n",
@@ -101,4 +88,45 @@ fn told(story: &TaskStory) -> String {
         ));
     }
     text
+}
+
+fn candidates(decision: &StoryDecision) -> String {
+    let rows: Vec<Vec<String>> = decision
+        .candidates
+        .iter()
+        .map(|candidate| {
+            let is_chosen = decision.chosen.starts_with(&format!("{}/", candidate.name));
+            vec![
+                format!("  {}{}", candidate.name, if is_chosen { " *" } else { "" }),
+                span(candidate.queueing),
+                span(candidate.transfer),
+                span(candidate.execution),
+                span(candidate.finish),
+            ]
+        })
+        .collect();
+    output::table(&["  candidate", "queueing", "transfer", "execution", "finish in"], &rows)
+}
+
+/// A transfer that was ordered with the placement, and what its estimate rests on.
+fn planned(transfer: &PlannedTransfer) -> String {
+    let parts = &transfer.parts;
+    let rests_on = match transfer.age {
+        Some(age) => format!("{} round trips, the last {} ago", transfer.samples, span(age)),
+        None => "no measurement".to_owned(),
+    };
+    format!(
+        "  orders {} from {} to {}: queue {}, handshake {}, one way {}, slow start {}, bytes {} \
+         (round trip {}, {}/s; {rests_on})\n",
+        bytes(transfer.size_bytes),
+        transfer.from,
+        transfer.to,
+        span(parts.queueing),
+        span(parts.handshake),
+        span(parts.latency),
+        span(parts.slow_start),
+        span(parts.carrying),
+        span(transfer.round_trip),
+        bytes(transfer.rate.0),
+    )
 }

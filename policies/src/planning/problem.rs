@@ -100,7 +100,7 @@ impl LinkCost {
         }
         // What `span_for` gives, without its wide division where that is not needed.
         let carrying = match (size_bytes.checked_mul(1_000_000_000), self.rate.0) {
-            (None, _) | (_, 0) => self.rate.span_for(size_bytes),
+            (None, _) | (_, 0 | u64::MAX) => self.rate.span_for(size_bytes),
             (Some(scaled), rate) => Span(scaled.div_ceil(rate)),
         };
         self.latency + carrying
@@ -336,7 +336,7 @@ impl ProblemBuilder {
     #[must_use]
     pub fn new(slots: &[(usize, usize)]) -> Self {
         let agents = slots.iter().map(|(agent, _)| agent + 1).max().unwrap_or(0);
-        let free = LinkCost { latency: Span::ZERO, rate: BytesPerSecond(u64::MAX), notice: Span::ZERO };
+        let free = LinkCost { latency: Span::ZERO, rate: BytesPerSecond::UNLIMITED, notice: Span::ZERO };
         Self {
             slots: slots.len(),
             agent_of_slot: slots.iter().map(|(agent, _)| *agent).collect(),

@@ -1,10 +1,13 @@
 //! Memory of the `Agent` machine: what lies on the host and on devices, and how it makes room.
 
+use std::cmp::Reverse;
+
 use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Region, Report};
 
-use super::buffer::{self, Allocation, LaneKey};
+use super::buffer::{self, Allocation, LaneKey, Removed};
 use super::event::{AgentAction, OperationError, OperationId, OperationKind};
 use super::{Agent, Purpose};
+use crate::few::Few;
 
 /// Whether memory could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +25,22 @@ impl Agent {
     pub(super) fn make_room(
         &mut self,
         buffers: &[BufferKey],
+        inputs: &[Region],
         lane: LaneKey,
         task: isochrone_model::TaskId,
     ) -> Room {
         let device = lane.device;
-        let mut missing_bytes = 0;
+        let (mut missing, mut missing_bytes) = (0, 0);
         let mut all_bytes = 0;
         for key in buffers {
-            let Some(held) = self.buffers.get(key) else {
-                continue;
-            };
+            let held = self.buffers.make(*key);
             let size_bytes = held.size_bytes.unwrap_or(0);
             all_bytes += size_bytes;
             match held.allocation(device) {
-                None => missing_bytes += size_bytes,
+                None => {
+                    missing += 1;
+                    missing_bytes += size_bytes;
+                }
                 Some(allocation) if allocation.is_leaving => return Room::Awaited,
                 Some(_) => {}
             }
@@ -50,8 +55,12 @@ impl Agent {
                 Evicted::Leaving | Evicted::AllPinned => return Room::Awaited,
             }
         }
-        for key in buffers {
-            self.allocate(*key, lane, task);
+        if missing > 0 {
+            let input_lane = self.input_lane(lane);
+            for key in buffers {
+                let is_input = inputs.iter().any(|region| region.buffer == *key);
+                self.allocate(*key, if is_input { input_lane } else { lane }, task);
+            }
         }
         Room::Made
     }
@@ -138,7 +147,7 @@ impl Agent {
         let waiting = std::mem::take(&mut self.devices[device.index()].memory_waiters);
         for task in waiting {
             if let Some(held) = self.tasks.get(&task) {
-                self.wake.insert((held.arrival, task));
+                self.wake.push(Reverse((held.arrival, task)));
             }
         }
     }
@@ -148,7 +157,7 @@ impl Agent {
         let Some(held) = self.buffers.get(&region.buffer) else {
             return;
         };
-        let parts: Vec<(ByteRange, DeviceIndex)> = held
+        let parts: Few<(ByteRange, DeviceIndex)> = held
             .cells
             .over(region.range)
             .filter_map(|(range, cell)| {
@@ -219,7 +228,7 @@ impl Agent {
         let (failed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut held.pushes)
             .into_iter()
             .partition(|push| push.region.range.overlaps(region.range));
-        held.pushes = kept;
+        held.pushes = kept.into_iter().collect();
         if let Some(allocation) = held.allocation_mut(device) {
             allocation.is_leaving = false;
         }
@@ -245,8 +254,8 @@ impl Agent {
             if let Some(held) = self.tasks.get_mut(&task)
                 && held.failure.is_none()
             {
-                held.failure = Some(error.clone().into_command_error(name.clone()));
-                self.wake.insert((arrival, task));
+                held.failure = Some(Box::new(error.clone().into_command_error(name.clone())));
+                self.wake.push(Reverse((arrival, task)));
             }
         }
     }
@@ -270,13 +279,14 @@ impl Agent {
             return;
         }
         let mut dropped = Vec::new();
-        for (key, held) in &self.buffers {
+        for (key, held) in self.buffers.iter() {
             for (range, cell) in held.cells.iter() {
                 if cell.on_host && cell.pending.is_empty() && cell.settled_device().is_some() {
                     dropped.push((*key, range));
                 }
             }
         }
+        dropped.sort_unstable_by_key(|(key, range)| (*key, range.start));
         for (key, range) in dropped {
             if self.host_used_bytes <= self.facts.host_memory_bytes {
                 return;
@@ -294,11 +304,14 @@ impl Agent {
         for device in 0..self.devices.len() {
             self.free(key, DeviceIndex::from_index(device));
         }
-        let Some(held) = self.buffers.remove(&key) else {
-            return;
-        };
-        self.host_used_bytes -=
-            held.cells.iter().filter(|(_, cell)| cell.on_host).map(|(range, _)| range.len()).sum::<u64>();
+        match self.buffers.remove(key) {
+            Removed::Unknown => return,
+            Removed::Declared => {}
+            Removed::Buffer(held) => {
+                let on_host = held.cells.iter().filter(|(_, cell)| cell.on_host);
+                self.host_used_bytes -= on_host.map(|(range, _)| range.len()).sum::<u64>();
+            }
+        }
         self.actions.push(AgentAction::DropHost { buffer: key, range: ByteRange::new(0, u64::MAX) });
     }
 
@@ -307,7 +320,7 @@ impl Agent {
         let Some(held) = self.buffers.get(&region.buffer) else {
             return;
         };
-        let stale: Vec<ByteRange> = held
+        let stale: Few<ByteRange> = held
             .cells
             .over(region.range)
             .filter(|(_, cell)| cell.is_some_and(|cell| cell.on_host))
@@ -351,22 +364,23 @@ impl Agent {
         let waiting = std::mem::take(&mut self.devices[device.index()].memory_waiters);
         for task in waiting {
             if let Some(held) = self.tasks.get(&task) {
-                self.wake.insert((held.arrival, task));
+                self.wake.push(Reverse((held.arrival, task)));
             }
         }
     }
 
     /// Reports memory when it has changed by more than a hundredth of what there is.
     pub(super) fn report_memory(&mut self) {
-        let device_bytes = self.device_used_bytes();
         let changed = |new: u64, old: u64, capacity: u64| new.abs_diff(old) > capacity / 100;
         let (host_reported, devices_reported) = &self.memory_reported;
         let is_news = changed(self.host_used_bytes, *host_reported, self.facts.host_memory_bytes)
-            || device_bytes.iter().zip(&self.devices).enumerate().any(|(index, (bytes, device))| {
-                let reported = devices_reported.get(index).copied().unwrap_or(0);
-                changed(*bytes, reported, device.capacity_bytes)
-            });
+            || self
+                .devices
+                .iter()
+                .zip(devices_reported)
+                .any(|(device, reported)| changed(device.used_bytes, *reported, device.capacity_bytes));
         if is_news {
+            let device_bytes = self.device_used_bytes();
             self.memory_reported = (self.host_used_bytes, device_bytes.clone());
             self.report(Report::Memory { host_bytes: self.host_used_bytes, device_bytes });
         }

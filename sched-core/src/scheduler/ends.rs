@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use isochrone_model::{
-    AgentId, Attempt, BufferKey, ByteRange, CommandError, Order, Region, Report, Span, TaskId, TaskOutcome,
+    AgentId, Attempt, BufferKey, ByteRange, CommandError, LinkEnd, Order, Payload, Region, Report, Span,
+    TaskId, TaskOutcome,
 };
 
 use super::Scheduler;
@@ -20,12 +21,11 @@ impl Scheduler {
             Report::Finished { task, attempt, outcome } => self.take_end(agent, task, attempt, outcome),
             Report::Retracted { task, attempt } => self.take_retraction(agent, task, attempt),
             Report::Built { program, device, outcome } => self.take_build(agent, program, device, outcome),
-            Report::Arrived { region, from, span } => self.take_arrival(agent, region, from, span),
+            Report::Arrived { region, from } => self.take_arrival(agent, region, from),
             Report::PushFailed { region, to, reason } => self.take_push_failure(agent, region, to, &reason),
-            Report::LinkMeasured { to, round_trip } => {
-                if to.index() < self.state.agents.len() {
-                    self.state.costs.record_round_trip(agent, to, round_trip);
-                }
+            Report::PathMeasured { to, sample } => self.take_path(LinkEnd::Agent(agent), to, &sample),
+            Report::Carried { from, size_bytes, shared_bytes, span } => {
+                self.take_carriage(from, agent, size_bytes, shared_bytes, span);
             }
             Report::Memory { host_bytes, device_bytes } => {
                 let record = &mut self.state.agents[agent.index()];
@@ -52,10 +52,12 @@ impl Scheduler {
         match outcome {
             TaskOutcome::Done { execution, .. } => {
                 self.learn(index, execution);
-                for input in self.state.task(index).inputs.clone() {
+                for place in 0..self.state.task(index).inputs.len() {
+                    let input = self.state.task(index).inputs[place];
                     self.mark_resident(input.version, input.range, agent);
                 }
-                for output in self.state.task(index).outputs.clone() {
+                for place in 0..self.state.task(index).outputs.len() {
+                    let output = self.state.task(index).outputs[place];
                     self.mark_resident(output.version, output.range, agent);
                 }
                 self.finish_proven(index);
@@ -140,6 +142,10 @@ impl Scheduler {
             return;
         };
         let (expected, expected_finish) = (record.expected, record.expected_finish);
+        if let TaskWork::Write { payload: Payload::Stream { size_bytes } } = record.work {
+            let session = record.session;
+            self.state.costs.note_upload_end(self.state.now, session, agent, size_bytes);
+        }
         self.state.agents[agent.index()].dispatched -= 1;
         if let Some(slot) = slot {
             let ended = self.state.now - way_back;
@@ -277,11 +283,9 @@ impl Scheduler {
         }
     }
 
-    fn take_arrival(&mut self, agent: AgentId, region: Region, from: AgentId, span: Span) {
+    fn take_arrival(&mut self, agent: AgentId, region: Region, from: AgentId) {
         self.state.counters.moved_bytes += region.range.len();
-        if from.index() < self.state.agents.len() {
-            self.state.costs.record_transfer(from, agent, region.range.len(), span);
-        }
+        self.state.costs.note_arrival(self.state.now, from, agent, region.range.len());
         if let Some(version) = self.version_of(region) {
             self.mark_resident(version, region.range, agent);
             // It may come although nobody counts on it any more: its maker was to run again.
@@ -327,15 +331,16 @@ impl Scheduler {
             // A push of which nobody knows any more.
             return;
         }
+        self.state.costs.note_arrival(self.state.now, from, to, region.range.len());
         let failures = self.push_failures.entry((to, version.0)).or_default();
         *failures += 1;
         let may_retry = *failures < self.state.limits.attempts_max;
         // Whoever else has it sends it; the one that failed only if there is no other.
-        let (held_by_sender, others): (Vec<Replica>, Vec<Replica>) = self.state.versions[version]
-            .replicas
-            .drain(..)
-            .partition(|replica| replica.agent == from && replica.range.overlaps(region.range));
-        self.state.versions[version].replicas = others;
+        let (held_by_sender, others): (Vec<Replica>, Vec<Replica>) =
+            std::mem::take(&mut self.state.versions[version].replicas)
+                .into_iter()
+                .partition(|replica| replica.agent == from && replica.range.overlaps(region.range));
+        self.state.versions[version].replicas = others.into_iter().collect();
         let mut is_ordered = may_retry && self.order_transfer(version, region.range, to);
         self.state.versions[version].replicas.extend(held_by_sender);
         if may_retry && !is_ordered {

@@ -3,8 +3,7 @@
 
 use isochrone_model::message::{ClientReply, ClientRequest};
 use isochrone_model::order::SessionSecret;
-use isochrone_model::units::Span;
-use isochrone_model::{AgentFacts, AgentId, Order, Report, SessionId, TenantId};
+use isochrone_model::{AgentFacts, AgentId, LinkEnd, Order, PathSample, Report, SessionId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::costs::StatedCosts;
@@ -61,19 +60,12 @@ pub enum Event {
         /// Why, in words.
         reason: String,
     },
-    /// The path between the scheduler and an agent was measured.
-    LinkMeasured {
-        /// The agent.
-        agent: AgentId,
-        /// The round trip now.
-        round_trip: Span,
-    },
-    /// The path between the scheduler and a session's client was measured.
-    SessionLinkMeasured {
-        /// The session.
-        session: SessionId,
-        /// The round trip now.
-        round_trip: Span,
+    /// The scheduler's path to an agent or to a session's client was measured.
+    PathMeasured {
+        /// The other party.
+        to: LinkEnd,
+        /// What was measured.
+        sample: PathSample,
     },
     /// Costs are stated, in place of what is measured. Devices and agents are known already.
     CostsStated(Box<StatedCosts>),

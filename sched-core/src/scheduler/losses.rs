@@ -22,6 +22,7 @@ impl Scheduler {
         }
         record.is_present = false;
         let name = record.facts.name.clone();
+        self.state.costs.forget_connections(agent);
         for index in 0..self.state.devices.len() {
             if self.state.devices[index].agent == agent {
                 for program in &mut self.state.programs {

@@ -3,7 +3,7 @@
 //!
 //! `ingest` makes tasks from commands that `check` found good, `place` orders them, `ends` takes them out
 //! again, `failures` with those that depend on them; `losses` gives back what a lost agent held, `programs`
-//! knows what builds where, `status` tells of it all. This machine never reads a clock and never sees a byte
+//! knows what builds where, `measurements` takes in what paths are like, `status` tells of it all. This machine never reads a clock and never sees a byte
 //! of a buffer beyond what travels inside a command.
 
 mod check;
@@ -13,6 +13,7 @@ pub mod event;
 mod failures;
 mod ingest;
 mod losses;
+mod measurements;
 mod place;
 pub(crate) mod programs;
 pub(crate) mod state;
@@ -23,8 +24,8 @@ use std::collections::{BTreeMap, VecDeque};
 use isochrone_model::message::{AgentAddress, ClientReply, RequestName};
 use isochrone_model::order::SessionSecret;
 use isochrone_model::{
-    AgentFacts, AgentId, BufferId, CommandError, CommandId, DeviceId, DeviceIndex, Limits, Order, ProgramId,
-    ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp,
+    AgentFacts, AgentId, BufferId, CommandError, CommandId, DeviceId, DeviceIndex, Limits, LinkEnd, Order,
+    ProgramId, ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp,
 };
 
 pub use event::{Action, Event, Timer};
@@ -35,7 +36,7 @@ use state::{
 
 use crate::costs::{CostModel, CostSnapshot};
 use crate::dag::{Dag, TaskIndex};
-use crate::policy::{Change, Policy, PolicyRegistry};
+use crate::policy::{Change, Policy, PolicyRegistry, TransferRecord};
 use crate::view::View;
 
 /// What a scheduler is made of.
@@ -85,6 +86,8 @@ pub struct Scheduler {
     /// Who was told to send a notice of which task's end for which dependent; may hold some that have ended. What
     /// an agent that is lost should have sent, the scheduler says itself.
     notices: BTreeMap<AgentId, Notices>,
+    /// What was ordered to be moved with the placement under way.
+    transfers_ordered: Vec<TransferRecord>,
 }
 
 struct PolicyEntry {
@@ -162,7 +165,7 @@ impl Scheduler {
                 programs: Vec::new(),
                 program_keys: BTreeMap::new(),
                 buffers: Table::default(),
-                buffer_places: std::collections::HashMap::new(),
+                buffer_places: crate::hashing::IdMap::default(),
                 versions: Table::default(),
                 dag: Dag::default(),
                 tasks: Vec::new(),
@@ -187,6 +190,7 @@ impl Scheduler {
             places_kept: 0,
             push_failures: BTreeMap::new(),
             notices: BTreeMap::new(),
+            transfers_ordered: Vec::new(),
         };
         let entry = machine.policy_entry(&config.policy)?;
         machine.default_policy = machine.policies[entry].label.clone();
@@ -195,6 +199,14 @@ impl Scheduler {
 
     /// Takes in one event and says what is to be done, in order.
     pub fn step(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.step_into(now, event, &mut actions);
+        actions
+    }
+
+    /// The same, for drivers that keep the memory of one step's actions for the next: what is to be done is appended.
+    pub fn step_into(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, actions);
         self.state.now = self.state.now.max(now);
         match event {
             Event::AgentJoined { agent, facts } => self.add_agent(agent, facts),
@@ -211,23 +223,14 @@ impl Scheduler {
             }
             Event::Request { session, request } => self.take_request(session, request),
             Event::SessionLeft { session, reason } => self.end_session(session, &reason),
-            Event::LinkMeasured { agent, round_trip } => {
-                if agent.index() < self.state.agents.len() {
-                    self.state.costs.record_control_round_trip(agent, round_trip);
-                }
-            }
-            Event::SessionLinkMeasured { session, round_trip } => {
-                if let Some(record) = self.state.sessions.get_mut(&session) {
-                    record.round_trip = Some(round_trip);
-                }
-            }
+            Event::PathMeasured { to, sample } => self.take_path(LinkEnd::Scheduler, to, &sample),
             Event::CostsStated(stated) => self.state.costs.state(*stated),
             Event::Timer(Timer::Place | Timer::Hold) => self.place_all(),
             Event::Timer(Timer::Build) => {
                 self.programs_may_be_decided();
             }
         }
-        std::mem::take(&mut self.actions)
+        std::mem::swap(&mut self.actions, actions);
     }
 
     /// When the driver is to step a `Timer` event, and which. Never earlier than the last step.
@@ -428,13 +431,12 @@ impl Scheduler {
                 last_program: ProgramId(0),
                 ingest: VecDeque::new(),
                 failed: BTreeMap::new(),
-                buffers: BTreeMap::new(),
+                live_buffers: 0,
                 programs: BTreeMap::new(),
                 last_barrier: None,
                 open: Vec::new(),
                 open_swept_at: 0,
                 commands_finished: 0,
-                round_trip: None,
                 home: None,
             },
         );

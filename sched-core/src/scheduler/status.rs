@@ -71,7 +71,7 @@ impl Scheduler {
                 policy: self.policies[record.policy].label.clone(),
                 commands_open: record.commands.len() as u64,
                 commands_finished: record.commands_finished,
-                buffers: record.buffers.len() as u32,
+                buffers: record.live_buffers,
             })
             .collect();
         let dispatched: u64 = self.state.agents.iter().map(|agent| u64::from(agent.dispatched)).sum();
@@ -206,6 +206,7 @@ impl Scheduler {
                     }
                 })
                 .collect(),
+            transfers: record.transfers.iter().map(|record| self.planned_transfer(record)).collect(),
         }
     }
 }

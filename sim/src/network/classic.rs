@@ -11,7 +11,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::{Network, TransferId};
-use crate::cluster::{Cluster, Party, UNLIMITED};
+use crate::cluster::{Cluster, Party};
 
 /// Latency + size / bandwidth, no contention.
 pub struct Classic {
@@ -72,7 +72,7 @@ impl Network for Classic {
         let id = self.first_id + self.is_under_way.len() as u64;
         self.is_under_way.push_back(true);
         let first_byte = now + latency;
-        let end = first_byte + span_for(bandwidth, size_bytes);
+        let end = first_byte + bandwidth.span_for(size_bytes);
         self.ends.push(Reverse((end, id, first_byte)));
         TransferId(id)
     }
@@ -108,20 +108,23 @@ impl Network for Classic {
         (latency, bandwidth, Span::ZERO)
     }
 
+    fn probe(&mut self, now: Timestamp, from: Party, to: Party) -> Timestamp {
+        now + self.pair(from, to).0
+    }
+
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn is_uncontended(&self) -> bool {
         true
     }
 }
 
-/// The time of bytes at a rate, rounded up; none at an unlimited one.
-pub(super) fn span_for(rate: BytesPerSecond, size_bytes: u64) -> Span {
-    if rate == UNLIMITED { Span::ZERO } else { rate.span_for(size_bytes) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{InputPlace, Latency, LinkSpec, Topology};
+    use crate::cluster::{InputPlace, Latency, LinkSpec, Topology, UNLIMITED};
 
     fn network(link: LinkSpec) -> Classic {
         Classic::new(&Cluster {

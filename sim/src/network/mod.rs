@@ -9,6 +9,7 @@
 //! | [`quic`](Quic) | `shared` with handshakes, slow start and CUBIC, loss, overheads, and messages with jitter |
 
 mod agenda;
+mod changing;
 mod classic;
 mod cubic;
 mod options;
@@ -26,6 +27,7 @@ mod wiring;
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 use thiserror::Error;
 
+pub use changing::{Changing, LinkChange};
 pub use classic::Classic;
 pub use options::{QuicOptions, Warm};
 pub use quic::Quic;
@@ -56,12 +58,23 @@ pub trait Network: Send {
     /// When a control message of this size that is sent now arrives; messages of one ordered pair keep their order.
     fn message(&mut self, now: Timestamp, from: Party, to: Party, size_bytes: u64) -> Timestamp;
 
+    /// When a datagram that only measures the path arrives, if it is sent now. It takes what a message takes, unless the
+    /// model has words travel for free.
+    fn probe(&mut self, now: Timestamp, from: Party, to: Party) -> Timestamp {
+        self.message(now, from, to, 0)
+    }
+
     /// The true costs of a pair, for a scheduler that is to know them exactly: latency and rate of a transfer that has
     /// the path to itself, and how long a message takes.
     fn stated(&self, from: Party, to: Party) -> (Span, BytesPerSecond, Span);
 
     /// Whether transfers never slow each other down.
     fn is_uncontended(&self) -> bool;
+
+    /// Whether a message between two parties always takes the same time.
+    fn is_steady(&self) -> bool {
+        false
+    }
 }
 
 /// Why there is no network.

@@ -41,7 +41,6 @@ use isochrone_link::datagrams_to_loss;
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::agenda::Agenda;
-use super::classic::span_for;
 use super::cubic::Cubic;
 use super::options::{QuicOptions, Warm, micros};
 use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
@@ -566,8 +565,7 @@ impl Network for Quic {
             return now;
         }
         let sent = self.ready(now, from, to) + micros(self.options.message_us);
-        let arrival =
-            sent + self.draw_latency(from, to) + span_for(self.kind(from, to).bandwidth, size_bytes);
+        let arrival = sent + self.draw_latency(from, to) + self.kind(from, to).bandwidth.span_for(size_bytes);
         let index = self.index(from, to);
         let pair = &mut self.pairs[index];
         pair.last_arrival = pair.last_arrival.max(arrival);

@@ -136,6 +136,10 @@ impl Network for Shared {
         (latency, bandwidth, latency)
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn is_uncontended(&self) -> bool {
         false
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, TaskOutcome};
 use isochrone_model::{
-    AgentFacts, AgentId, BytesPerSecond, CommandId, DeviceFacts, DeviceIndex, Lane, Limits, Order,
-    ProgramKey, Report, SessionId, Span, TaskId, Timestamp, Work,
+    AgentFacts, AgentId, BytesPerSecond, CommandId, DeviceFacts, DeviceIndex, Lane, Limits, LinkEnd, Order,
+    PathSample, ProgramKey, Report, SessionId, Span, TaskId, Timestamp, Work,
 };
 use isochrone_sched_core::{Action, CostSnapshot, Event, Scheduler};
 
@@ -20,7 +20,7 @@ const ROUND_TRIP_UNSAID: Span = Span::from_micros(100);
 /// Rate where no large contents came.
 const RATE_UNSAID: BytesPerSecond = BytesPerSecond(1_000_000_000);
 /// Contents below this many bytes tell of latency, not of rate.
-const RATE_SAMPLE_BYTES_MIN: u64 = 64 << 10;
+pub(super) const RATE_SAMPLE_BYTES_MIN: u64 = 64 << 10;
 
 /// Why a journal holds no run.
 #[derive(Debug, thiserror::Error)]
@@ -169,15 +169,16 @@ impl Recorder {
                 self.input(now, *session, Input::Request(request.clone()));
             }
             Event::SessionLeft { session, .. } => self.input(now, *session, Input::Event(event.clone())),
-            Event::LinkMeasured { agent, round_trip } => {
-                self.round_trip(Party::Scheduler, Party::Agent(agent.index()), *round_trip);
-                self.facts.push((now, event.clone()));
-            }
-            Event::SessionLinkMeasured { session, round_trip } => {
-                self.round_trip(Party::Scheduler, Party::Client, *round_trip);
-                // Later ones are of their own times: a client that waits would wait for them.
-                if self.scripts.get(session).is_some_and(|(_, script)| script.inputs.len() == 1) {
-                    self.input(now, *session, Input::Event(event.clone()));
+            Event::PathMeasured { to, sample } => {
+                self.path(Party::Scheduler, *to, sample);
+                match to {
+                    LinkEnd::Scheduler | LinkEnd::Agent(_) => self.facts.push((now, event.clone())),
+                    // Later ones are of their own times: a client that waits would wait for them.
+                    LinkEnd::Session(session) => {
+                        if self.scripts.get(session).is_some_and(|(_, script)| script.inputs.len() == 1) {
+                            self.input(now, *session, Input::Event(event.clone()));
+                        }
+                    }
                 }
             }
             Event::CostsStated(_) => self.facts.push((now, event.clone())),
@@ -200,8 +201,10 @@ impl Recorder {
         }
     }
 
-    fn round_trip(&mut self, one: Party, other: Party, round_trip: Span) {
-        self.round_trips.entry((one.min(other), one.max(other))).or_default().push(round_trip.0);
+    fn path(&mut self, one: Party, to: LinkEnd, sample: &PathSample) {
+        let other = party(to);
+        let round_trips = self.round_trips.entry((one.min(other), one.max(other))).or_default();
+        round_trips.extend(sample.round_trips.iter().map(|round_trip| round_trip.0));
     }
 
     fn input(&mut self, now: Timestamp, session: SessionId, input: Input) {
@@ -238,18 +241,21 @@ impl Recorder {
                     self.builds.insert(key, (outcome.clone(), now.since(*ordered)));
                 }
             }
-            Report::Arrived { region, from, span } => {
-                let bytes = region.range.len();
-                if bytes >= RATE_SAMPLE_BYTES_MIN && *span > Span::ZERO {
-                    let pair = (Party::Agent(from.index()), Party::Agent(agent.index()));
+            Report::Carried { from, size_bytes, shared_bytes, span } => {
+                if *size_bytes >= RATE_SAMPLE_BYTES_MIN && *span > Span::ZERO {
+                    let bytes = size_bytes.saturating_add(*shared_bytes);
+                    let pair = (party(*from), Party::Agent(agent.index()));
                     self.rates.entry(pair).or_default().push(BytesPerSecond::from_transfer(bytes, *span).0);
                 }
             }
-            Report::LinkMeasured { to, round_trip } => {
-                self.round_trip(Party::Agent(agent.index()), Party::Agent(to.index()), *round_trip);
-                let reports = vec![report.clone()];
-                self.facts.push((now, Event::Reports { agent, reports }));
+            Report::PathMeasured { to, sample } => {
+                self.path(Party::Agent(agent.index()), *to, sample);
+                if is_of_farm(*to) {
+                    let reports = vec![report.clone()];
+                    self.facts.push((now, Event::Reports { agent, reports }));
+                }
             }
+            Report::Arrived { .. } => {}
             Report::Retracted { .. } | Report::PushFailed { .. } | Report::Memory { .. } => {}
         }
     }
@@ -445,5 +451,21 @@ fn agent(facts: &AgentFacts) -> ClusterAgent {
         name: facts.name.clone(),
         host_memory_bytes: facts.host_memory_bytes,
         devices: facts.devices.iter().map(device).collect(),
+    }
+}
+
+fn party(end: LinkEnd) -> Party {
+    match end {
+        LinkEnd::Scheduler => Party::Scheduler,
+        LinkEnd::Agent(agent) => Party::Agent(agent.index()),
+        LinkEnd::Session(_) => Party::Client,
+    }
+}
+
+/// Whether an end is there whatever clients do.
+fn is_of_farm(end: LinkEnd) -> bool {
+    match end {
+        LinkEnd::Scheduler | LinkEnd::Agent(_) => true,
+        LinkEnd::Session(_) => false,
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
 use isochrone_model::order::{BuildOutcome, TaskOutcome};
 use isochrone_model::{
-    AgentId, Command, CommandId, CommandKind, DeviceFacts, DeviceIndex, Lane, Order, ProgramKey, Region,
-    Report, SessionId, Span, TaskId, TaskOrder, Timestamp, Work,
+    AgentId, Command, CommandId, CommandKind, DeviceFacts, DeviceIndex, Lane, LinkEnd, Order, ProgramKey,
+    Region, Report, SessionId, Span, TaskId, TaskOrder, Timestamp, Work,
 };
 use isochrone_sched_core::agent::{
     AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind,
@@ -18,7 +18,7 @@ use isochrone_sched_core::agent::{
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig};
 
 use super::durations::LaunchKey;
-use super::recording::{Input, Recording, When, program_name};
+use super::recording::{Input, RATE_SAMPLE_BYTES_MIN, Recording, When, program_name};
 use crate::cluster::Party;
 use crate::network::{Network, NetworkError, TransferId, network};
 use crate::simulation::Site;
@@ -506,8 +506,9 @@ impl<'a> Engine<'a> {
             match self.cargo.get_mut(id as usize).and_then(Option::take) {
                 Some(Cargo::Replica { from, to, region }) => {
                     let span = self.now.since(first_byte);
-                    let event = AgentEvent::Arrived { region, from: AgentId::from_index(from), span };
-                    self.step_agent(to, event);
+                    let from = AgentId::from_index(from);
+                    self.tell_carried(to, from, region.range.len(), span);
+                    self.step_agent(to, AgentEvent::Arrived { region, from });
                 }
                 Some(Cargo::Payload { to, task, size_bytes }) => {
                     self.step_agent(to, AgentEvent::PayloadArrived { task, size_bytes });
@@ -516,6 +517,18 @@ impl<'a> Engine<'a> {
             }
         }
         self.done = done;
+    }
+
+    /// Sends the scheduler what an agent saw of a transfer. What came beside it over the same path is not counted, so
+    /// that paths which carry several at once look slower than they are.
+    fn tell_carried(&mut self, agent: usize, from: AgentId, size_bytes: u64, span: Span) {
+        if size_bytes < RATE_SAMPLE_BYTES_MIN || span == Span::ZERO {
+            return;
+        }
+        let report = Report::Carried { from: LinkEnd::Agent(from), size_bytes, shared_bytes: 0, span };
+        let event = Event::Reports { agent: AgentId::from_index(agent), reports: vec![report] };
+        let parties = (Party::Agent(agent), Party::Scheduler);
+        self.send(parties.0, parties.1, MESSAGE_BYTES + PART_BYTES, Message::ToScheduler(event, None));
     }
 
     fn take_reply(&mut self, session: SessionId, reply: ClientReply) {

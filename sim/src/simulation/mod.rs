@@ -4,10 +4,12 @@
 //! Holds the truth of the run (durations, links) and never shows it to a policy, except through what the experiment's
 //! [`Knowledge`] states. No bytes are kept: contents are only regions that move.
 
+mod calendar;
 mod engine;
 mod farm_facts;
 mod knowledge;
 mod measures;
+mod measuring;
 mod outcome;
 mod problem;
 mod site;
