@@ -1,6 +1,7 @@
 #!/bin/sh
 # The shards of a study as a Slurm array, then one job that joins them:
 #   sbatch --array=1-16 docs/slurm-study.sh STUDY.toml OUTPUT
+# Where nodes have fewer cores than is asked for below, give --cpus-per-task, or the job waits for ever.
 # A shard should take minutes at least: starting a task of an array takes up to half a second. A job that was stopped
 # goes on where it was when it is submitted again.
 #SBATCH --job-name=isochrone-study

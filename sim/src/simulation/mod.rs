@@ -20,3 +20,4 @@ pub use knowledge::{Knowledge, KnowledgeError};
 pub use measures::{Measures, Yardstick};
 pub use outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
 pub use problem::problem;
+pub(crate) use site::Site;

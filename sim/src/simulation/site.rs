@@ -6,7 +6,7 @@ use isochrone_model::{Span, Timestamp};
 use isochrone_sched_core::agent::{Agent, AgentConfig, Operation, OperationId};
 
 /// An agent with its lanes.
-pub(super) struct Site {
+pub(crate) struct Site {
     pub machine: Agent,
     /// By device, then by slot, the lane for moving bytes last: when it is free.
     lanes: Vec<Vec<Lane>>,
@@ -18,14 +18,14 @@ pub(super) struct Site {
 
 /// An in-order lane: only its first operation need be in the calendar.
 #[derive(Clone, Default)]
-pub(super) struct Lane {
+pub struct Lane {
     free_at: Timestamp,
     pub ending: VecDeque<Ending>,
 }
 
 /// An operation that is to end.
 #[derive(Clone, Copy)]
-pub(super) struct Ending {
+pub struct Ending {
     pub at: Timestamp,
     /// Its place in the order of the calendar.
     pub number: u64,

@@ -166,5 +166,5 @@ fn contents_come_from_where_they_were_made() {
     let last = builder.work("2", 10, &[item], &[]);
     let outcome = run_as_planned(&policies::Heft, "heft", &builder.0, &cluster);
     assert_eq!(outcome.tasks[last].start, Timestamp(60 * MILLISECOND));
-    assert!(outcome.transfers.iter().all(|transfer| transfer.from == Party::Agent(0)));
+    assert!(outcome.transfers.iter().all(|transfer| transfer.from() == Party::Agent(0)));
 }
