@@ -107,7 +107,7 @@ fn a_sessions_policy_comes_from_flag_environment_file_and_farm_in_that_order() {
 }
 
 #[test]
-fn devices_and_status_are_shown_to_people_and_as_json() {
+fn devices_status_and_links_are_shown_to_people_and_as_json() {
     let mut shell = Shell::new();
     let farm = farm(&mut shell, "--policy heft");
     let devices = shell.json("isochrone devices --json");
@@ -129,6 +129,14 @@ fn devices_and_status_are_shown_to_people_and_as_json() {
     assert!(shown.contains("agent-1") && shown.contains("modelled") && shown.contains("2.0 GiB"), "{shown}");
     let shown = shell.run("isochrone status");
     assert!(shown.contains("agent-2") && shown.contains("heft"), "{shown}");
+
+    let links = shell.json("isochrone links --json");
+    let of_agent = |link: &&serde_json::Value| link["from"] == "scheduler" && link["to"] == "agent-1";
+    let link = links.as_array().unwrap().iter().find(of_agent).expect("the agent has joined");
+    assert!(link["round_trip"]["p50"].as_u64().unwrap() > 0, "{link}");
+    assert!(link["round_trip"]["samples"].as_u64().unwrap() > 0, "{link}");
+    let shown = shell.run("isochrone links");
+    assert!(shown.contains("rtt p99") && shown.contains("scheduler"), "{shown}");
     farm.terminate();
 }
 
