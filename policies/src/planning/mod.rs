@@ -4,6 +4,7 @@
 
 pub mod bounds;
 pub mod optimal;
+mod outside;
 mod pairs;
 mod partial;
 mod planned;

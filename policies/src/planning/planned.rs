@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
-use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskShape, View};
+use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskInput, TaskShape, View};
 
 use super::Planner;
+use super::outside::{in_order, settle};
 use super::problem::{Problem, ProblemBuilder, Schedule, SlotName};
-use super::ranks::topological_order;
 use crate::{Label, LabelError};
 
 /// What all static policies take as parameters.
@@ -158,17 +158,13 @@ impl<P: Planner> Planned<P> {
         schedule: &Schedule,
         slots: &[SlotId],
     ) -> Vec<Entry> {
-        let mut order: Vec<(Span, usize, usize)> = topological_order(problem)
-            .into_iter()
-            .enumerate()
-            .filter_map(|(place, task)| Some((schedule.assignments[task].as_ref()?.start, place, task)))
-            .collect();
-        order.sort_unstable();
+        let order = in_order(problem, schedule);
+        let settled = settle(problem, schedule);
         let (now, ahead) = (view.now(), self.ahead(view));
         let mut release = Timestamp::NEVER;
         let mut queue: Vec<Entry> = Vec::with_capacity(order.len());
-        for (start, _, task) in order.into_iter().rev() {
-            let Some(assignment) = &schedule.assignments[task] else { continue };
+        for task in order.into_iter().rev() {
+            let Some(assignment) = &settled.schedule.assignments[task] else { continue };
             let moving = problem
                 .predecessors(task)
                 .iter()
@@ -179,9 +175,8 @@ impl<P: Planner> Planned<P> {
                 .max()
                 .unwrap_or(Span::ZERO);
             // What comes from outside the plan, from the client for one, is sent only when the task is placed, too.
-            let outside = problem.outside_ready(task, assignment.slot);
-            let lead = moving.max(outside).saturating_add(ahead);
-            release = release.min(now + start.saturating_sub(lead));
+            let lead = moving.max(settled.outside[task]).saturating_add(ahead);
+            release = release.min(now + assignment.start.saturating_sub(lead));
             queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release });
         }
         queue.reverse();
@@ -311,15 +306,24 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[Slo
         place_of[task.index()] = place as u32;
     }
     let is_planned = |task: TaskIndex| place_of[task.index()] != u32::MAX;
+    let mut at_client = BTreeMap::new();
     let mut execution = vec![Problem::ILLEGAL; slots.len()];
     for task in tasks {
         executions_of(view, *task, slots, &mut execution);
         let place = builder.task(&execution);
         builder.place(place, places[task.index()]);
+        for input in view.inputs(*task).filter(|input| is_at_client(view, input)) {
+            let contents = *at_client.entry((input.contents, input.size_bytes)).or_insert_with(|| {
+                let arrival = |agent: &AgentId| view.from_client(*task, *agent, input.size_bytes);
+                builder.outside_contents(input.size_bytes, &agents.iter().map(arrival).collect::<Vec<_>>())
+            });
+            builder.reads_outside(place, contents);
+        }
         let mut outside = words.clone();
         let mut is_held = false;
+        let is_inside = |first: TaskIndex| is_planned(first) || is_held_by_client(view, first);
         for (agent, ready) in agents.iter().zip(&mut outside) {
-            let Some(time) = view.outside_ready_at(*task, *agent, is_planned) else { break };
+            let Some(time) = view.outside_ready_at(*task, *agent, is_inside) else { break };
             is_held = true;
             *ready = time.since(now).max(*ready);
         }
@@ -337,6 +341,22 @@ fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[Slo
         }
     }
     builder.build()
+}
+
+/// Whether contents are still with the client, to be sent to the agent of their first reader.
+fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
+    input.producer.is_some_and(|producer| is_held_by_client(view, producer))
+}
+
+fn is_held_by_client(view: &View<'_>, task: TaskIndex) -> bool {
+    match view.shape(task) {
+        TaskShape::Source => {
+            view.placed_on(task).is_none()
+                && view.is_settled(task)
+                && view.predecessors(task).next().is_none()
+        }
+        TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Read | TaskShape::Nothing => false,
+    }
 }
 
 fn name_of(view: &View<'_>, slot: SlotId) -> SlotName {

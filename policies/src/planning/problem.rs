@@ -7,6 +7,8 @@
 
 use isochrone_model::{BytesPerSecond, Span};
 
+use super::outside::{Outside, settle};
+
 /// A dependency between two tasks of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
@@ -68,6 +70,11 @@ pub struct Problem {
     /// Rows of earliest starts by agent; row 0 is that of tasks that nothing from outside holds back.
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
+    /// The same without contents that the client holds.
+    other_row_of: Vec<u32>,
+    outside_contents: Vec<Outside>,
+    /// By task, the contents of the client that it reads; shorter where the last tasks read none.
+    outside_reads: Vec<Vec<u32>>,
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
@@ -304,11 +311,25 @@ impl Problem {
     }
 
     /// The earliest start of a task on a slot as far as things outside of the problem tell: contents that are
-    /// there already or come from tasks that are placed, and the word to the agent.
+    /// there already, come from tasks that are placed or from the client, and the word to the agent.
     #[must_use]
     pub fn outside_ready(&self, task: usize, slot: usize) -> Span {
         let row = self.outside_row_of[task] as usize;
         self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
+    }
+
+    /// The same without contents that the client holds.
+    pub(super) fn other_outside_ready(&self, task: usize, slot: usize) -> Span {
+        let row = self.other_row_of[task] as usize;
+        self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
+    }
+
+    pub(super) fn outside_contents(&self) -> &[Outside] {
+        &self.outside_contents
+    }
+
+    pub(super) fn outside_reads(&self, task: usize) -> &[u32] {
+        self.outside_reads.get(task).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -326,6 +347,8 @@ pub struct ProblemBuilder {
     slot_free: Vec<Span>,
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
+    outside_contents: Vec<Outside>,
+    outside_reads: Vec<Vec<u32>>,
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
@@ -348,6 +371,8 @@ impl ProblemBuilder {
             slot_free: vec![Span::ZERO; slots.len()],
             outside_rows: vec![Span::ZERO; agents],
             outside_row_of: Vec::new(),
+            outside_contents: Vec::new(),
+            outside_reads: Vec::new(),
             places: Vec::new(),
             names: names(slots),
             is_contended: false,
@@ -396,7 +421,20 @@ impl ProblemBuilder {
         self.outside_row_of.len() - 1
     }
 
-    /// States the earliest start by agent of one task.
+    /// Adds contents that the client holds, with the time by agent at which they are there if they are sent there first,
+    /// and gives their number. They go to the agent of their first reader, and from there to others.
+    pub fn outside_contents(&mut self, size_bytes: u64, direct: &[Span]) -> u32 {
+        self.outside_contents.push(Outside { size_bytes, direct: direct.to_vec() });
+        self.outside_contents.len() as u32 - 1
+    }
+
+    /// Says that a task reads such contents.
+    pub fn reads_outside(&mut self, task: usize, contents: u32) {
+        self.outside_reads.resize_with(self.outside_reads.len().max(task + 1), Vec::new);
+        self.outside_reads[task].push(contents);
+    }
+
+    /// States the earliest start by agent of one task, without contents that the client holds.
     pub fn task_outside_ready(&mut self, task: usize, by_agent: &[Span]) {
         self.outside_row_of[task] = (self.outside_rows.len() / self.agents.max(1)) as u32;
         self.outside_rows.extend_from_slice(by_agent);
@@ -426,10 +464,32 @@ impl ProblemBuilder {
         shared.len()
     }
 
+    /// Rows of tasks that read contents of the client, from when they can be there at the earliest.
+    fn add_outside_rows(&mut self) {
+        let moving = |size_bytes: u64, from: usize, to: usize| {
+            let link = self.links[from * self.agents + to];
+            if from == to { Span::ZERO } else { link.moving(size_bytes) }
+        };
+        let contents = self.outside_contents.iter();
+        let earliest: Vec<Vec<Span>> = contents
+            .map(|outside| outside.earliest(|from, to| moving(outside.size_bytes, from, to)))
+            .collect();
+        for (task, reads) in self.outside_reads.iter().enumerate().filter(|(_, reads)| !reads.is_empty()) {
+            let other = self.outside_row_of[task] as usize * self.agents;
+            self.outside_row_of[task] = (self.outside_rows.len() / self.agents.max(1)) as u32;
+            for agent in 0..self.agents {
+                let there = reads.iter().map(|contents| earliest[*contents as usize][agent]).max();
+                self.outside_rows.push(self.outside_rows[other + agent].max(there.unwrap_or(Span::ZERO)));
+            }
+        }
+    }
+
     /// The problem.
     #[must_use]
     pub fn build(mut self) -> Problem {
         let shared_contents = self.number_contents();
+        let other_row_of = self.outside_row_of.clone();
+        self.add_outside_rows();
         self.edges.sort_unstable();
         let tasks = self.outside_row_of.len();
         let by_second = {
@@ -459,6 +519,9 @@ impl ProblemBuilder {
             slot_free: self.slot_free,
             outside_rows: self.outside_rows,
             outside_row_of: self.outside_row_of,
+            other_row_of,
+            outside_contents: self.outside_contents,
+            outside_reads: self.outside_reads,
             places: self.places,
             names: self.names,
             is_contended: self.is_contended,
@@ -548,6 +611,14 @@ impl Schedule {
             ready = ready.max(first.finish + problem.transfer(edge.size_bytes, first.slot, slot));
         }
         Some(ready)
+    }
+
+    /// The same slots and the same order on them, at the times that follow when contents that the client holds travel as they
+    /// do: to the agent of their first reader, and from there to others. Planners count on the earliest that is possible.
+    /// The same schedule where there are no such contents, or where transfers slow each other down.
+    #[must_use]
+    pub fn settled(&self, problem: &Problem) -> Self {
+        settle(problem, self).schedule
     }
 
     /// Checks that every task is on a legal slot for as long as it takes, after its predecessors and what they
