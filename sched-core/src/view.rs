@@ -286,6 +286,13 @@ impl View<'_> {
         self.state.costs.transfer(from, to, size_bytes)
     }
 
+    /// What contents that are still with a task's client take to an agent, the word to the client included.
+    #[must_use]
+    pub fn from_client(&self, task: TaskIndex, agent: AgentId, size_bytes: u64) -> Span {
+        let session = self.get(task).map(|record| record.session).unwrap_or_default();
+        self.state.costs.from_client(session, agent, size_bytes, self.state.now)
+    }
+
     /// The time from the scheduler to an agent.
     #[must_use]
     pub fn control_one_way(&self, agent: AgentId) -> Span {
@@ -458,12 +465,6 @@ impl View<'_> {
             }
         }
         told
-    }
-
-    /// What contents that are still with a session's client are expected to take to an agent.
-    #[must_use]
-    pub fn from_client(&self, session: SessionId, agent: AgentId, size_bytes: u64) -> Span {
-        self.state.costs.from_client(session, agent, size_bytes, self.state.now)
     }
 
     /// Weighs a slot for a task: earliest finish from queueing, transfer and execution. `free_at` is when

@@ -3,6 +3,7 @@
 //! problem to a schedule.
 
 pub mod bounds;
+mod client_contents;
 mod guesses;
 pub mod optimal;
 mod pairs;

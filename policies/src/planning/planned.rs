@@ -11,10 +11,10 @@ use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
 use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, View};
 
 use super::Planner;
+use super::client_contents::{in_order, settle};
 use super::guesses::Guesses;
 use super::pose::{Posed, has_place, problem_of};
 use super::problem::{Problem, Schedule};
-use super::ranks::topological_order;
 use crate::{Label, LabelError};
 
 /// A planner that judges plans again at most about so many times while a plan runs.
@@ -235,17 +235,13 @@ impl<P: Planner> Planned<P> {
         schedule: &Schedule,
         slots: &[SlotId],
     ) -> Vec<Entry> {
-        let mut order: Vec<(Span, usize, usize)> = topological_order(problem)
-            .into_iter()
-            .enumerate()
-            .filter_map(|(place, task)| Some((schedule.assignments[task].as_ref()?.start, place, task)))
-            .collect();
-        order.sort_unstable();
+        let order = in_order(problem, schedule);
+        let settled = settle(problem, schedule);
         let (now, ahead) = (view.now(), self.ahead(view));
         let mut release = Timestamp::NEVER;
         let mut queue: Vec<Entry> = Vec::with_capacity(order.len());
-        for (start, _, task) in order.into_iter().rev() {
-            let Some(assignment) = &schedule.assignments[task] else { continue };
+        for task in order.into_iter().rev() {
+            let Some(assignment) = &settled.schedule.assignments[task] else { continue };
             let moving = problem
                 .predecessors(task)
                 .iter()
@@ -256,9 +252,8 @@ impl<P: Planner> Planned<P> {
                 .max()
                 .unwrap_or(Span::ZERO);
             // What comes from outside the plan, from the client for one, is sent only when the task is placed, too.
-            let outside = problem.outside_ready(task, assignment.slot);
-            let lead = moving.max(outside).saturating_add(ahead);
-            release = release.min(now + start.saturating_sub(lead));
+            let lead = moving.max(settled.outside[task]).saturating_add(ahead);
+            release = release.min(now + assignment.start.saturating_sub(lead));
             queue.push(Entry { task: self.open[task], slot: slots[assignment.slot], release });
         }
         queue.reverse();

@@ -1,9 +1,9 @@
 //! The problem of placing tasks as a view tells it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isochrone_model::{AgentId, BytesPerSecond, DeviceId, SlotId, Span};
-use isochrone_sched_core::{TaskIndex, TaskShape, View};
+use isochrone_sched_core::{TaskIndex, TaskInput, TaskShape, View};
 
 use super::guesses::Guesses;
 use super::problem::{OutsideInput, Problem, ProblemBuilder, SlotName};
@@ -13,7 +13,7 @@ pub(super) struct Posed<'a> {
     /// Estimates for pairs of kernel and device that were never measured.
     pub guesses: &'a Guesses,
     /// Bytes that this policy has sent, by sender and receiver.
-    pub sent: &'a std::collections::BTreeMap<(AgentId, AgentId), u64>,
+    pub sent: &'a BTreeMap<(AgentId, AgentId), u64>,
     /// By task of the problem, the slot of an earlier plan and its place in it.
     pub earlier: Vec<Option<(SlotId, u32)>>,
 }
@@ -77,15 +77,24 @@ pub(super) fn problem_of(
         place_of[task.index()] = place as u32;
     }
     let is_planned = |task: TaskIndex| place_of[task.index()] != u32::MAX;
+    let mut at_client = BTreeMap::new();
     let mut execution = vec![Problem::ILLEGAL; slots.len()];
     for task in tasks {
         executions_of(view, *task, slots, posed.map(|posed| posed.guesses), &mut execution);
         let place = builder.task(&execution);
         builder.place(place, places[task.index()]);
+        for input in view.inputs(*task).filter(|input| is_at_client(view, input)) {
+            let contents = *at_client.entry((input.contents, input.size_bytes)).or_insert_with(|| {
+                let arrival = |agent: &AgentId| view.from_client(*task, *agent, input.size_bytes);
+                builder.client_contents(input.size_bytes, &agents.iter().map(arrival).collect::<Vec<_>>())
+            });
+            builder.reads_from_client(place, contents);
+        }
         let mut outside = words.clone();
         let mut is_held = false;
+        let is_inside = |first: TaskIndex| is_planned(first) || is_held_by_client(view, first);
         for (agent, ready) in agents.iter().zip(&mut outside) {
-            let Some(time) = view.outside_ready_at(*task, *agent, is_planned) else { break };
+            let Some(time) = view.outside_ready_at(*task, *agent, is_inside) else { break };
             is_held = true;
             *ready = time.since(now).max(*ready);
         }
@@ -108,6 +117,22 @@ pub(super) fn problem_of(
     builder.build()
 }
 
+/// Whether contents are still with the client, to be sent to the agent of their first reader.
+fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
+    input.producer.is_some_and(|producer| is_held_by_client(view, producer))
+}
+
+fn is_held_by_client(view: &View<'_>, task: TaskIndex) -> bool {
+    match view.shape(task) {
+        TaskShape::Source => {
+            view.placed_on(task).is_none()
+                && view.is_settled(task)
+                && view.predecessors(task).next().is_none()
+        }
+        TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Read | TaskShape::Nothing => false,
+    }
+}
+
 /// What lies outside of the problem, for judges.
 fn state_outside(
     builder: &mut ProblemBuilder,
@@ -120,10 +145,10 @@ fn state_outside(
 ) {
     let now = view.now();
     // Tasks that are planned together are of one session, or of several whose clients count as that of the first.
-    let Some(session) = tasks.first().and_then(|task| view.session(*task)) else { return };
+    let Some(first) = tasks.first() else { return };
     for agent in agents {
-        let latency = view.from_client(session, *agent, 0);
-        let gibibyte = view.from_client(session, *agent, 1 << 30).saturating_sub(latency);
+        let latency = view.from_client(*first, *agent, 0);
+        let gibibyte = view.from_client(*first, *agent, 1 << 30).saturating_sub(latency);
         builder.client_link(latency, BytesPerSecond::from_transfer(1 << 30, gibibyte));
     }
     for ((from, to), size_bytes) in posed.sent {

@@ -7,6 +7,8 @@
 
 use isochrone_model::{BytesPerSecond, Span};
 
+use super::client_contents::{ClientContents, settle};
+
 /// A dependency between two tasks of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
@@ -81,6 +83,11 @@ pub struct Problem {
     /// Rows of earliest starts by agent; row 0 is that of tasks that nothing from outside holds back.
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
+    /// The same without contents that the client holds.
+    other_row_of: Vec<u32>,
+    client_contents: Vec<ClientContents>,
+    /// By task, the contents of the client that it reads; shorter where the last tasks read none.
+    client_reads: Vec<Vec<u32>>,
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
@@ -402,11 +409,25 @@ impl Problem {
     }
 
     /// The earliest start of a task on a slot as far as things outside of the problem tell: contents that are
-    /// there already or come from tasks that are placed, and the word to the agent.
+    /// there already, come from tasks that are placed or from the client, and the word to the agent.
     #[must_use]
     pub fn outside_ready(&self, task: usize, slot: usize) -> Span {
         let row = self.outside_row_of[task] as usize;
         self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
+    }
+
+    /// The same without contents that the client holds.
+    pub(super) fn other_outside_ready(&self, task: usize, slot: usize) -> Span {
+        let row = self.other_row_of[task] as usize;
+        self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
+    }
+
+    pub(super) fn client_contents(&self) -> &[ClientContents] {
+        &self.client_contents
+    }
+
+    pub(super) fn client_reads(&self, task: usize) -> &[u32] {
+        self.client_reads.get(task).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -424,6 +445,8 @@ pub struct ProblemBuilder {
     slot_free: Vec<Span>,
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
+    client_contents: Vec<ClientContents>,
+    client_reads: Vec<Vec<u32>>,
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
@@ -447,6 +470,8 @@ impl ProblemBuilder {
             slot_free: vec![Span::ZERO; slots.len()],
             outside_rows: vec![Span::ZERO; agents],
             outside_row_of: Vec::new(),
+            client_contents: Vec::new(),
+            client_reads: Vec::new(),
             places: Vec::new(),
             names: names(slots),
             is_contended: false,
@@ -533,7 +558,20 @@ impl ProblemBuilder {
         self.outside_row_of.len() - 1
     }
 
-    /// States the earliest start by agent of one task.
+    /// Adds contents that the client holds, with the time by agent at which they are there if they are sent there first,
+    /// and gives their number. They go to the agent of their first reader, and from there to others.
+    pub fn client_contents(&mut self, size_bytes: u64, direct: &[Span]) -> u32 {
+        self.client_contents.push(ClientContents { size_bytes, direct: direct.to_vec() });
+        self.client_contents.len() as u32 - 1
+    }
+
+    /// Says that a task reads such contents.
+    pub fn reads_from_client(&mut self, task: usize, contents: u32) {
+        self.client_reads.resize_with(self.client_reads.len().max(task + 1), Vec::new);
+        self.client_reads[task].push(contents);
+    }
+
+    /// States the earliest start by agent of one task, without contents that the client holds.
     pub fn task_outside_ready(&mut self, task: usize, by_agent: &[Span]) {
         self.outside_row_of[task] = (self.outside_rows.len() / self.agents.max(1)) as u32;
         self.outside_rows.extend_from_slice(by_agent);
@@ -580,11 +618,33 @@ impl ProblemBuilder {
         outside.contents = contents.len();
     }
 
+    /// Rows of tasks that read contents of the client, from when they can be there at the earliest.
+    fn add_outside_rows(&mut self) {
+        let moving = |size_bytes: u64, from: usize, to: usize| {
+            let link = self.links[from * self.agents + to];
+            if from == to { Span::ZERO } else { link.moving(size_bytes) }
+        };
+        let contents = self.client_contents.iter();
+        let earliest: Vec<Vec<Span>> = contents
+            .map(|outside| outside.earliest(|from, to| moving(outside.size_bytes, from, to)))
+            .collect();
+        for (task, reads) in self.client_reads.iter().enumerate().filter(|(_, reads)| !reads.is_empty()) {
+            let other = self.outside_row_of[task] as usize * self.agents;
+            self.outside_row_of[task] = (self.outside_rows.len() / self.agents.max(1)) as u32;
+            for agent in 0..self.agents {
+                let there = reads.iter().map(|contents| earliest[*contents as usize][agent]).max();
+                self.outside_rows.push(self.outside_rows[other + agent].max(there.unwrap_or(Span::ZERO)));
+            }
+        }
+    }
+
     /// The problem.
     #[must_use]
     pub fn build(mut self) -> Problem {
         self.number_outside(self.outside_row_of.len());
         let shared_contents = self.number_contents();
+        let other_row_of = self.outside_row_of.clone();
+        self.add_outside_rows();
         self.edges.sort_unstable();
         let tasks = self.outside_row_of.len();
         let by_second = {
@@ -614,6 +674,9 @@ impl ProblemBuilder {
             slot_free: self.slot_free,
             outside_rows: self.outside_rows,
             outside_row_of: self.outside_row_of,
+            other_row_of,
+            client_contents: self.client_contents,
+            client_reads: self.client_reads,
             places: self.places,
             names: self.names,
             is_contended: self.is_contended,
@@ -702,6 +765,14 @@ impl Schedule {
             ready = ready.max(first.finish + problem.transfer(edge.size_bytes, first.slot, slot));
         }
         Some(ready)
+    }
+
+    /// The same slots and the same order on them, at the times that follow when contents that the client holds travel as they
+    /// do: to the agent of their first reader, and from there to others. Planners count on the earliest that is possible.
+    /// The same schedule where there are no such contents, or where transfers slow each other down.
+    #[must_use]
+    pub fn settled(&self, problem: &Problem) -> Self {
+        settle(problem, self).schedule
     }
 
     /// Checks that every task is on a legal slot for as long as it takes, after its predecessors and what they
