@@ -225,7 +225,8 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
     let makespans = fs::read_to_string(output.join("makespans.csv")).unwrap();
     assert_eq!(makespans.lines().count(), 37, "a line for each instance");
     let tables = fs::read_to_string(output.join("tables.md")).unwrap();
-    for part in ["36 instances, each under 4 policies", "## By family of graphs", "more than 1 % faster than"] {
+    for part in ["36 instances, each under 4 policies", "## By family of graphs", "more than 1 % faster than"]
+    {
         assert!(tables.contains(part), "{part} is not in {tables}");
     }
     assert!(csv.contains("stg,six.stg,,uniform,") || csv.contains("six,six.stg,,uniform,"), "{csv}");
