@@ -143,3 +143,25 @@ fn key_of(view: &View<'_>, task: TaskIndex) -> Option<Key> {
         TaskShape::Copy { .. } | TaskShape::Source | TaskShape::Read | TaskShape::Nothing => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_ran_once_each_tell_fast_devices_from_slow_ones() {
+        let mut guesses = Guesses { slowness: vec![1.0; 3], ..Guesses::default() };
+        for kernel in 0..12 {
+            // Device 0 takes 16 to 21 ms, device 1 a quarter of that; device 2 has run nothing.
+            let device = kernel % 2;
+            let nanos = f64::from(16 + kernel / 2) * if device == 0 { 1e6 } else { 0.25e6 };
+            guesses.measured.insert(((KernelRow(kernel), 1), DeviceId(device)), (nanos, 1.0));
+        }
+        for _ in 0..ROUNDS {
+            guesses.fit_once(&[1.0; 3]);
+        }
+        let [slow, fast, unseen] = guesses.slowness[..] else { panic!("three devices") };
+        assert!((2.0..5.0).contains(&(slow / fast)), "{slow} and {fast}");
+        assert!((fast..slow).contains(&unseen), "{unseen} between {fast} and {slow}");
+    }
+}

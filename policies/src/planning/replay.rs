@@ -187,7 +187,7 @@ impl Scratch {
             let arrival = match here {
                 Some(there) => there,
                 None if best.holder == problem.agents() => {
-                    self.from_client(problem, best.size_bytes, place, to)
+                    self.sent_by_client(problem, best.size_bytes, place, to)
                 }
                 None => self.transfer(problem, best.size_bytes, Some(place), best.ready, best.holder, to),
             };
@@ -196,7 +196,7 @@ impl Scratch {
         ready
     }
 
-    fn from_client(&mut self, problem: &Problem, size_bytes: u64, place: usize, to: usize) -> Span {
+    fn sent_by_client(&mut self, problem: &Problem, size_bytes: u64, place: usize, to: usize) -> Span {
         if self.there[place] == Span::ZERO {
             let client = problem.agents();
             let (latency, carrying) = problem.from_client(size_bytes, to);
@@ -246,7 +246,7 @@ impl Scratch {
             begin = begin.max(self.paths[from * problem.agents() + to].free);
             waiting = self.shake_hands(problem, from, to);
             let path = &mut self.paths[from * problem.agents() + to];
-            waiting = waiting + path.slow_start(size_bytes, carrying, latency.saturating_mul(2));
+            waiting += path.slow_start(size_bytes, carrying, latency.saturating_mul(2));
             path.free = begin + waiting + carrying;
         }
         self.up_free[from] = begin + carrying;
