@@ -58,7 +58,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Inputs(arguments) => inputs::inputs(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Sim(arguments) => sim::sim(&arguments),
-        Command::Link(arguments) => live(link::link(arguments)),
+        Command::Link(arguments) => live(link::link(*arguments)),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }
 }
