@@ -68,7 +68,7 @@ pub enum Command {
     /// Run an agent: offer this machine's devices to a farm
     Agent(AgentArguments),
     /// Emulate a link: relay datagrams with delay, jitter, loss, a rate and more, until Ctrl-C
-    Link(LinkArguments),
+    Link(Box<LinkArguments>),
     /// Make and show certificates
     Cert(CertArguments),
     /// Step a scheduler's journal again and compare every action

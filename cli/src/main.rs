@@ -62,7 +62,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Calibrate(arguments) => live(calibrate::calibrate(arguments)),
         Command::Sim(arguments) => sim::sim(&arguments),
-        Command::Link(arguments) => live(link::link(arguments)),
+        Command::Link(arguments) => live(link::link(*arguments)),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }
 }

@@ -59,8 +59,8 @@ fn one_way_errors(delay: Span, waiting: Option<Waiting>, gap: Duration) -> Vec<f
     errors
 }
 
-/// Datagrams that are sent as fast as they can be, and megabytes a second that arrive.
-fn blast(datagram_bytes: usize, through: bool) -> (f64, f64) {
+/// The part of datagrams that arrive when so many megabytes are sent each second.
+fn arrives(datagram_bytes: usize, through: bool, rate: f64) -> f64 {
     let receiver = UdpSocket::bind(LOCAL).unwrap();
     let target = receiver.local_addr().unwrap();
     let link = through.then(|| relay(Span::ZERO, Waiting::default(), target));
@@ -81,7 +81,7 @@ fn blast(datagram_bytes: usize, through: bool) -> (f64, f64) {
                         let bytes: usize = metas[..count].iter().map(|meta| meta.len).sum();
                         received.fetch_add(bytes as u64, Ordering::Relaxed);
                     }
-                    Err(_) => std::thread::yield_now(),
+                    Err(_) => std::thread::sleep(Duration::from_micros(20)),
                 }
             }
         })
@@ -98,18 +98,32 @@ fn blast(datagram_bytes: usize, through: bool) -> (f64, f64) {
         src_ip: None,
     };
     let (mut sent, started) = (0_u64, Instant::now());
-    while started.elapsed() < Duration::from_secs(2) {
-        match sending.try_send((&sender).into(), &transmit) {
-            Ok(()) => sent += contents.len() as u64,
-            Err(_) => std::thread::yield_now(),
+    while started.elapsed() < Duration::from_millis(400) {
+        if sent as f64 > rate * 1e6 * started.elapsed().as_secs_f64() {
+            std::thread::sleep(Duration::from_micros(20));
+        } else if sending.try_send((&sender).into(), &transmit).is_ok() {
+            sent += contents.len() as u64;
         }
     }
-    let seconds = started.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_millis(100));
     let arrived = received.load(Ordering::Relaxed);
     is_over.store(true, Ordering::Relaxed);
     receiving.join().unwrap();
-    (sent as f64 / 1e6 / seconds, arrived as f64 / 1e6 / seconds)
+    arrived as f64 / sent as f64
+}
+
+/// Megabytes a second of which 99 % arrive, the highest of a row of rates, and the next.
+fn ceiling(datagram_bytes: usize, through: bool) -> (f64, f64) {
+    let rates = [25, 50, 100, 200, 300, 400, 600, 800, 1_000, 1_200, 1_400, 1_700, 2_000].map(f64::from);
+    let mut passed = 0.0;
+    for rate in rates {
+        let best = (0..3).map(|_| arrives(datagram_bytes, through, rate)).fold(0.0, f64::max);
+        if best < 0.99 {
+            return (passed, rate);
+        }
+        passed = rate;
+    }
+    (passed, f64::INFINITY)
 }
 
 fn transport(datagram_bytes_max: u16) -> Arc<TransportConfig> {
@@ -197,11 +211,8 @@ fn errors() -> Table {
     };
     let gap = Duration::from_micros(500);
     row("none (receiver alone)", "", &one_way_errors(Span::ZERO, None, gap));
-    let ways = [
-        ("sleeps", Waiting::SpinLast(Duration::ZERO)),
-        ("spins for the last 60 us", Waiting::default()),
-        ("spins always", Waiting::SpinAlways),
-    ];
+    let ways =
+        [("sleeps", Waiting::SpinLast(Duration::ZERO)), ("spins for the last 60 us", Waiting::default())];
     for (name, waiting) in ways {
         for millis in [0, 1, 10, 100] {
             let errors = one_way_errors(Span::from_millis(millis), Some(waiting), gap);
@@ -217,18 +228,18 @@ async fn main() {
     let columns = [
         ("datagrams", Alignment::Left),
         ("through", Alignment::Left),
-        ("sent MB/s", Alignment::Right),
-        ("arrived MB/s", Alignment::Right),
+        ("99 % of MB/s", Alignment::Right),
+        ("not of MB/s", Alignment::Right),
     ];
     let mut table = Table::new(&columns);
     for datagram_bytes in [1_472, 6_500] {
         for (name, through) in [("nothing", false), ("the relay", true)] {
-            let (sent, arrived) = blast(datagram_bytes, through);
+            let (passed, failed) = ceiling(datagram_bytes, through);
             let size = format!("{datagram_bytes} bytes");
-            table.row([size.as_str(), name, &format!("{sent:.0}"), &format!("{arrived:.0}")]);
+            table.row([size.as_str(), name, &format!("{passed:.0}"), &format!("{failed:.0}")]);
         }
     }
-    println!("Raw UDP, sent without regard for what is lost\n\n{table}");
+    println!("Raw UDP at a steady rate: the highest of which 99 % arrive, and the next\n\n{table}");
     let mut table = Table::new(&[
         ("datagrams up to", Alignment::Left),
         ("through", Alignment::Left),

@@ -237,7 +237,7 @@ impl Driver {
                     self.flows.fronts.push(Front { socket, party, target });
                 }
                 Ok(Request::Change { from, to, settings }) => {
-                    self.plan.change(self.now(), from, to, *settings)
+                    self.plan.change(self.now(), from, to, *settings);
                 }
                 Ok(Request::Counters { answer }) => {
                     // Who asked may be gone.

@@ -24,6 +24,7 @@ use isochrone_link::Counters;
 use isochrone_model::{Span, Timestamp};
 use rustix::event::EventfdFlags;
 use rustix::fd::OwnedFd;
+use rustix::process::Resource;
 
 use self::driver::Driver;
 pub use self::plan::LinkPlan;
@@ -150,11 +151,13 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts a relay. It relays once it has a front.
+    /// Starts a relay. It relays once it has a front. Raises this process' limit of open files as far as it may: each
+    /// source of each front takes a socket.
     ///
     /// # Errors
     /// When the system lacks what it needs.
     pub fn start(options: EmulatorOptions) -> Result<Self, EmulatorError> {
+        allow_many_sockets();
         let system = |error: rustix::io::Errno| EmulatorError::System(error.into());
         let wake =
             rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
@@ -227,6 +230,17 @@ impl Drop for Emulator {
         let _ = self.ask(Request::Stop);
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
+        }
+    }
+}
+
+/// Lets this process have as many sockets as the system allows it.
+fn allow_many_sockets() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
         }
     }
 }
