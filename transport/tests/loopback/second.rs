@@ -105,7 +105,7 @@ impl First {
         let server = farm.endpoint(Role::Scheduler, "main", &[Role::Client]);
         let raw = RawClient::new(farm, &Shown::Client(farm));
         let (first, accepted) =
-            tokio::join!(raw.dial_with_preamble(&server, b"ISOC\x01\0\0\0"), accept(&server));
+            tokio::join!(raw.dial_with_preamble(&server, b"ISOC\x02\0\0\0"), accept(&server));
         let accepted = accepted.expect("accepted");
         let (mut name, mut proof) = ([0; 20], [0; 32]);
         first.0.export_keying_material(&mut name, b"EXPORTER-isochrone-bulk-name", &[]).expect("exported");
