@@ -187,7 +187,7 @@ fn graphs(arguments: &Arguments, folder: &Path) -> anyhow::Result<Vec<(String, S
                     std::fs::copy(entry.path(), copy.join(entry.file_name()))?;
                 }
             }
-            write_inputs(text, &copy, &InputOptions::default())?;
+            write_inputs(text, &copy, &small_inputs())?;
             let settings =
                 Settings { capabilities: ["fp64".to_owned()].into_iter().collect(), ..Settings::default() };
             Source::File(Box::new(PreparedGraph::load(&copy.join("graph.toml"), &settings)?))
@@ -199,6 +199,17 @@ fn graphs(arguments: &Arguments, folder: &Path) -> anyhow::Result<Vec<(String, S
         graphs.push((name.split('.').next().unwrap_or(name).to_owned(), source));
     }
     Ok(graphs)
+}
+
+/// Inputs of a few mebibytes in all: links across a continent carry them in a second or so.
+fn small_inputs() -> InputOptions {
+    InputOptions {
+        vector_length: 1 << 18,
+        matrix_order: 512,
+        image_width: 512,
+        image_height: 512,
+        ..InputOptions::default()
+    }
 }
 
 struct Bench<'a> {
@@ -217,6 +228,7 @@ impl Bench<'_> {
         let client = farm.connect().await?;
         let devices = client.devices().await?;
         for (name, source) in self.graphs {
+            eprintln!("  {name}");
             for _ in 0..=self.arguments.repeat {
                 let session = client.session(SessionOptions::new()).await?;
                 let context = || format!("running {name}");
