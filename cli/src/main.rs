@@ -12,6 +12,7 @@ mod config;
 mod daemons;
 mod demo;
 mod inputs;
+mod link;
 mod links;
 mod local_farm;
 mod output;
@@ -61,6 +62,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Calibrate(arguments) => live(calibrate::calibrate(arguments)),
         Command::Sim(arguments) => sim::sim(&arguments),
+        Command::Link(arguments) => live(link::link(arguments)),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }
 }
@@ -104,6 +106,7 @@ fn expanded(level: &str) -> String {
     let crates = [
         "isochrone",
         "isochrone_client",
+        "isochrone_emulator",
         "isochrone_node_agent",
         "isochrone_scheduler",
         "isochrone_testbed",

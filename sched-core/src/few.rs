@@ -1,18 +1,13 @@
 //! A list that is mostly of one or none, and then takes no memory of its own.
 
 /// The list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Few<T> {
+    #[default]
     None,
     One(T),
     /// Two at least between calls, so that equal lists are equal here.
     Several(Vec<T>),
-}
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 impl<T> Few<T> {

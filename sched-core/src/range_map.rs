@@ -16,7 +16,7 @@ enum Entries<T> {
     None,
     One(ByteRange, T),
     /// By start, then end and value; two at least, so that equal maps are equal here.
-    Several(Box<BTreeMap<u64, (u64, T)>>),
+    Several(BTreeMap<u64, (u64, T)>),
 }
 
 impl<T> Default for RangeMap<T> {
@@ -124,7 +124,7 @@ impl<T: Clone + PartialEq> RangeMap<T> {
     /// Does something with the entries as a map, whatever they are, and keeps them in the form that they should have.
     fn as_several(&mut self, change: impl FnOnce(&mut BTreeMap<u64, (u64, T)>)) {
         if !matches!(self.entries, Entries::Several(_)) {
-            let mut several = Box::<BTreeMap<u64, (u64, T)>>::default();
+            let mut several = BTreeMap::new();
             if let Entries::One(range, value) = std::mem::replace(&mut self.entries, Entries::None) {
                 several.insert(range.start, (range.end, value));
             }

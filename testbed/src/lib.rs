@@ -8,6 +8,7 @@
 
 mod certificates;
 mod clock;
+mod cluster_farm;
 mod counters;
 mod devices;
 mod error;
@@ -22,6 +23,7 @@ mod recorded;
 mod task_graph_run;
 
 pub use certificates::{Certificates, CertificatesError, LOCAL_NAME};
+pub use cluster_farm::ClusterFarmError;
 pub use counters::{Counters, DeviceUse, FarmUse};
 pub use devices::Devices;
 pub use error::{FarmError, Member};

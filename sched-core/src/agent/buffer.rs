@@ -75,6 +75,7 @@ pub(super) fn bit(device: DeviceIndex) -> u64 {
 /// A device's memory for a buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Allocation {
+    pub device: DeviceIndex,
     /// The zeroing, until it has ended.
     pub pending: Option<Pending>,
     /// Operations in flight that use it.
@@ -98,11 +99,11 @@ pub(super) struct Buffer {
     /// `None` until the scheduler declares it; contents may come earlier.
     pub size_bytes: Option<u64>,
     pub cells: RangeMap<Cell>,
-    /// By device; `None` where there is no memory for it.
-    pub allocations: Vec<Option<Allocation>>,
+    /// Where there is memory for it, each device once.
+    pub allocations: Few<Allocation>,
     pub pushes: Few<WaitingPush>,
     /// Tasks to look at again when contents change, in order of arrival.
-    pub waiters: Vec<TaskId>,
+    pub waiters: Few<TaskId>,
 }
 
 /// The buffers of an agent. What is declared and not used yet takes but its size.
@@ -224,11 +225,11 @@ impl Buffer {
     }
 
     pub fn allocation(&self, device: DeviceIndex) -> Option<&Allocation> {
-        self.allocations.get(device.index()).and_then(Option::as_ref)
+        self.allocations.iter().find(|allocation| allocation.device == device)
     }
 
     pub fn allocation_mut(&mut self, device: DeviceIndex) -> Option<&mut Allocation> {
-        self.allocations.get_mut(device.index()).and_then(Option::as_mut)
+        self.allocations.iter_mut().find(|allocation| allocation.device == device)
     }
 
     /// Takes an operation off the pending lists of a range.

@@ -80,10 +80,9 @@ impl Agent {
             OperationKind::Allocate { buffer: key, size_bytes },
         );
         self.devices[device.index()].used_bytes += size_bytes;
-        let devices = self.devices.len();
         if let Some(held) = self.buffers.get_mut(&key) {
-            held.allocations.resize(devices, None);
-            held.allocations[device.index()] = Some(Allocation {
+            held.allocations.push(Allocation {
+                device,
                 pending: Some(buffer::Pending { lane, operation }),
                 pins: 1,
                 last_used: self.uses,
@@ -134,7 +133,7 @@ impl Agent {
         if held.allocation(device).is_none() {
             return;
         }
-        held.allocations[device.index()] = None;
+        held.allocations.retain(|allocation| allocation.device != device);
         let size_bytes = held.size_bytes.unwrap_or(0);
         let everything = ByteRange::new(0, u64::MAX);
         held.cells.update(everything, |_, cell| {
@@ -360,7 +359,12 @@ impl Agent {
         if allocation.pins > 0 {
             return;
         }
-        self.finish_leaving(key, device);
+        if allocation.is_leaving {
+            self.finish_leaving(key, device);
+        }
+        if self.devices[device.index()].memory_waiters.is_empty() {
+            return;
+        }
         let waiting = std::mem::take(&mut self.devices[device.index()].memory_waiters);
         for task in waiting {
             if let Some(held) = self.tasks.get(&task) {

@@ -430,7 +430,7 @@ impl Agent {
     /// Wakes the tasks that wait for contents of a buffer, and sends what has become sendable.
     fn contents_changed(&mut self, key: BufferKey) {
         if let Some(buffer) = self.buffers.get_mut(&key) {
-            for task in buffer.waiters.drain(..) {
+            for task in std::mem::take(&mut buffer.waiters) {
                 if let Some(held) = self.tasks.get(&task) {
                     self.wake.push(Reverse((held.arrival, task)));
                 }

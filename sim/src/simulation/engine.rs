@@ -574,7 +574,7 @@ impl<'a> Engine<'a> {
 
     fn perform(&mut self, agent: usize, action: AgentAction) {
         match action {
-            AgentAction::Operate(operation) => self.operate(agent, operation),
+            AgentAction::Operate(operation) => self.operate(agent, &operation),
             AgentAction::Build { program, source, options: _ } => self.build(agent, program, &source),
             AgentAction::SendReplica { region, to } => {
                 let to = to.index();
@@ -647,7 +647,7 @@ impl<'a> Engine<'a> {
         self.requests.item_of_buffer.get(buffer).copied()
     }
 
-    fn operate(&mut self, agent: usize, operation: Operation) {
+    fn operate(&mut self, agent: usize, operation: &Operation) {
         let device = &self.run.cluster.agents[agent].devices[operation.device.index()];
         let mut task = None;
         let work = match &operation.kind {
@@ -664,7 +664,7 @@ impl<'a> Engine<'a> {
                 task.map_or(Span::ZERO, |task| self.truth.duration(task, place))
             }
         };
-        let (start, end) = self.sites[agent].schedule(self.now, &operation, work);
+        let (start, end) = self.sites[agent].schedule(self.now, operation, work);
         if let Some(task) = task {
             let run = &mut self.outcome.tasks[task];
             run.device = self.sites[agent].first_device + operation.device.index();

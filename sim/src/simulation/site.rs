@@ -18,14 +18,14 @@ pub(crate) struct Site {
 
 /// An in-order lane: only its first operation need be in the calendar.
 #[derive(Clone, Default)]
-pub(super) struct Lane {
+pub struct Lane {
     free_at: Timestamp,
     pub ending: VecDeque<Ending>,
 }
 
 /// An operation that is to end.
 #[derive(Clone, Copy)]
-pub(super) struct Ending {
+pub struct Ending {
     pub at: Timestamp,
     /// Its place in the order of the calendar.
     pub number: u64,
