@@ -143,6 +143,10 @@ const POWERS: u32 = 12;
 const ROUNDS_FIRST: u64 = 256;
 /// Contents where they do not grow with the kernel.
 const FIXED_BYTES: u64 = 1 << 10;
+/// Work-items of a group: the same for all sizes, so that no driver compiles for each.
+const GROUP_ITEMS: u64 = 64;
+/// How long both devices may take to build the kernel.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Launches that a placement file lists.
 const PLACES: usize = 4_000;
 /// Points whose sides differ by less count for neither.
@@ -271,7 +275,9 @@ impl Bench<'_> {
         }
         // A modelled device's time does not depend on the rounds.
         if let Side::OpenCl { .. } = self.arguments.near {
-            let runs = self.side(&client, "near", ITEMS_MAX, Contents::Fixed, 4).await?;
+            let near = self.forced(&client, "near").await?;
+            let runs = near.times(ITEMS_MAX, Contents::Fixed, 4).await?;
+            near.session.close().await?;
             let longest = f64::from(self.arguments.longest_ms) * 1e3;
             // The launch's own cost is small beside the largest kernel.
             self.rounds = ((longest / median(runs) * self.rounds as f64) as u64).clamp(16, 1 << 24);
@@ -281,27 +287,16 @@ impl Bench<'_> {
         Ok(text)
     }
 
-    /// Runs forced to one side: microseconds of each, without the first, which warms up.
-    async fn side(
-        &self,
-        client: &Client,
-        side: &str,
-        items: u64,
-        contents: Contents,
-        repeat: u32,
-    ) -> anyhow::Result<Vec<f64>> {
+    /// A session whose launches all go to one side.
+    async fn forced(&self, client: &Client, side: &str) -> anyhow::Result<Lane> {
         let policy = format!("fixed(file={})", self.placement(client, side).await?.display());
-        let session = client.session(SessionOptions::new().policy(&policy)).await?;
+        self.lane(client, &policy).await
+    }
+
+    async fn lane(&self, client: &Client, policy: &str) -> anyhow::Result<Lane> {
+        let session = client.session(SessionOptions::new().policy(policy)).await?;
         let program = self.program(&session).await?;
-        let mut times = Vec::new();
-        for place in 0..=repeat {
-            let time = run(&session, &program, items, contents).await?;
-            if place > 0 {
-                times.push(time);
-            }
-        }
-        session.close().await?;
-        Ok(times)
+        Ok(Lane { session, program })
     }
 
     /// A file that puts every launch on one side.
@@ -327,7 +322,8 @@ impl Bench<'_> {
         let program = session.program(SOURCE).options(format!("-D ROUNDS={}", self.rounds)).build();
         program.built().await?;
         // Both have to have it, or there is no choice.
-        for _ in 0..5_000 {
+        let begun = Instant::now();
+        while begun.elapsed() < BUILD_TIMEOUT {
             match program.outcome() {
                 Some(Ok(facts)) if facts.devices == 2 => return Ok(program),
                 Some(Ok(facts)) if !facts.failures.is_empty() => bail!("a device cannot build the kernel"),
@@ -342,58 +338,81 @@ impl Bench<'_> {
     async fn latency(&self, latency_ms: f64) -> anyhow::Result<Vec<Point>> {
         let farm = self.start(latency_ms).await?;
         let client = farm.connect().await?;
+        let near = self.forced(&client, "near").await?;
+        let far = self.forced(&client, "far").await?;
+        let free = self.lane(&client, &self.arguments.policy).await?;
         let mut points = Vec::new();
         for contents in [Contents::Fixed, Contents::Growing] {
             for step in 0..=2 * POWERS {
-                let items =
-                    (ITEMS_MAX as f64 / 2_f64.powf(f64::from(2 * POWERS - step) / 2.0)).round() as u64;
-                points.push(self.point(&client, latency_ms, items, contents).await?);
+                let items = (ITEMS_MAX as f64 / 2_f64.powf(f64::from(2 * POWERS - step) / 2.0)) as u64;
+                let items = items.next_multiple_of(GROUP_ITEMS);
+                let repeat = self.arguments.repeat;
+                let near_us = median(near.times(items, contents, repeat).await?);
+                let far_us = median(far.times(items, contents, repeat).await?);
+                let (mut chosen, mut chosen_far) = (Vec::new(), 0);
+                for _ in 0..repeat {
+                    let before = finished(&client, "far").await?;
+                    chosen.push(free.run(items, contents).await?);
+                    chosen_far += u32::from(finished(&client, "far").await? > before);
+                }
+                let chosen_us = median(chosen);
+                let runs = repeat;
+                points.push(Point {
+                    latency_ms,
+                    contents,
+                    items,
+                    near_us,
+                    far_us,
+                    chosen_us,
+                    chosen_far,
+                    runs,
+                });
             }
+        }
+        for lane in [near, far, free] {
+            lane.session.close().await?;
         }
         client.close().await;
         farm.stop().await;
         Ok(points)
     }
-
-    async fn point(
-        &self,
-        client: &Client,
-        latency_ms: f64,
-        items: u64,
-        contents: Contents,
-    ) -> anyhow::Result<Point> {
-        let repeat = self.arguments.repeat;
-        let near = self.side(client, "near", items, contents, repeat).await?;
-        let far = self.side(client, "far", items, contents, repeat).await?;
-        let session = client.session(SessionOptions::new().policy(&self.arguments.policy)).await?;
-        let program = self.program(&session).await?;
-        let (mut chosen, mut chosen_far) = (Vec::new(), 0);
-        for _ in 0..repeat {
-            let before = finished(client, "far").await?;
-            chosen.push(run(&session, &program, items, contents).await?);
-            chosen_far += u32::from(finished(client, "far").await? > before);
-        }
-        session.close().await?;
-        let (near_us, far_us, chosen_us) = (median(near), median(far), median(chosen));
-        Ok(Point { latency_ms, contents, items, near_us, far_us, chosen_us, chosen_far, runs: repeat })
-    }
 }
 
-/// A write, a launch and a read, from submission to the bytes; in microseconds.
-async fn run(session: &Session, program: &Program, items: u64, contents: Contents) -> anyhow::Result<f64> {
-    let bytes = contents.bytes(items);
-    let buffer = session.buffer(bytes);
-    let given = vec![3_u8; bytes as usize];
-    let mut graph = session.graph();
-    let start = Instant::now();
-    graph.write(&buffer, 0, given).enqueue();
-    graph.launch(program, "grow").range([items]).read_write(&buffer).enqueue();
-    let read = graph.read(&buffer).enqueue();
-    graph.submit()?;
-    let got = read.await?;
-    let took = start.elapsed();
-    ensure!(got.len() as u64 == bytes && got.iter().all(|byte| *byte == 3), "the contents come back");
-    Ok(took.as_secs_f64() * 1e6)
+/// A session with the kernel.
+struct Lane {
+    session: Session,
+    program: Program,
+}
+
+impl Lane {
+    /// Microseconds of each run, without the first, which warms up.
+    async fn times(&self, items: u64, contents: Contents, repeat: u32) -> anyhow::Result<Vec<f64>> {
+        let mut times = Vec::new();
+        for place in 0..=repeat {
+            let time = self.run(items, contents).await?;
+            if place > 0 {
+                times.push(time);
+            }
+        }
+        Ok(times)
+    }
+
+    /// A write, a launch and a read, from submission to the bytes; in microseconds.
+    async fn run(&self, items: u64, contents: Contents) -> anyhow::Result<f64> {
+        let bytes = contents.bytes(items);
+        let buffer = self.session.buffer(bytes);
+        let given = vec![3_u8; bytes as usize];
+        let mut graph = self.session.graph();
+        let start = Instant::now();
+        graph.write(&buffer, 0, given).enqueue();
+        graph.launch(&self.program, "grow").range([items]).local([GROUP_ITEMS]).read_write(&buffer).enqueue();
+        let read = graph.read(&buffer).enqueue();
+        graph.submit()?;
+        let got = read.await?;
+        let took = start.elapsed();
+        ensure!(got.len() as u64 == bytes && got.iter().all(|byte| *byte == 3), "the contents come back");
+        Ok(took.as_secs_f64() * 1e6)
+    }
 }
 
 /// Tasks that an agent's device has finished.

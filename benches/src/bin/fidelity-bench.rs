@@ -72,6 +72,11 @@ struct Arguments {
     #[arg(long, value_name = "LABEL", default_value = "round-robin")]
     reference: String,
 
+    /// What the items of a task graph have at most in all, in bytes: larger ones are scaled down, so that relays and lossy
+    /// links carry them in a second or so
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    bytes_max: u64,
+
     /// Runs of each graph that count, after one that does not; the median is told
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -187,18 +192,39 @@ fn graphs(arguments: &Arguments, folder: &Path) -> anyhow::Result<Vec<(String, S
                     std::fs::copy(entry.path(), copy.join(entry.file_name()))?;
                 }
             }
-            write_inputs(text, &copy, &InputOptions::default())?;
+            write_inputs(text, &copy, &small_inputs())?;
             let settings =
                 Settings { capabilities: ["fp64".to_owned()].into_iter().collect(), ..Settings::default() };
             Source::File(Box::new(PreparedGraph::load(&copy.join("graph.toml"), &settings)?))
         } else {
             let options = ReadOptions::default();
-            Source::Tasks(Box::new(sources::graph(text, &arguments.repository, &options)?.graph))
+            let mut graph = sources::graph(text, &arguments.repository, &options)?.graph;
+            make_small(&mut graph, arguments.bytes_max);
+            Source::Tasks(Box::new(graph))
         };
         let name = Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or(text);
         graphs.push((name.split('.').next().unwrap_or(name).to_owned(), source));
     }
     Ok(graphs)
+}
+
+/// Scales the sizes of all items by one factor, so that all of them together have no more than so many bytes.
+fn make_small(graph: &mut TaskGraph, bytes_max: u64) {
+    let factor = (bytes_max as f64 / graph.total_bytes().max(1) as f64).min(1.0);
+    for item in &mut graph.items {
+        item.size_bytes = (item.size_bytes as f64 * factor).ceil() as u64;
+    }
+}
+
+/// Inputs of a few mebibytes in all: links across a continent carry them in a second or so.
+fn small_inputs() -> InputOptions {
+    InputOptions {
+        vector_length: 1 << 18,
+        matrix_order: 512,
+        image_width: 512,
+        image_height: 512,
+        ..InputOptions::default()
+    }
 }
 
 struct Bench<'a> {
@@ -217,6 +243,7 @@ impl Bench<'_> {
         let client = farm.connect().await?;
         let devices = client.devices().await?;
         for (name, source) in self.graphs {
+            eprintln!("  {name}");
             for _ in 0..=self.arguments.repeat {
                 let session = client.session(SessionOptions::new()).await?;
                 let context = || format!("running {name}");

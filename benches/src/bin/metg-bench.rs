@@ -4,8 +4,6 @@
 //! tasks) at which the farm still keeps half of the devices' peak rate. The farm is of processes on loopback. Must never
 //! assert a time: it measures and writes down.
 
-#![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

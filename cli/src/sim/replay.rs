@@ -57,7 +57,7 @@ pub fn replay(arguments: &SimReplayArguments) -> anyhow::Result<()> {
         network: arguments.network.clone(),
         tasks: recording.tasks,
         recorded_ns: recording.busy.0,
-        notes: recording.notes.clone(),
+        notes: recording.notes,
         runs,
     };
     if arguments.json {

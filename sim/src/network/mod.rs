@@ -116,7 +116,7 @@ pub enum NetworkError {
         /// The file.
         path: String,
         /// What is wrong with it.
-        source: toml::de::Error,
+        source: Box<toml::de::Error>,
     },
     /// A parameter's value does not parse or is out of range.
     #[error("`{model}`: {parameter}={value} is not {expected}")]

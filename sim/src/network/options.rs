@@ -45,7 +45,7 @@ impl Label {
             kind: error.kind(),
         })?;
         let file: CalibrationFile = toml::from_str(&text)
-            .map_err(|source| NetworkError::Calibration { path: path.clone(), source })?;
+            .map_err(|source| NetworkError::Calibration { path: path.clone(), source: Box::new(source) })?;
         for (parameter, value) in file.quic {
             self.parameters.entry(parameter).or_insert_with(|| value.to_string());
         }

@@ -114,7 +114,7 @@ fn prior(facts: &DeviceFacts, items: u64) -> Span {
     facts.prior_launch.saturating_add(Span(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
-fn median(sorted: &Vec<u64>) -> Option<Span> {
+fn median(sorted: &[u64]) -> Option<Span> {
     sorted.get(sorted.len() / 2).copied().map(Span)
 }
 

@@ -275,7 +275,7 @@ impl<'a> Engine<'a> {
                 self.step_agent(agent, AgentEvent::Orders(batch));
             }
             Message::ToAgent(agent, event) => self.step_agent(agent, event),
-            Message::ToClient(session, reply) => self.take_reply(session, reply),
+            Message::ToClient(session, reply) => self.take_reply(session, &reply),
             Message::OperationEnds { agent, operation, work } => {
                 let done = OperationDone { operation: operation.id, outcome: Ok(work) };
                 self.step_agent(agent, AgentEvent::OperationDone(done));
@@ -531,9 +531,10 @@ impl<'a> Engine<'a> {
         self.send(parties.0, parties.1, MESSAGE_BYTES + PART_BYTES, Message::ToScheduler(event, None));
     }
 
-    fn take_reply(&mut self, session: SessionId, reply: ClientReply) {
+    fn take_reply(&mut self, session: SessionId, reply: &ClientReply) {
         match reply {
             ClientReply::SendPayload { command, task, agent } => {
+                let (command, task, agent) = (*command, *task, *agent);
                 let client = self.clients.get_mut(&session);
                 let size_bytes =
                     client.and_then(|client| client.payloads.get(&command).copied()).unwrap_or(0);
