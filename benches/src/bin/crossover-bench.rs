@@ -202,10 +202,12 @@ struct Content {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(&arguments))
+    // On a thread of the runtime, so that completions wake it without a hop between threads.
+    runtime.block_on(async { tokio::spawn(measure(arguments)).await? })
 }
 
-async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
+    let arguments = &arguments;
     let begun = Instant::now();
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),

@@ -108,10 +108,12 @@ enum Source {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(&arguments))
+    // On a thread of the runtime, so that completions wake it without a hop between threads.
+    runtime.block_on(async { tokio::spawn(measure(arguments)).await? })
 }
 
-async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
+    let arguments = &arguments;
     let mut command_line = vec!["target/release/fidelity-bench".to_owned()];
     command_line.extend(std::env::args().skip(1));
     let mut manifest = report::manifest(command_line)?;

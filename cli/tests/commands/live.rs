@@ -136,7 +136,7 @@ fn a_recorded_run_is_simulated_under_its_policy_and_under_others() {
 }
 
 #[test]
-fn devices_and_status_are_shown_to_people_and_as_json() {
+fn devices_status_and_links_are_shown_to_people_and_as_json() {
     let mut shell = Shell::new();
     let farm = farm(&mut shell, "--policy heft");
     let devices = shell.json("isochrone devices --json");
@@ -158,6 +158,14 @@ fn devices_and_status_are_shown_to_people_and_as_json() {
     assert!(shown.contains("agent-1") && shown.contains("modelled") && shown.contains("2.0 GiB"), "{shown}");
     let shown = shell.run("isochrone status");
     assert!(shown.contains("agent-2") && shown.contains("heft"), "{shown}");
+
+    let links = shell.json("isochrone links --json");
+    let of_agent = |link: &&serde_json::Value| link["from"] == "scheduler" && link["to"] == "agent-1";
+    let link = links.as_array().unwrap().iter().find(of_agent).expect("the agent has joined");
+    assert!(link["round_trip"]["p50"].as_u64().unwrap() > 0, "{link}");
+    assert!(link["round_trip"]["samples"].as_u64().unwrap() > 0, "{link}");
+    let shown = shell.run("isochrone links");
+    assert!(shown.contains("rtt p99") && shown.contains("scheduler"), "{shown}");
     farm.terminate();
 }
 

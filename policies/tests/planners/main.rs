@@ -82,7 +82,7 @@ fn every_planner_keeps_to_the_problem_and_the_bounds() {
 #[test]
 fn planners_are_what_their_definitions_say() {
     type Reference = fn(&Problem) -> Schedule;
-    let pairs: [(&str, &dyn Planner, Reference); 9] = [
+    let pairs: [(&str, &dyn Planner, Reference); 19] = [
         ("heft", &policies::Heft, references::heft),
         ("cpop", &policies::Cpop, references::cpop),
         ("peft", &policies::Peft, references::peft),
@@ -92,6 +92,16 @@ fn planners_are_what_their_definitions_say() {
         ("max-min", &policies::MaxMin, references::max_min),
         ("sufferage", &policies::Sufferage, references::sufferage),
         ("bil", &policies::Bil, references::bil),
+        ("hlfet", &policies::Hlfet, references::hlfet),
+        ("mcp", &policies::Mcp, references::mcp),
+        ("mct", &policies::Mct, references::mct),
+        ("met", &policies::Met, references::met),
+        ("olb", &policies::Olb, references::olb),
+        ("fastest-device", &policies::FastestDevice, references::fastest_device),
+        ("fcp", &policies::Fcp, references::fcp),
+        ("flb", &policies::Flb, references::flb),
+        ("lookahead-heft", &policies::Lookahead, references::lookahead),
+        ("hbmct", &policies::Hbmct, references::hbmct),
     ];
     let size = Size { tasks: 18, ..MEDIUM };
     for seed in seeds(300) {

@@ -283,6 +283,299 @@ pub fn bil(problem: &Problem) -> Schedule {
     })
 }
 
+/// The ready task that comes first by a key, and the slot that comes first by another; the lowest of equal ones.
+fn run_keyed<T: Ord, S: Ord>(
+    problem: &Problem,
+    task_key: impl Fn(usize) -> T,
+    slot_key: impl Fn(&Plain<'_>, usize, usize) -> S,
+) -> Schedule {
+    Plain::new(problem).run(|plain, ready| {
+        let task = ready.iter().copied().min_by_key(|task| (task_key(*task), *task)).unwrap();
+        let slots = problem.legal_slots(task);
+        (task, slots.min_by_key(|slot| (slot_key(plain, task, *slot), *slot)).unwrap())
+    })
+}
+
+pub fn hlfet(problem: &Problem) -> Schedule {
+    let levels = levels(problem, Problem::mean_execution);
+    run_keyed(
+        problem,
+        |task| std::cmp::Reverse(levels[task]),
+        |plain, task, slot| plain.appended(task, slot).start,
+    )
+}
+
+pub fn mct(problem: &Problem) -> Schedule {
+    run_keyed(problem, |task| task, |plain, task, slot| plain.appended(task, slot).finish)
+}
+
+pub fn met(problem: &Problem) -> Schedule {
+    run_keyed(problem, |task| task, |_, task, slot| problem.execution(task, slot))
+}
+
+pub fn olb(problem: &Problem) -> Schedule {
+    run_keyed(problem, |task| task, |plain, _, slot| plain.slot_end(slot))
+}
+
+pub fn fastest_device(problem: &Problem) -> Schedule {
+    let on_slot = |slot: usize| {
+        let legal: Vec<u64> = (0..problem.tasks())
+            .filter(|task| problem.is_legal(*task, slot))
+            .map(|task| problem.execution(task, slot).0)
+            .collect();
+        (problem.tasks() - legal.len(), legal.iter().sum::<u64>(), problem.device_of(slot))
+    };
+    let (_, _, device) = (0..problem.slots()).map(on_slot).min().unwrap();
+    run_keyed(
+        problem,
+        |task| task,
+        |plain, task, slot| {
+            let may_run_there = problem.legal_slots(task).any(|slot| problem.device_of(slot) == device);
+            match (problem.device_of(slot) == device, may_run_there) {
+                (true, _) => (0, plain.appended(task, slot).start),
+                (false, true) => (1, Span::ZERO),
+                (false, false) => (0, problem.execution(task, slot)),
+            }
+        },
+    )
+}
+
+/// Latest starts that do not lengthen the mean critical path; then those of the successors, the earliest first.
+pub fn mcp(problem: &Problem) -> Schedule {
+    let length = upward(problem).into_iter().max().unwrap_or(Span::ZERO).0;
+    let latest = from_behind(problem, |latest: &[u64], task| {
+        let behind = problem.successors(task).iter();
+        let end = behind.map(|edge| latest[edge.task] - problem.mean_transfer(edge.size_bytes).0).min();
+        end.unwrap_or(length) - problem.mean_execution(task).0
+    });
+    let key = |task: usize| {
+        let mut behind: Vec<u64> = problem.successors(task).iter().map(|edge| latest[edge.task]).collect();
+        behind.sort_unstable();
+        behind.push(u64::MAX);
+        (latest[task], behind, task)
+    };
+    let mut plain = Plain::new(problem);
+    while let Some(task) = plain.ready_tasks().into_iter().min_by_key(|task| key(*task)) {
+        let slots = problem.legal_slots(task).map(|slot| plain.inserted(task, slot));
+        plain.schedule.assignments[task] = slots.min_by_key(|here| (here.start, here.slot));
+    }
+    plain.schedule
+}
+
+/// The predecessor whose output comes last to another slot, in the mean: its slot, and when that is.
+fn enabling(plain: &Plain<'_>, task: usize) -> Option<(usize, Span)> {
+    let mut last: Option<(usize, Span)> = None;
+    for edge in plain.problem.predecessors(task) {
+        let first = plain.schedule.assignments[edge.task].unwrap();
+        let arrival = first.finish + plain.problem.mean_transfer(edge.size_bytes);
+        if last.is_none_or(|(_, latest)| arrival > latest) {
+            last = Some((first.slot, arrival));
+        }
+    }
+    last
+}
+
+fn first_free(plain: &Plain<'_>, task: usize) -> usize {
+    plain.problem.legal_slots(task).min_by_key(|slot| (plain.slot_end(*slot), *slot)).unwrap()
+}
+
+/// The slot that is free first, or the enabling one if the task ends earlier there.
+fn free_or_enabling(plain: &Plain<'_>, task: usize) -> usize {
+    let free = first_free(plain, task);
+    match enabling(plain, task) {
+        Some((slot, _))
+            if plain.problem.is_legal(task, slot)
+                && plain.appended(task, slot).finish < plain.appended(task, free).finish =>
+        {
+            slot
+        }
+        _ => free,
+    }
+}
+
+pub fn fcp(problem: &Problem) -> Schedule {
+    let ranks = upward(problem);
+    // In order of arrival; only the first ones, as many as slots, are compared.
+    let mut sorted: Vec<usize> = Vec::new();
+    let mut seen: Vec<usize> = Vec::new();
+    Plain::new(problem).run(|plain, ready| {
+        seen.extend(ready.iter().copied().filter(|task| !seen.contains(task)).collect::<Vec<_>>());
+        sorted.retain(|task| ready.contains(task));
+        for task in seen.iter().copied().filter(|task| ready.contains(task)) {
+            if sorted.len() < problem.slots() && !sorted.contains(&task) {
+                sorted.push(task);
+            }
+        }
+        let task =
+            sorted.iter().copied().min_by_key(|task| (std::cmp::Reverse(ranks[*task]), *task)).unwrap();
+        (task, free_or_enabling(plain, task))
+    })
+}
+
+pub fn flb(problem: &Problem) -> Schedule {
+    let ranks = upward(problem);
+    Plain::new(problem).run(|plain, ready| {
+        let tie = |task: usize| (std::cmp::Reverse(ranks[task]), task);
+        // By enabling slot the task whose inputs are there first; of all slots that which starts first.
+        let mut by_slot: std::collections::BTreeMap<usize, (Span, (std::cmp::Reverse<Span>, usize))> =
+            std::collections::BTreeMap::new();
+        let mut others = Vec::new();
+        for task in ready.iter().copied() {
+            match enabling(plain, task) {
+                Some((slot, elsewhere))
+                    if problem.is_legal(task, slot) && elsewhere >= plain.slot_end(slot) =>
+                {
+                    let here = (plain.schedule.ready(problem, task, slot).unwrap(), tie(task));
+                    let best = by_slot.entry(slot).or_insert(here);
+                    *best = (*best).min(here);
+                }
+                Some((_, elsewhere)) => others.push((elsewhere, tie(task))),
+                None => others.push((Span::ZERO, tie(task))),
+            }
+        }
+        let enabled = by_slot.into_iter();
+        let enabled = enabled.map(|(slot, (arrival, tie))| (arrival.max(plain.slot_end(slot)), tie)).min();
+        let other = others.into_iter().min().map(|(_, (_, task))| task);
+        let task = match (enabled, other) {
+            (Some((start, (_, task))), Some(other)) => {
+                let free = first_free(plain, other);
+                if plain.appended(other, free).start <= start { other } else { task }
+            }
+            (enabled, other) => other.or(enabled.map(|(_, (_, task))| task)).unwrap(),
+        };
+        (task, free_or_enabling(plain, task))
+    })
+}
+
+/// HEFT, but each slot is judged by when the last of the successors would end, put behind the task one after another.
+pub fn lookahead(problem: &Problem) -> Schedule {
+    let ranks = upward(problem);
+    Plain::new(problem).run_ranked(&ranks, |plain, task| {
+        let mut successors: Vec<usize> = problem.successors(task).iter().map(|edge| edge.task).collect();
+        successors.sort_by_key(|next| (std::cmp::Reverse(ranks[*next]), *next));
+        if successors.is_empty() {
+            return plain.earliest_finish(task);
+        }
+        let last_end = |here: Assignment| {
+            let mut trial = vec![here];
+            for next in &successors {
+                let best = problem.legal_slots(*next).map(|slot| on_trial(plain, task, &trial, *next, slot));
+                trial.push(best.min_by_key(|best| (best.finish, best.slot)).unwrap());
+            }
+            trial[1..].iter().map(|one| one.finish).max().unwrap()
+        };
+        let slots = problem.legal_slots(task).map(|slot| plain.inserted(task, slot));
+        slots.min_by_key(|here| (last_end(*here), here.slot)).unwrap()
+    })
+}
+
+/// A successor of `task` on a slot beside what is planned and what is tried, `task` being the first of the latter.
+fn on_trial(plain: &Plain<'_>, task: usize, trial: &[Assignment], next: usize, slot: usize) -> Assignment {
+    let problem = plain.problem;
+    let mut ready = problem.outside_ready(next, slot);
+    for edge in problem.predecessors(next) {
+        let first = if edge.task == task { Some(trial[0]) } else { plain.schedule.assignments[edge.task] };
+        if let Some(first) = first {
+            ready = ready.max(first.finish + problem.transfer(edge.size_bytes, first.slot, slot));
+        }
+    }
+    let mut busy = plain.on_slot(slot);
+    busy.extend(trial.iter().filter(|other| other.slot == slot).map(|other| (other.start, other.finish)));
+    busy.sort_unstable();
+    let (mut free, execution) = (problem.slot_free(slot), problem.execution(next, slot));
+    for (start, finish) in busy {
+        let first = ready.max(free);
+        if free < start && first + execution <= start {
+            return Assignment { slot, start: first, finish: first + execution };
+        }
+        free = free.max(finish);
+    }
+    let start = ready.max(free);
+    Assignment { slot, start, finish: start + execution }
+}
+
+/// A group on its slots: by place in the group the slot; each slot's tasks in order of arrival.
+fn lines(
+    plain: &Plain<'_>,
+    group: &[usize],
+    slot_of: &[usize],
+    slot: usize,
+) -> Vec<(Span, usize, Assignment)> {
+    let here = (0..group.len()).filter(|place| slot_of[*place] == slot);
+    let mut here: Vec<(Span, usize)> =
+        here.map(|place| (plain.schedule.ready(plain.problem, group[place], slot).unwrap(), place)).collect();
+    here.sort_unstable();
+    let mut end = plain.slot_end(slot);
+    here.into_iter()
+        .map(|(ready, place)| {
+            let start = ready.max(end);
+            end = start + plain.problem.execution(group[place], slot);
+            (ready, place, Assignment { slot, start, finish: end })
+        })
+        .collect()
+}
+
+fn balance(plain: &mut Plain<'_>, group: &[usize]) {
+    let problem = plain.problem;
+    let fastest = |task: &usize| {
+        problem.legal_slots(*task).min_by_key(|slot| (problem.execution(*task, *slot), *slot)).unwrap()
+    };
+    let mut slot_of: Vec<usize> = group.iter().map(fastest).collect();
+    for _ in 0..4 * group.len() {
+        let end = |slot_of: &[usize], slot: usize| {
+            lines(plain, group, slot_of, slot).last().map(|(_, place, here)| (here.finish, *place))
+        };
+        let used = (0..problem.slots()).rev().filter_map(|slot| Some((end(&slot_of, slot)?, slot)));
+        let Some(((latest, last), from)) = used.max_by_key(|((finish, _), _)| *finish) else { break };
+        let mut moves = Vec::new();
+        for to in (0..problem.slots()).filter(|to| *to != from) {
+            let here = (0..group.len()).filter(|place| slot_of[*place] == from);
+            let here = here.filter(|place| problem.is_legal(group[*place], to));
+            let least = here.min_by_key(|place| (problem.execution(group[*place], to), *place));
+            let last = Some(last).filter(|last| problem.is_legal(group[*last], to));
+            for place in [least, last].into_iter().flatten() {
+                let mut moved = slot_of.clone();
+                moved[place] = to;
+                moves.push((end(&moved, to).unwrap().0, to, place));
+            }
+        }
+        match moves.into_iter().min() {
+            Some((finish, to, place)) if finish < latest => slot_of[place] = to,
+            _ => break,
+        }
+    }
+    let all: Vec<(usize, Assignment)> = (0..problem.slots())
+        .flat_map(|slot| lines(plain, group, &slot_of, slot))
+        .map(|(_, place, here)| (group[place], here))
+        .collect();
+    for (task, here) in all {
+        plain.schedule.assignments[task] = Some(here);
+    }
+}
+
+pub fn hbmct(problem: &Problem) -> Schedule {
+    let ranks = upward(problem);
+    let mut order: Vec<usize> = Vec::new();
+    while let Some(task) = (0..problem.tasks())
+        .filter(|task| !order.contains(task))
+        .filter(|task| problem.predecessors(*task).iter().all(|edge| order.contains(&edge.task)))
+        .min_by_key(|task| (std::cmp::Reverse(ranks[*task]), *task))
+    {
+        order.push(task);
+    }
+    let mut plain = Plain::new(problem);
+    let mut group: Vec<usize> = Vec::new();
+    for task in order {
+        if problem.predecessors(task).iter().any(|edge| group.contains(&edge.task)) {
+            balance(&mut plain, &group);
+            group.clear();
+        }
+        group.push(task);
+    }
+    balance(&mut plain, &group);
+    plain.schedule
+}
+
 /// The length of the shortest schedule: every order in which the graph allows the tasks, on every slot.
 pub fn shortest(problem: &Problem) -> Span {
     fn search(plain: &mut Plain<'_>, best: &mut Span) {

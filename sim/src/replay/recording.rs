@@ -42,9 +42,9 @@ pub enum RecordingError {
 /// What a client did.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    Opened(Event),
     Request(ClientRequest),
-    Left(Event),
+    /// That it opened or left, and what the way to it was measured to be when it opened.
+    Event(Event),
 }
 
 /// When it did so.
@@ -163,16 +163,22 @@ impl Recorder {
                 }
             }
             Event::SessionOpened { session, .. } => {
-                self.input(now, *session, Input::Opened(event.clone()));
+                self.input(now, *session, Input::Event(event.clone()));
             }
             Event::Request { session, request } => {
                 self.input(now, *session, Input::Request(request.clone()));
             }
-            Event::SessionLeft { session, .. } => self.input(now, *session, Input::Left(event.clone())),
+            Event::SessionLeft { session, .. } => self.input(now, *session, Input::Event(event.clone())),
             Event::PathMeasured { to, sample } => {
                 self.path(Party::Scheduler, *to, sample);
-                if is_of_farm(*to) {
-                    self.facts.push((now, event.clone()));
+                match to {
+                    LinkEnd::Scheduler | LinkEnd::Agent(_) => self.facts.push((now, event.clone())),
+                    // Later ones are of their own times: a client that waits would wait for them.
+                    LinkEnd::Session(session) => {
+                        if self.scripts.get(session).is_some_and(|(_, script)| script.inputs.len() == 1) {
+                            self.input(now, *session, Input::Event(event.clone()));
+                        }
+                    }
                 }
             }
             Event::CostsStated(_) => self.facts.push((now, event.clone())),

@@ -288,7 +288,7 @@ impl<'a> Engine<'a> {
         let Some(client) = self.clients.get_mut(&session) else { return };
         let Some((_, input)) = client.inputs.pop_front() else { return };
         let event = match input {
-            Input::Opened(mut event) => {
+            Input::Event(mut event) => {
                 if let (Event::SessionOpened { policy, .. }, Some(_)) = (&mut event, self.policy) {
                     policy.clear();
                 }
@@ -300,7 +300,6 @@ impl<'a> Engine<'a> {
                 }
                 Event::Request { session, request }
             }
-            Input::Left(event) => event,
         };
         match client.inputs.front().map(|(when, _)| *when) {
             Some(When::After(span)) => self.push(self.now + span, Message::Input(session)),

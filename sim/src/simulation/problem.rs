@@ -1,8 +1,10 @@
 //! A graph on a cluster as an exact planner sees it: for bounds, and to hold plans against runs.
 
+use std::collections::BTreeMap;
+
 use isochrone_model::Span;
 use isochrone_policies::planning::{Problem, ProblemBuilder};
-use isochrone_workload::task_graph::TaskGraph;
+use isochrone_workload::task_graph::{DataItem, TaskGraph};
 
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
@@ -29,13 +31,14 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
     let words: Vec<Span> = (0..agents).map(word).collect();
     builder.outside_ready(&words);
     let mut executions = vec![Problem::ILLEGAL; slots.len()];
+    let mut at_client = BTreeMap::new();
     for place in 0..graph.tasks.len() {
         for (execution, (_, device)) in executions.iter_mut().zip(&slots) {
             let is_legal = truth.legal_of(place)[*device];
             *execution = if is_legal { truth.duration(place, *device) } else { Problem::ILLEGAL };
         }
         builder.task(&executions);
-        add_inputs(&mut builder, graph, cluster, network, place, &words);
+        add_inputs(&mut builder, graph, cluster, network, place, &mut at_client);
     }
     for (place, task) in graph.tasks.iter().enumerate() {
         let produced = task.inputs.iter().filter_map(|place| {
@@ -64,33 +67,32 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
     builder.build()
 }
 
-/// Inputs of the graph that the client must send.
+/// Inputs of the graph that the client must send; `at_client` has the number of each.
 fn add_inputs(
     builder: &mut ProblemBuilder,
     graph: &TaskGraph,
     cluster: &Cluster,
     network: &dyn Network,
     place: usize,
-    words: &[Span],
+    at_client: &mut BTreeMap<usize, u32>,
 ) {
-    let is_written = cluster.inputs_at == InputPlace::Client;
-    let sizes = graph.tasks[place].inputs.iter().map(|item| &graph.items[*item]);
-    let from_client: Vec<u64> = sizes
-        .filter(|item| item.producer.is_none() && item.size_bytes > 0)
-        .map(|item| item.size_bytes)
-        .collect();
-    if !is_written || from_client.is_empty() {
-        return;
+    match cluster.inputs_at {
+        InputPlace::Everywhere => return,
+        InputPlace::Client => {}
     }
     let (_, _, ask) = network.stated(Party::Scheduler, Party::Client);
-    let ready: Vec<Span> = words
-        .iter()
-        .enumerate()
-        .map(|(agent, word)| {
-            let (latency, rate, _) = network.stated(Party::Client, Party::Agent(agent));
-            let arrivals = from_client.iter().map(|size_bytes| ask + latency + rate.span_for(*size_bytes));
-            arrivals.max().unwrap_or(Span::ZERO).max(*word)
-        })
-        .collect();
-    builder.task_outside_ready(place, &ready);
+    for item in &graph.tasks[place].inputs {
+        let DataItem { producer, size_bytes, .. } = graph.items[*item];
+        if producer.is_some() || size_bytes == 0 {
+            continue;
+        }
+        let contents = *at_client.entry(*item).or_insert_with(|| {
+            let direct = |agent| {
+                let (latency, rate, _) = network.stated(Party::Client, Party::Agent(agent));
+                ask + latency + rate.span_for(size_bytes)
+            };
+            builder.client_contents(size_bytes, &(0..cluster.agents.len()).map(direct).collect::<Vec<_>>())
+        });
+        builder.reads_from_client(place, contents);
+    }
 }

@@ -30,7 +30,7 @@ fn planners() -> Vec<(&'static str, Box<dyn Planner>)> {
         ("fcp", Box::new(policies::Fcp)),
         ("fixed", Box::new(policies::Fixed::default())),
         ("flb", Box::new(policies::Flb)),
-        ("foresight(effort=100)", Box::new(policies::Foresight::new(100))),
+        ("foresight", Box::new(policies::Foresight)),
         ("hbmct", Box::new(policies::Hbmct)),
         ("heft", Box::new(policies::Heft)),
         ("hlfet", Box::new(policies::Hlfet)),
@@ -90,13 +90,12 @@ fn assert_as_planned(plan: &Schedule, outcome: &Outcome, cluster: &Cluster, what
 fn what_is_planned_is_what_happens() {
     for seed in 0..seeds() / 5 {
         let mut random = Random::new(seed);
-        let mut cluster = random_cluster(&mut random);
-        cluster.inputs_at = InputPlace::Everywhere;
+        let cluster = random_cluster(&mut random);
         let graph = random_graph(&mut random, cluster.devices().count());
         let network = network("classic", &cluster, seed).unwrap();
         let problem = problem(&graph, &cluster, network.as_ref());
         for (label, planner) in planners() {
-            let plan = planner.plan(&problem);
+            let plan = planner.plan(&problem).settled(&problem);
             let what = format!("seed {seed}, {label}");
             let outcome = Simulation::new(&graph, &cluster, label).steps_max(STEPS_MAX).run();
             let outcome = outcome.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -107,7 +106,8 @@ fn what_is_planned_is_what_happens() {
 
 fn run_as_planned(planner: &dyn Planner, label: &str, graph: &TaskGraph, cluster: &Cluster) -> Outcome {
     let network = network("classic", cluster, 0).unwrap();
-    let plan = planner.plan(&problem(graph, cluster, network.as_ref()));
+    let problem = problem(graph, cluster, network.as_ref());
+    let plan = planner.plan(&problem).settled(&problem);
     let outcome = Simulation::new(graph, cluster, label).checked().steps_max(STEPS_MAX).run().unwrap();
     assert_as_planned(&plan, &outcome, cluster, label);
     outcome
@@ -167,4 +167,36 @@ fn contents_come_from_where_they_were_made() {
     let outcome = run_as_planned(&policies::Heft, "heft", &builder.0, &cluster);
     assert_eq!(outcome.tasks[last].start, Timestamp(60 * MILLISECOND));
     assert!(outcome.transfers.iter().all(|transfer| transfer.from() == Party::Agent(0)));
+}
+
+/// Contents of the client go to their first reader, and on from there: sooner than they would come directly, or later than
+/// the planner could count on.
+#[test]
+fn inputs_of_the_client_are_forwarded() {
+    let mut devices = vec![device("one", 1.0, 1), device("two", 1.0, 1)];
+    for (device, kind) in devices.iter_mut().zip(["right", "left"]) {
+        device.kinds.insert(kind.to_owned(), KindSpeed::CannotRun);
+    }
+    let mut cluster =
+        cluster(devices.into_iter().map(|device| vec![device]).collect(), Span::ZERO, UNLIMITED);
+    cluster.inputs_at = InputPlace::Client;
+    for (to_right, arrives) in [(50, 6), (2, 6)] {
+        let link = |latency: u64| Path {
+            link: LinkSpec::fixed(Span(latency * MILLISECOND), UNLIMITED),
+            is_shared: false,
+        };
+        let paths = vec![link(1), link(5), link(to_right)];
+        cluster.topology = Topology::new(vec![Access::UNLIMITED; 4], paths, |from, to| match (from, to) {
+            (Party::Client, Party::Agent(1)) => 2,
+            (Party::Agent(_), Party::Agent(_)) => 1,
+            _ => 0,
+        });
+        let mut builder = Builder::default();
+        let item = builder.item(None, 1_000);
+        builder.work("left", 10, &[item], &[]);
+        builder.work("right", 20, &[item], &[]);
+        let outcome = run_as_planned(&policies::Mct, "mct", &builder.0, &cluster);
+        assert_eq!(outcome.tasks[0].start, Timestamp(MILLISECOND), "{to_right} ms");
+        assert_eq!(outcome.tasks[1].start, Timestamp(arrives * MILLISECOND), "{to_right} ms");
+    }
 }
