@@ -4,7 +4,8 @@
 //! step takes time in proportion to these, within the ready set. Three things keep that small. Tasks that are alike in times
 //! and in the arrival of inputs that matter are one row, of which the smallest index counts. A row keeps its fastest slots in
 //! order: nothing completes before the first slot is free and its own time has passed, so a look ends at the first slot for
-//! which that is too late, after a few of them. And where that does not suffice the loops over slots are without branches.
+//! which that is too late. That suffices where plans end at about the same time, as under `sufferage`; under `max-min` they
+//! lie too far apart. Where it does not suffice the loops over slots are without branches.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -87,7 +88,10 @@ impl<'a> Rows<'a> {
             rows_of: HashMap::new(),
             arrivals: Vec::new(),
             fastest: Vec::new(),
-            fast_slots: if problem.slots() > FAST_SLOTS { FAST_SLOTS } else { 0 },
+            fast_slots: match measure {
+                Measure::Sufferage if problem.slots() > FAST_SLOTS => FAST_SLOTS,
+                Measure::Sufferage | Measure::Completion => 0,
+            },
             sorting: Vec::new(),
             arriving: vec![Span::ZERO; problem.slots()],
             free_rows: Vec::new(),
