@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use isochrone_benches::cpu;
 use isochrone_metrics::{Latencies, Rates, Summary};
 use quinn::{
     ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt,
@@ -17,13 +18,15 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{Effort, LARGE_BYTES, latency, span};
+use crate::{Effort, HUGE_BYTES, LARGE_BYTES, latency, span};
 
 const MESSAGE_BYTES: usize = 64;
 const CHUNK_BYTES: usize = 256 << 10;
 const NAME: &str = "localhost";
 /// As large as the farm's, so that neither side waits for credit.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const DATAGRAM_BYTES_MAX: u16 = 6_500;
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// What a stream is for: its first byte.
 const ECHO: u8 = 0;
@@ -36,17 +39,42 @@ pub struct Bare {
     pub pair: Summary,
     /// A message through a second process to a third, and back.
     pub chain: Summary,
-    pub upload: Summary,
-    pub download: Summary,
+    pub upload: Stream,
+    pub download: Stream,
+    pub huge_upload: Stream,
+    pub huge_download: Stream,
+}
+
+/// What one stream after the other does.
+#[derive(Clone, Copy)]
+pub struct Stream {
+    pub rate: Summary,
+    /// Seconds of processor time of both ends for each GiB.
+    pub cpu_per_gib: f64,
 }
 
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
     transport
+        .mtu_discovery_config(Some(discovery))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .max_idle_timeout(Some(VarInt::from_u32(60_000).into()))
         .keep_alive_interval(Some(Duration::from_secs(5)));
     Arc::new(transport)
+}
+
+/// An endpoint on loopback whose datagrams and buffers are as large as the farm's.
+fn endpoint(server: Option<ServerConfig>) -> anyhow::Result<Endpoint> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let mut config = quinn::EndpointConfig::default();
+    config.max_udp_payload_size(DATAGRAM_BYTES_MAX)?;
+    let runtime = quinn::default_runtime().context("no runtime")?;
+    Ok(Endpoint::new(config, server, socket.into(), runtime)?)
 }
 
 /// Is the far end until the parent's end of standard input closes.
@@ -55,7 +83,7 @@ pub async fn serve(certificate: &Path, next: Option<&[String]>) -> anyhow::Resul
     let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
     let mut config = ServerConfig::with_single_cert(vec![key.cert.der().clone()], private.into())?;
     config.transport_config(transport());
-    let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let endpoint = endpoint(Some(config))?;
     let next = match next {
         Some([port, file]) => Some(dial(port.parse()?, Path::new(file)).await?),
         Some(_) => bail!("--next takes a port and a file"),
@@ -110,7 +138,11 @@ async fn serve_stream(
             while receiver.read_chunk(usize::MAX, true).await?.is_some() {}
             sender.write_all(&[1]).await?;
         }
-        DOWNLOAD => send_large(&mut sender).await?,
+        DOWNLOAD => {
+            let mut size = [0; 8];
+            receiver.read_exact(&mut size).await?;
+            send_large(&mut sender, usize::try_from(u64::from_le_bytes(size))?).await?;
+        }
         other => bail!("no purpose {other}"),
     }
     sender.finish()?;
@@ -118,9 +150,9 @@ async fn serve_stream(
     Ok(())
 }
 
-async fn send_large(sender: &mut SendStream) -> anyhow::Result<()> {
+async fn send_large(sender: &mut SendStream, size: usize) -> anyhow::Result<()> {
     let chunk = Bytes::from(vec![7; CHUNK_BYTES]);
-    for _ in 0..LARGE_BYTES / CHUNK_BYTES {
+    for _ in 0..size / CHUNK_BYTES {
         sender.write_chunk(chunk.clone()).await?;
     }
     Ok(())
@@ -131,7 +163,7 @@ async fn dial(port: u16, certificate: &Path) -> anyhow::Result<(Endpoint, Connec
     roots.add(CertificateDer::from(std::fs::read(certificate)?))?;
     let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
     config.transport_config(transport());
-    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+    let endpoint = endpoint(None)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let connection = endpoint.connect_with(config, address, NAME)?.await?;
     Ok((endpoint, connection))
@@ -170,8 +202,10 @@ pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Bare> {
     let bare = Bare {
         pair: latency(&echo(&pair, effort).await?),
         chain: latency(&echo(&chain, effort).await?),
-        upload: upload(&pair, effort).await?,
-        download: download(&pair, effort).await?,
+        upload: upload(&pair, LARGE_BYTES, effort.repeat).await?,
+        download: download(&pair, LARGE_BYTES, effort.repeat).await?,
+        huge_upload: upload(&pair, HUGE_BYTES, effort.huge_repeat()).await?,
+        huge_download: download(&pair, HUGE_BYTES, effort.huge_repeat()).await?,
     };
     for process in [&mut between, &mut last] {
         drop(process.child.stdin.take());
@@ -197,38 +231,50 @@ async fn echo(connection: &Connection, effort: Effort) -> anyhow::Result<Latenci
     Ok(latencies)
 }
 
-async fn upload(connection: &Connection, effort: Effort) -> anyhow::Result<Summary> {
+async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    for place in 0..=effort.repeat {
+    let before = cpu::of_family();
+    for place in 0..=repeat {
         let start = Instant::now();
         let (mut sender, mut receiver) = connection.open_bi().await?;
         sender.write_all(&[UPLOAD]).await?;
-        send_large(&mut sender).await?;
+        send_large(&mut sender, size).await?;
         sender.finish()?;
         receiver.read_exact(&mut [0]).await?;
         if place > 0 {
-            rates.record(LARGE_BYTES as u64, span(start.elapsed()));
+            rates.record(size as u64, span(start.elapsed()));
         }
     }
-    Ok(Summary::Rate(rates.summary()))
+    Ok(Stream::new(&rates, before, size, repeat))
 }
 
-async fn download(connection: &Connection, effort: Effort) -> anyhow::Result<Summary> {
+async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    for place in 0..=effort.repeat {
+    let before = cpu::of_family();
+    for place in 0..=repeat {
         let start = Instant::now();
         let (mut sender, mut receiver) = connection.open_bi().await?;
         sender.write_all(&[DOWNLOAD]).await?;
+        sender.write_all(&(size as u64).to_le_bytes()).await?;
         let mut received = 0;
         while let Some(chunk) = receiver.read_chunk(usize::MAX, true).await? {
             received += chunk.bytes.len();
         }
-        if received != LARGE_BYTES {
-            bail!("{received} of {LARGE_BYTES} bytes came");
+        if received != size {
+            bail!("{received} of {size} bytes came");
         }
         if place > 0 {
-            rates.record(LARGE_BYTES as u64, span(start.elapsed()));
+            rates.record(size as u64, span(start.elapsed()));
         }
     }
-    Ok(Summary::Rate(rates.summary()))
+    Ok(Stream::new(&rates, before, size, repeat))
+}
+
+impl Stream {
+    /// Of transfers of `size` bytes, `repeat` and one to warm up, since `before`.
+    pub fn new(rates: &Rates, before: Duration, size: usize, repeat: u32) -> Self {
+        let gib = size as f64 * f64::from(repeat + 1) / f64::from(1 << 30);
+        let cpu_per_gib = cpu::of_family().saturating_sub(before).as_secs_f64() / gib;
+        Self { rate: Summary::Rate(rates.summary()), cpu_per_gib }
+    }
 }

@@ -5,25 +5,33 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
+use isochrone_benches::cpu;
 use isochrone_client::{Program, Session, SessionOptions};
 use isochrone_metrics::{Latencies, Rates, Summary};
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
-use crate::{BURST, Effort, LARGE_BYTES, SOURCE, latency, span};
+use crate::echo::Stream;
+use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, SOURCE, latency, span};
 
-/// What the farm does.
-pub struct Measured {
+/// What the farm does with small commands.
+pub struct Launches {
     pub no_op: Summary,
     pub dependent: Summary,
     pub independent: Summary,
     pub write_launch_read: Summary,
-    pub write: Summary,
-    pub read: Summary,
-    pub hop: Summary,
+    /// A no-op while large writes move between the same processes.
+    pub beside_bulk: Summary,
 }
 
-/// Measures one agent, then two.
-pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Measured> {
+/// What it does with large contents, 64 MiB and 1 GiB.
+pub struct Transfers {
+    pub write: [Stream; 2],
+    pub read: [Stream; 2],
+    pub hop: [Stream; 2],
+}
+
+/// Measures small commands on one agent.
+pub async fn launches(binary: &Path, effort: Effort) -> anyhow::Result<Launches> {
     let options = FarmOptions::processes(binary).agents(1, &Devices::default());
     let farm = Farm::start(options).await?;
     let client = farm.connect().await?;
@@ -32,7 +40,23 @@ pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Measured> 
     let no_op = no_op(&session, &program, effort).await?;
     let (dependent, independent) = bursts(&session, &program, effort).await?;
     let write_launch_read = write_launch_read(&session, &program, effort).await?;
-    let (write, read) = large(&session, &program, effort).await?;
+    let beside_bulk = beside_bulk(&session, &program, effort).await?;
+    session.close().await?;
+    client.close().await;
+    farm.stop().await;
+    Ok(Launches { no_op, dependent, independent, write_launch_read, beside_bulk })
+}
+
+/// Measures large contents on one agent, then between two.
+pub async fn transfers(binary: &Path, effort: Effort) -> anyhow::Result<Transfers> {
+    let sizes = [(LARGE_BYTES, effort.repeat), (HUGE_BYTES, effort.huge_repeat())];
+    let options = FarmOptions::processes(binary).agents(1, &Devices::default());
+    let farm = Farm::start(options).await?;
+    let client = farm.connect().await?;
+    let session = client.session(SessionOptions::new()).await?;
+    let program = session.program(SOURCE).build();
+    let (large_write, large_read) = large(&session, &program, sizes[0]).await?;
+    let (huge_write, huge_read) = large(&session, &program, sizes[1]).await?;
     session.close().await?;
     client.close().await;
     farm.stop().await;
@@ -42,11 +66,11 @@ pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Measured> 
     let client = farm.connect().await?;
     let session = client.session(SessionOptions::new()).await?;
     let program = session.program(SOURCE).build();
-    let hop = hops(&session, &program, effort).await?;
+    let hop = [hops(&session, &program, sizes[0]).await?, hops(&session, &program, sizes[1]).await?];
     session.close().await?;
     client.close().await;
     farm.stop().await;
-    Ok(Measured { no_op, dependent, independent, write_launch_read, write, read, hop })
+    Ok(Transfers { write: [large_write, huge_write], read: [large_read, huge_read], hop })
 }
 
 async fn no_op(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<Summary> {
@@ -106,43 +130,79 @@ async fn write_launch_read(session: &Session, program: &Program, effort: Effort)
     Ok(latency(&latencies))
 }
 
-async fn large(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<(Summary, Summary)> {
+/// No-op launches while the same two processes move one large write after the other.
+async fn beside_bulk(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<Summary> {
+    let buffer = session.buffer(HUGE_BYTES as u64 / 4);
+    let contents = Bytes::from(vec![5; HUGE_BYTES / 4]);
+    // Nobody waits for one on the other: the launches have no buffers.
+    let bulk = {
+        let (session, buffer) = (session.clone(), buffer.clone());
+        tokio::spawn(
+            async move { while session.write(&buffer, 0, contents.clone()).enqueue().await.is_ok() {} },
+        )
+    };
+    let summary = no_op(session, program, effort).await;
+    ensure!(!bulk.is_finished(), "large writes went on");
+    bulk.abort();
+    session.finish().await?;
+    summary
+}
+
+async fn large(
+    session: &Session,
+    program: &Program,
+    (size, repeat): (usize, u32),
+) -> anyhow::Result<(Stream, Stream)> {
     let (mut write, mut read) = (Rates::new(), Rates::new());
-    let buffer = session.buffer(LARGE_BYTES as u64);
+    let buffer = session.buffer(size as u64);
     // The device gets it once, so that reads come from a device.
     session.launch(program, "touch").range([1]).read_write(&buffer).enqueue().await?;
-    for place in 0..=effort.repeat {
-        let contents = Bytes::from(vec![place as u8; LARGE_BYTES]);
+    let before = cpu::of_family();
+    for place in 0..=repeat {
+        let contents = Bytes::from(vec![place as u8; size]);
         let start = Instant::now();
         session.write(&buffer, 0, contents).enqueue().await?;
-        let written = start.elapsed();
+        if place > 0 {
+            write.record(size as u64, span(start.elapsed()));
+        }
+    }
+    let write = Stream::new(&write, before, size, repeat);
+    let before = cpu::of_family();
+    for place in 0..=repeat {
         session.launch(program, "touch").range([1]).read_write(&buffer).enqueue().await?;
         let start = Instant::now();
         let bytes = session.read(&buffer).enqueue().await?;
         let taken = start.elapsed();
-        ensure!(bytes.len() == LARGE_BYTES && bytes[0] == (place as u8).wrapping_add(1), "right numbers");
-        ensure!(bytes[LARGE_BYTES - 1] == place as u8, "right numbers at the end");
+        let first = (repeat as u8).wrapping_add(place as u8 + 1);
+        ensure!(bytes.len() == size && bytes[0] == first, "right numbers: {}", bytes[0]);
+        ensure!(bytes[size - 1] == repeat as u8, "right numbers at the end");
         if place > 0 {
-            write.record(LARGE_BYTES as u64, span(written));
-            read.record(LARGE_BYTES as u64, span(taken));
+            read.record(size as u64, span(taken));
         }
     }
-    Ok((Summary::Rate(write.summary()), Summary::Rate(read.summary())))
+    Ok((write, Stream::new(&read, before, size, repeat)))
 }
 
-/// Launches that round-robin puts on one agent after the other, each of which changes the same 64 MiB.
-async fn hops(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<Summary> {
+/// Launches that round-robin puts on one agent after the other, each of which changes the same contents.
+async fn hops(session: &Session, program: &Program, (size, repeat): (usize, u32)) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let buffer = session.buffer_from(vec![0_u8; LARGE_BYTES]);
-    for place in 0..effort.repeat + 2 {
+    let buffer = session.buffer_from(vec![0_u8; size]);
+    let range = [LARGE_BYTES as u64];
+    let mut before = None;
+    for place in 0..repeat + 3 {
         let start = Instant::now();
-        session.launch(program, "touch").range([LARGE_BYTES as u64]).read_write(&buffer).enqueue().await?;
+        session.launch(program, "touch").range(range).read_write(&buffer).enqueue().await?;
         if place >= 2 {
-            rates.record(LARGE_BYTES as u64, span(start.elapsed()));
+            before = before.or_else(|| Some(cpu::of_family()));
+        }
+        if place >= 3 {
+            rates.record(size as u64, span(start.elapsed()));
         }
     }
     let bytes = session.read(&buffer).enqueue().await?;
-    let count = (effort.repeat + 2) as u8;
-    ensure!(bytes.iter().all(|byte| *byte == count), "every launch changed every byte");
-    Ok(Summary::Rate(rates.summary()))
+    let count = (repeat + 3) as u8;
+    let (changed, rest) = bytes.split_at(LARGE_BYTES);
+    ensure!(changed.iter().all(|byte| *byte == count), "every launch changed every byte");
+    ensure!(rest.iter().all(|byte| *byte == 0), "and no other");
+    Ok(Stream::new(&rates, before.unwrap_or_default(), size, repeat.saturating_sub(1)))
 }

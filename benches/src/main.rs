@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
 
+mod bursts;
 mod direct;
 mod echo;
 mod farm;
@@ -38,6 +39,10 @@ struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
+    /// Only this part
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Option<Part>,
+
     /// Be the far end of a bare QUIC connection; write the certificate to this file.
     #[arg(long, value_name = "FILE", hide = true)]
     echo: Option<PathBuf>,
@@ -45,6 +50,17 @@ struct Arguments {
     /// Pass messages on to the far end whose port and certificate these are.
     #[arg(long, num_args = 2, value_names = ["PORT", "FILE"], hide = true)]
     next: Option<Vec<String>>,
+}
+
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Small commands.
+    Launches,
+    /// 10,000 commands at a time.
+    Bursts,
+    /// Large contents.
+    Transfers,
 }
 
 /// How much is measured.
@@ -56,8 +72,18 @@ pub struct Effort {
     pub repeat: u32,
 }
 
+impl Effort {
+    /// Repetitions of each transfer of 1 GiB.
+    #[must_use]
+    pub const fn huge_repeat(self) -> u32 {
+        self.repeat.div_ceil(5)
+    }
+}
+
 /// Bytes of a large transfer.
 pub const LARGE_BYTES: usize = 64 << 20;
+/// Bytes of a transfer for which any start counts for nothing.
+pub const HUGE_BYTES: usize = 1 << 30;
 /// Launches in a burst.
 pub const BURST: u32 = 1_000;
 /// The kernels of all measurements, with and without a farm.
@@ -105,31 +131,32 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     manifest.note("device", &direct.device);
     say("bare QUIC between processes");
     let bare = echo::measure(&this, effort).await?;
-    say("the farm");
-    let farm = farm::measure(&binary, effort).await?;
-
-    let chain = "bare quinn, client - scheduler - agent and back, 64 B";
-    let directly = "OpenCL directly";
-    let stream = "bare quinn stream, two processes";
-    let figures = vec![
-        Figure::new("no-op launch, submit to completion", farm.no_op)
-            .floor(chain, bare.chain)
-            .floor("bare quinn, two processes and back, 64 B", bare.pair)
-            .floor(directly, direct.no_op),
-        Figure::new("1,000 dependent launches, each", farm.dependent).floor(directly, direct.dependent),
-        Figure::new("1,000 independent no-op launches, each", farm.independent)
-            .floor(directly, direct.independent),
-        Figure::new("write 4 B + launch + read 4 B", farm.write_launch_read)
-            .floor(chain, bare.chain)
-            .floor("the farm's no-op launch", farm.no_op)
-            .floor(directly, direct.write_launch_read),
-        Figure::new("write 64 MiB", farm.write).floor(stream, bare.upload).floor(directly, direct.write),
-        Figure::new("read 64 MiB", farm.read).floor(stream, bare.download).floor(directly, direct.read),
-        Figure::new("64 MiB from agent to agent, changed by a launch on each", farm.hop)
-            .floor(stream, bare.upload),
-    ];
+    let wants = |part| arguments.only.is_none_or(|only| only == part);
+    let mut figures = Vec::new();
+    if wants(Part::Launches) {
+        say("small commands on the farm");
+        figures.extend(launch_figures(&farm::launches(&binary, effort).await?, &direct, &bare));
+    }
+    if wants(Part::Bursts) {
+        say("long bursts");
+        figures.extend(bursts::measure(&binary, effort).await?);
+    }
+    if wants(Part::Transfers) {
+        say("large contents on the farm");
+        let transfers = farm::transfers(&binary, effort).await?;
+        figures.extend(transfer_figures(&transfers, &direct, &bare));
+        for (name, stream) in [
+            ("bare quinn stream, 1 GiB", bare.huge_upload),
+            ("write 1 GiB", transfers.write[1]),
+            ("read 1 GiB", transfers.read[1]),
+            ("1 GiB from agent to agent", transfers.hop[1]),
+        ] {
+            let value = format!("{:.2}, of all processes", stream.cpu_per_gib);
+            manifest.note(format!("CPU seconds per GiB, {name}"), value);
+        }
+    }
     let table = Figure::table(&figures).to_string();
-    println!("{table}");
+    println!("{}\n{table}", manifest.table());
     let Some(directory) = &arguments.output else { return Ok(()) };
     let text = format!(
         "# The live farm beside its floors\n\nWritten by `make bench`. Rates of large transfers are of bytes of contents; p99 of a rate is \
@@ -139,6 +166,44 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     write(directory, "live.md", &text)?;
     let json = serde_json::to_string_pretty(&Report { manifest, figures })?;
     write(directory, "live.json", &(json + "\n"))
+}
+
+const CHAIN: &str = "bare quinn, client - scheduler - agent and back, 64 B";
+const DIRECTLY: &str = "OpenCL directly";
+const STREAM: &str = "bare quinn stream, two processes";
+
+fn launch_figures(farm: &farm::Launches, direct: &direct::Direct, bare: &echo::Bare) -> Vec<Figure> {
+    vec![
+        Figure::new("no-op launch, submit to completion", farm.no_op)
+            .floor(CHAIN, bare.chain)
+            .floor("bare quinn, two processes and back, 64 B", bare.pair)
+            .floor(DIRECTLY, direct.no_op),
+        Figure::new("no-op launch while large writes go to the same agent", farm.beside_bulk)
+            .floor("the farm's no-op launch", farm.no_op),
+        Figure::new("1,000 dependent launches, each", farm.dependent).floor(DIRECTLY, direct.dependent),
+        Figure::new("1,000 independent no-op launches, each", farm.independent)
+            .floor(DIRECTLY, direct.independent),
+        Figure::new("write 4 B + launch + read 4 B", farm.write_launch_read)
+            .floor(CHAIN, bare.chain)
+            .floor("the farm's no-op launch", farm.no_op)
+            .floor(DIRECTLY, direct.write_launch_read),
+    ]
+}
+
+fn transfer_figures(farm: &farm::Transfers, direct: &direct::Direct, bare: &echo::Bare) -> Vec<Figure> {
+    let [write, huge_write] = farm.write;
+    let [read, huge_read] = farm.read;
+    let [hop, huge_hop] = farm.hop;
+    vec![
+        Figure::new("write 64 MiB", write.rate).floor(STREAM, bare.upload.rate).floor(DIRECTLY, direct.write),
+        Figure::new("write 1 GiB", huge_write.rate).floor(STREAM, bare.huge_upload.rate),
+        Figure::new("read 64 MiB", read.rate).floor(STREAM, bare.download.rate).floor(DIRECTLY, direct.read),
+        Figure::new("read 1 GiB", huge_read.rate).floor(STREAM, bare.huge_download.rate),
+        Figure::new("64 MiB from agent to agent, changed by a launch on each", hop.rate)
+            .floor(STREAM, bare.upload.rate),
+        Figure::new("1 GiB from agent to agent, 64 MiB of it changed by a launch on each", huge_hop.rate)
+            .floor(STREAM, bare.huge_upload.rate),
+    ]
 }
 
 fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use isochrone_transport::Role;
 
+use crate::link::LinkArguments;
 use crate::sim::arguments::SimArguments;
 use crate::values::{ByteSize, CompletionName, KindName, Setting};
 
@@ -66,10 +67,14 @@ pub enum Command {
     Scheduler(SchedulerArguments),
     /// Run an agent: offer this machine's devices to a farm
     Agent(AgentArguments),
+    /// Emulate a link: relay datagrams with delay, jitter, loss, a rate and more, until Ctrl-C
+    Link(LinkArguments),
     /// Make and show certificates
     Cert(CertArguments),
     /// Step a scheduler's journal again and compare every action
     Replay(ReplayArguments),
+    /// Measure what messages, transfers and handshakes cost on this machine, for simulations
+    Calibrate(CalibrateArguments),
     /// Simulate: run graphs on clusters in virtual time and compare policies
     Sim(SimArguments),
     /// Stop a farm once its sessions have ended (needs an administrator's certificate)
@@ -100,6 +105,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   isochrone up                                  three agents on this machine's OpenCL devices
   isochrone up --agents 8 --virtual-devices 2   eight agents with two modelled devices each
+  isochrone up --cluster preset(continent)      modelled devices, and the links of that cluster between all
   isochrone up --listen 127.0.0.1:0 --json      any free port; one line of JSON when ready";
 
 /// `isochrone up`
@@ -109,6 +115,20 @@ pub struct UpArguments {
     /// How many agents [default: 3]
     #[arg(long, value_name = "COUNT")]
     pub agents: Option<usize>,
+
+    /// The agents and modelled devices of a cluster (a file, or a short form such as preset(campus,agents=8)), with its
+    /// links emulated between all members and clients; see docs/cluster-files.md
+    #[arg(long, value_name = "CLUSTER", conflicts_with_all = ["agents", "virtual_devices", "virtual_count"])]
+    pub cluster: Option<String>,
+
+    /// Give an agent of the cluster this machine's OpenCL devices instead of modelled ones: AGENT, or AGENT=TEXT for
+    /// devices whose name contains the text; may be repeated
+    #[arg(long = "opencl", value_name = "AGENT[=TEXT]", requires = "cluster")]
+    pub opencl: Vec<String>,
+
+    /// Decides everything that is random on the emulated links of --cluster
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "cluster")]
+    pub link_seed: u64,
 
     /// Where the scheduler listens; port 0 for any free one [default: 127.0.0.1:7447]
     #[arg(long, value_name = "IP:PORT", env = "ISOCHRONE_LISTEN", hide_env_values = true)]
@@ -564,6 +584,18 @@ pub enum CertCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `isochrone calibrate`
+#[derive(Debug, Args)]
+pub struct CalibrateArguments {
+    /// The file to write, for --network 'quic(calibration=FILE)'
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+
+    /// Measure over the relay of emulated links, as on farms that have them
+    #[arg(long)]
+    pub emulated: bool,
 }
 
 /// `isochrone replay`

@@ -99,6 +99,8 @@ pub struct AgentSection {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpSection {
+    /// A cluster whose agents and links the farm has.
+    pub cluster: Option<String>,
     /// How many agents.
     pub agents: Option<usize>,
     /// Where the scheduler listens.
@@ -149,6 +151,12 @@ impl Config {
         ];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
+        }
+        // A short form is no path.
+        if let Some(cluster) = &mut config.up.cluster
+            && !cluster.trim_end().ends_with(')')
+        {
+            *cluster = folder.join(&*cluster).to_string_lossy().into_owned();
         }
         Ok(config)
     }

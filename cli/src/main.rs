@@ -5,12 +5,14 @@
 
 mod arguments;
 mod ask;
+mod calibrate;
 mod certificates;
 mod clock;
 mod config;
 mod daemons;
 mod demo;
 mod inputs;
+mod link;
 mod links;
 mod local_farm;
 mod output;
@@ -47,8 +49,8 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
     let config = Config::load(line.config.as_deref(), line.no_config)?;
     match line.command {
         Command::Up(arguments) => live(up::up(arguments, config)),
-        Command::Scheduler(arguments) => live(daemons::scheduler(arguments, config)),
-        Command::Agent(arguments) => live(daemons::agent(arguments, config)),
+        Command::Scheduler(arguments) => serve(daemons::scheduler(arguments, config)),
+        Command::Agent(arguments) => serve(daemons::agent(arguments, config)),
         Command::Devices(arguments) => live(ask::devices(arguments, config)),
         Command::Status(arguments) => live(ask::status(arguments, config)),
         Command::Links(arguments) => live(links::links(arguments, config)),
@@ -58,13 +60,21 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Policies(arguments) => ask::policies(&arguments),
         Command::Inputs(arguments) => inputs::inputs(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Calibrate(arguments) => live(calibrate::calibrate(arguments)),
         Command::Sim(arguments) => sim::sim(&arguments),
+        Command::Link(arguments) => live(link::link(arguments)),
         Command::Cert(arguments) => certificates::cert(arguments, config),
     }
 }
 
 fn live(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+/// As [`live`], on a thread of the runtime: a daemon's loop then wakes and is woken by the tasks that read and write
+/// without a hop between threads, which would cost each message 10 us and more on every process of its way.
+fn serve(command: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> anyhow::Result<()> {
+    live(async { tokio::spawn(command).await? })
 }
 
 /// Logs to standard error: warnings for commands, a little more for daemons, more with `-v`;
@@ -96,6 +106,7 @@ fn expanded(level: &str) -> String {
     let crates = [
         "isochrone",
         "isochrone_client",
+        "isochrone_emulator",
         "isochrone_node_agent",
         "isochrone_scheduler",
         "isochrone_testbed",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use isochrone_client::DeviceStatus;
+use isochrone_sim::cluster::Cluster;
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 use serde::Serialize;
 
@@ -76,19 +77,35 @@ pub async fn up(arguments: UpArguments, config: Config) -> anyhow::Result<()> {
 
 fn options(arguments: UpArguments, config: Config) -> anyhow::Result<FarmOptions> {
     let section = config.up;
-    let agents = arguments.agents.or(section.agents).unwrap_or(AGENTS);
-    let virtual_file = arguments.virtual_devices.or(section.virtual_devices);
-    let devices = match (arguments.virtual_count, virtual_file) {
-        (Some(count), _) => Devices::modelled(count),
-        (None, Some(path)) => local_farm::virtual_file(&path)?,
-        (None, None) => Devices::default(),
-    };
-    let mut options = local_farm::of_this_binary()?
+    let base = local_farm::of_this_binary()?
         .listen(arguments.listen.or(section.listen).unwrap_or((Ipv4Addr::LOCALHOST, PORT).into()))
         .directory(arguments.directory.or(section.directory).unwrap_or_else(|| ".isochrone".into()))
-        .keep_costs()
-        .agents(agents, &devices)
-        .processor_threads(local_farm::threads(arguments.threads.or(section.threads), agents));
+        .keep_costs();
+    let threads = arguments.threads.or(section.threads);
+    let is_stated = arguments.agents.is_some()
+        || arguments.virtual_count.is_some()
+        || arguments.virtual_devices.is_some();
+    let mut options = match arguments.cluster.or(section.cluster.filter(|_| !is_stated)) {
+        Some(named) => {
+            let cluster = Cluster::named(&named).with_context(|| format!("no cluster `{named}`"))?;
+            let agents = cluster.agents.len();
+            let real = arguments.opencl.iter().map(|text| text.split_once('=').unwrap_or((text, "")));
+            let real = real.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+            base.cluster(&cluster, &real, arguments.link_seed)
+                .with_context(|| format!("the cluster `{named}` cannot be had live"))?
+                .processor_threads(local_farm::threads(threads, agents))
+        }
+        None => {
+            let agents = arguments.agents.or(section.agents).unwrap_or(AGENTS);
+            let virtual_file = arguments.virtual_devices.or(section.virtual_devices);
+            let devices = match (arguments.virtual_count, virtual_file) {
+                (Some(count), _) => Devices::modelled(count),
+                (None, Some(path)) => local_farm::virtual_file(&path)?,
+                (None, None) => Devices::default(),
+            };
+            base.agents(agents, &devices).processor_threads(local_farm::threads(threads, agents))
+        }
+    };
     if let Some(policy) = arguments.policy.or(section.policy) {
         options = options.policy(policy);
     }

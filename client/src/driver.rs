@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isochrone_model::message::{AgentAddress, ClientReply, ClientRequest, RequestName};
-use isochrone_transport::{CloseCode, Connection, ControlReceiver, ControlSender, FlushError, SendError};
+use isochrone_transport::{
+    CloseCode, Connection, ControlReceiver, ControlSender, First, FlushError, SendError,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
@@ -24,8 +26,9 @@ const CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a session on a new connection.
 pub(crate) async fn open(dialler: &Dialler, options: SessionOptions) -> Result<Session, OpenError> {
-    let (connection, sender, mut receiver) = dialler.connect().await?;
-    sender.send(&ClientRequest::Open { policy: options.policy }).map_err(OpenError::Send)?;
+    let open = [ClientRequest::Open { policy: options.policy }];
+    let (connection, sender, mut receiver) = dialler.connect(First::harmless(&open)).await?;
+    connection.prepare_bulk();
     let timeout = dialler.options.connect_timeout;
     let (shared, agents) = tokio::time::timeout(timeout, opened(&mut receiver))
         .await

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use isochrone_model::LinkStatus;
 use isochrone_model::message::{Answer, ClientReply, ClientRequest, DeviceStatus, FarmStatus, Question};
 use isochrone_transport::{
-    CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Role, TransportOptions,
+    CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, First, Role, TransportOptions,
 };
 use tokio::task::JoinSet;
 
@@ -167,23 +167,26 @@ impl Farm {
 }
 
 impl Dialler {
-    /// A connection to the scheduler, to the first of its addresses that answers.
-    pub async fn connect(&self) -> Result<(Connection, ControlSender, ControlReceiver), ConnectError> {
+    /// A connection to the scheduler on which `first` is said, to the first of its addresses that answers.
+    pub async fn connect(
+        &self,
+        first: First<'_, ClientRequest>,
+    ) -> Result<(Connection, ControlSender, ControlReceiver), ConnectError> {
         let timeout = self.options.connect_timeout;
         let address = || self.options.scheduler.clone();
-        let connection = tokio::time::timeout(timeout, self.dial())
+        let connection = tokio::time::timeout(timeout, self.dial(first))
             .await
             .map_err(|_| ConnectError::TimedOut { address: address(), timeout })??;
         let (sender, receiver) = connection.take_control();
         Ok((connection, sender, receiver))
     }
 
-    async fn dial(&self) -> Result<Connection, ConnectError> {
+    async fn dial(&self, first: First<'_, ClientRequest>) -> Result<Connection, ConnectError> {
         let address = || self.options.scheduler.clone();
         let name = self.options.scheduler_name.as_deref();
         let mut failure = ConnectError::NoAddress { address: address() };
         for target in self.options.addresses().await? {
-            match self.endpoint.connect(target, Role::Scheduler, name).await {
+            match self.endpoint.connect_saying(target, Role::Scheduler, name, first).await {
                 Ok(connection) => return Ok(connection),
                 Err(source) => failure = ConnectError::Dial { address: address(), source: Box::new(source) },
             }
@@ -194,7 +197,7 @@ impl Dialler {
 
 impl Asker {
     async fn connect(dialler: &Dialler) -> Result<Self, ConnectError> {
-        let (connection, sender, receiver) = dialler.connect().await?;
+        let (connection, sender, receiver) = dialler.connect(First::NOTHING).await?;
         let questions = Arc::new(Questions::default());
         let mut task = JoinSet::new();
         task.spawn(take_answers(receiver, Arc::clone(&questions)));

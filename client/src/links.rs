@@ -12,8 +12,8 @@ use bytes::Bytes;
 use isochrone_model::message::{AgentAddress, AgentToClient, BulkHeader, ClientToAgent, RelayTarget};
 use isochrone_model::{AgentId, CommandId, TaskId};
 use isochrone_transport::{
-    self as transport, Connection, ControlReceiver, ControlSender, Endpoint, OpenBulkError, ReceiveError,
-    Role, SendBulkError, SendError,
+    self as transport, Connection, ControlReceiver, ControlSender, Endpoint, First, OpenBulkError,
+    ReceiveError, Role, SendBulkError,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -183,10 +183,12 @@ impl Dialler {
         let AgentAddress { address, name, .. } = &self.address;
         let target: SocketAddr =
             address.parse().map_err(|source| DialError::Address { address: address.clone(), source })?;
-        let connection = self.endpoint.connect(target, Role::Agent, Some(name)).await?;
-        let (sender, mut receiver) = connection.take_control();
         let Shared { session, secret, .. } = &*self.shared;
-        sender.send(&ClientToAgent::Hello { session: *session, secret: *secret })?;
+        let hello = [ClientToAgent::Hello { session: *session, secret: *secret }];
+        let connection =
+            self.endpoint.connect_saying(target, Role::Agent, Some(name), First::of(&hello)).await?;
+        connection.prepare_bulk();
+        let (sender, mut receiver) = connection.take_control();
         // Only an agent that has welcomed the session takes its contents.
         while let Some(message) = receiver.receive::<AgentToClient>().await? {
             let is_welcome = message == AgentToClient::Welcome;
@@ -206,8 +208,6 @@ enum DialError {
     Address { address: String, source: AddrParseError },
     #[error(transparent)]
     Connect(#[from] transport::ConnectError),
-    #[error(transparent)]
-    Send(#[from] SendError),
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     #[error("the agent ended the connection without a welcome")]

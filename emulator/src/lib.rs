@@ -12,6 +12,7 @@ mod driver;
 mod flows;
 mod outbox;
 mod plan;
+mod schedule;
 mod socket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,8 +26,10 @@ use rustix::event::EventfdFlags;
 use rustix::fd::OwnedFd;
 
 use self::driver::Driver;
-pub use self::plan::{LinkPlan, LinkSettings};
+pub use self::plan::LinkPlan;
+pub use self::schedule::{Direction, ScheduleError, ScheduledChange, parse_schedule};
 use self::socket::Socket;
+pub use isochrone_link::LinkSettings;
 
 /// Why there is no relay, or no more.
 #[derive(Debug, thiserror::Error)]

@@ -1,21 +1,13 @@
 //! What lies between the parties: queues, wires and routes of the machine.
 
 use isochrone_link::{
-    Change, IP_OVERHEAD_BYTES, Network, QueueId, QueueSettings, RouteId, Stage, UNLIMITED, WireId,
-    WireSettings,
+    Change, DescriptionError, IP_OVERHEAD_BYTES, LinkDescription, LinkSettings, Network, QueueId,
+    QueueSettings, RouteId, Stage, UNLIMITED, WireId,
 };
 use isochrone_model::{Span, Timestamp};
 
 use super::outbox::Datagram;
-
-/// What happens on the way from one party to another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinkSettings {
-    /// Latency, losses and so on.
-    pub wire: WireSettings,
-    /// The rate and what may wait for it; `None` for no limit.
-    pub queue: Option<QueueSettings>,
-}
+use super::schedule::{Direction, ScheduledChange};
 
 /// What lies between the parties, which count from 0.
 #[derive(Debug)]
@@ -47,6 +39,32 @@ impl LinkPlan {
         plan.connect(0, 1, there, None, None);
         plan.connect(1, 0, back, None, None);
         plan
+    }
+
+    /// The same from descriptions, with changes at stated times: each goes on from what held before.
+    ///
+    /// # Errors
+    /// When a description, or what a change makes of it, contradicts itself.
+    pub fn described(
+        seed: u64,
+        there: &LinkDescription,
+        back: &LinkDescription,
+        changes: &[ScheduledChange],
+    ) -> Result<Self, DescriptionError> {
+        let mut plan = Self::between_two(seed, there.settings()?, back.settings()?);
+        let mut now = [there.clone(), back.clone()];
+        for ScheduledChange { after, direction, change } in changes {
+            let is_changed = match direction {
+                Direction::Both => [true, true],
+                Direction::There => [true, false],
+                Direction::Back => [false, true],
+            };
+            for from in (0..2).filter(|from| is_changed[*from]) {
+                now[from] = change.clone().or(&now[from]);
+                plan.change_at(*after, from, 1 - from, now[from].settings()?);
+            }
+        }
+        Ok(plan)
     }
 
     /// No links yet between this many parties. What is random comes from `seed`.

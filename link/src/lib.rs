@@ -11,6 +11,7 @@ pub mod random;
 
 mod agenda;
 mod chance;
+mod description;
 mod latency;
 mod loss;
 mod network;
@@ -20,6 +21,7 @@ mod spec;
 mod wire;
 
 pub use chance::Chance;
+pub use description::{DescriptionError, Distribution, LinkDescription, LinkSettings};
 pub use latency::{Correlation, Jitter, Latency, LatencySampler};
 pub use loss::{Loss, datagrams_to_loss};
 pub use network::{Change, Counters, Delivery, Network, QueueId, RouteId, Stage, WireId};

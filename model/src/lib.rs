@@ -24,5 +24,7 @@ pub use ids::{
 pub use kernel::{AddressSpace, ArgumentInfo, KernelSignature};
 pub use limits::Limits;
 pub use links::{LinkEnd, LinkStatus, PathSample, RoundTripStatus, TransferParts};
-pub use order::{BoundArgument, Lane, Order, Region, Report, TaskOrder, TaskOutcome, TaskWait, Work};
+pub use order::{
+    BoundArgument, BoundArguments, Lane, Order, Region, Report, TaskOrder, TaskOutcome, TaskWait, Work,
+};
 pub use units::{ByteRange, BytesPerSecond, Span, Timestamp};

@@ -1,7 +1,10 @@
 //! What the scheduler tells an agent, and what an agent tells the scheduler.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::command::NdRange;
 use crate::error::CommandError;
@@ -85,7 +88,7 @@ pub enum Work {
         /// The index space.
         range: NdRange,
         /// The arguments in order.
-        arguments: Vec<BoundArgument>,
+        arguments: BoundArguments,
     },
     /// Take the client's bytes as the one output; `None` when they come on a stream.
     Write {
@@ -111,6 +114,42 @@ pub enum Work {
     },
     /// Only wait for the predecessors.
     Nothing,
+}
+
+/// The arguments of a launch, in order. Copies share them; on the wire they are a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundArguments(Arc<[BoundArgument]>);
+
+impl From<Vec<BoundArgument>> for BoundArguments {
+    fn from(arguments: Vec<BoundArgument>) -> Self {
+        Self(arguments.into())
+    }
+}
+
+impl FromIterator<BoundArgument> for BoundArguments {
+    fn from_iter<I: IntoIterator<Item = BoundArgument>>(arguments: I) -> Self {
+        Self(arguments.into_iter().collect())
+    }
+}
+
+impl Deref for BoundArguments {
+    type Target = [BoundArgument];
+
+    fn deref(&self) -> &[BoundArgument] {
+        &self.0
+    }
+}
+
+impl Serialize for BoundArguments {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for BoundArguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// One argument of a launch, with the farm's names.

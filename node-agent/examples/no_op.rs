@@ -122,7 +122,7 @@ fn launch(backend: &mut OpenClBackend, id: u64) {
         program: ProgramKey(0),
         kernel: KernelIndex(0),
         range: NdRange::linear(1),
-        arguments: Vec::new(),
+        arguments: Vec::new().into(),
     };
     let operation = Operation { id: OperationId(id), device: DeviceIndex(0), slot: SlotIndex(0), kind };
     backend.perform(operation, None);

@@ -327,6 +327,10 @@ impl Life {
                     tracing::error!(?region, %error, "a device gave other bytes than asked for");
                     done.outcome = Err(failed("download", &error));
                 }
+                if let Ok(span) = &mut done.outcome {
+                    // A coarse clock may say that it took no time, which would mean that nothing ran.
+                    *span = (*span).max(Span(1));
+                }
                 self.step(AgentEvent::OperationDone(done));
             }
             BackendEvent::Built { program, device, outcome } => {

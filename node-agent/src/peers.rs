@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use isochrone_model::message::PeerMessage;
 use isochrone_model::{AgentId, LinkEnd, Timestamp};
-use isochrone_transport::{CloseCode, Connection, ControlSender, Endpoint, Pace, Role};
+use isochrone_transport::{CloseCode, Connection, ControlSender, Endpoint, First, Pace, Role};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -264,13 +264,13 @@ struct Dial {
 async fn dial(dial: Dial) {
     let Dial { endpoint, address, name, own, agent, dial, inputs, pace } = dial;
     let mut backoff = BACKOFF_MIN;
+    let hello = [PeerMessage::Hello { agent: own }];
     loop {
-        match endpoint.connect(address, Role::Agent, Some(&name)).await {
+        match endpoint.connect_saying(address, Role::Agent, Some(&name), First::of(&hello)).await {
             Ok(connection) => {
                 backoff = BACKOFF_MIN;
+                connection.prepare_bulk();
                 let (sender, receiver) = connection.take_control();
-                // A connection that has ended already says so below.
-                let _ = sender.send(&PeerMessage::Hello { agent: own });
                 let handle = connection.clone();
                 let _ = inputs.send(Input::PeerReached { agent, dial, connection: handle, sender });
                 let measuring =

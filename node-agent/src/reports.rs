@@ -99,7 +99,7 @@ fn estimated_bytes(report: &Report) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use isochrone_model::{AgentId, DeviceIndex, LinkEnd, PathSample, ProgramKey, Span};
+    use isochrone_model::{AgentId, DeviceIndex, LinkEnd, PathSample, ProgramKey};
 
     use super::*;
 

@@ -9,8 +9,8 @@ use isochrone_model::{AgentFacts, AgentId, DeviceFacts, Limits};
 use isochrone_sched_core::agent::DEVICES_MAX;
 use isochrone_sched_core::{Agent, AgentConfig};
 use isochrone_transport::{
-    BindError, CloseCode, ConnectError, Connection, ControlReceiver, ControlSender, Endpoint, Pace,
-    ReceiveError, Role, SendError,
+    BindError, CloseCode, ConnectError, Connection, ControlReceiver, ControlSender, Endpoint, First, Pace,
+    ReceiveError, Role,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -91,8 +91,6 @@ enum JoinError {
     Connect(#[from] ConnectError),
     #[error("cannot find the address toward the scheduler")]
     Route(#[source] std::io::Error),
-    #[error("cannot introduce this agent")]
-    Send(#[from] SendError),
     #[error("the scheduler did not answer")]
     Receive(#[from] ReceiveError),
     #[error("the scheduler said no welcome")]
@@ -229,15 +227,17 @@ impl BoundAgent {
 impl Joiner {
     async fn join(&self, devices: Vec<DeviceFacts>) -> Result<Joined, JoinError> {
         let scheduler = resolve(&self.scheduler).await?;
-        let connection = self.endpoint.connect(scheduler, Role::Scheduler, None).await?;
         let facts = AgentFacts {
             name: self.name.clone(),
             address: self.advertised(scheduler).map_err(JoinError::Route)?.to_string(),
             devices,
             host_memory_bytes: self.host_memory_bytes,
         };
+        let hello = [AgentToScheduler::Hello(AgentHello { facts: facts.clone() })];
+        let connection =
+            self.endpoint.connect_saying(scheduler, Role::Scheduler, None, First::of(&hello)).await?;
+        connection.prepare_bulk();
         let (sender, mut receiver) = connection.take_control();
-        sender.send(&AgentToScheduler::Hello(AgentHello { facts: facts.clone() }))?;
         match tokio::time::timeout(WELCOME_TIMEOUT, receiver.receive::<SchedulerToAgent>()).await {
             Ok(Ok(Some(SchedulerToAgent::Welcome { agent, inline_bytes_max }))) => {
                 Ok(Joined { connection, sender, receiver, agent, inline_bytes_max, facts })

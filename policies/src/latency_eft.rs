@@ -8,7 +8,8 @@
 //!   `ahead` round trips to its agent and at least `ahead_min_us`; later tasks are held until completions
 //!   have sharpened the estimates. With nothing to learn from waiting (a slow link) it places further ahead.
 //! - It explores with one task at a time. On a device where a kernel has never run its duration is a guess
-//!   from other devices or from facts, and a wrong guess must not fill a slow device's queue.
+//!   from other devices or from facts, and a wrong guess must not fill a slow device's queue. Where only one device may
+//!   run the task there is nothing to explore.
 //!
 //! Each time it is asked it passes over at most `LOOKS_MAX` tasks whose best slot has no room, so that what is held
 //! back costs nothing for each task held.
@@ -140,12 +141,14 @@ impl Policy for LatencyEft {
                 self.nowhere.push(held);
                 continue;
             }
+            // With one device to choose from a wrong guess misleads nobody, and waiting for its end would cost a round trip.
+            let only = view.legal_devices(task).count() == 1;
             let best = self
                 .costs
                 .iter()
                 .filter(|cost| {
                     let exploring = self.exploring.get(&view.device_of(cost.slot));
-                    cost.is_seen || exploring.is_none_or(Vec::is_empty)
+                    only || cost.is_seen || exploring.is_none_or(Vec::is_empty)
                 })
                 .map(|cost| (Self::candidate(view, &accounts, cost), cost.is_seen))
                 .min_by_key(|(candidate, _)| (candidate.finish, candidate.slot))

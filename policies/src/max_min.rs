@@ -5,7 +5,7 @@
 //!
 //! Ties: the task with the smallest index, then the lowest slot. After each placement the rule needs the earliest
 //! completion anew of every task of the batch whose best slot was taken: a step takes time in proportion to these, so a
-//! batch takes time in proportion to its square over the slots, which is the definition's own cost.
+//! batch of tasks that all differ takes time in proportion to its square over the slots, a few slots looked at for each.
 
 use isochrone_sched_core::Policy;
 

@@ -9,8 +9,8 @@
 //! suffer. A task with one legal slot comes before all others.
 //!
 //! After a placement the rule needs the completions anew of every ready task whose best or second-best slot was taken: a
-//! step takes time in proportion to these, so very many ready tasks at once take time in proportion to their square
-//! over the slots, which is the definition's own cost.
+//! step takes time in proportion to these, so very many ready tasks at once that all differ take time in
+//! proportion to their square over the slots, a few slots looked at for each.
 
 use isochrone_sched_core::Policy;
 

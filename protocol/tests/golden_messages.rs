@@ -85,7 +85,7 @@ fn task_order() -> TaskOrder {
             program: ProgramKey(0),
             kernel: KernelIndex(2),
             range: NdRange::linear(64),
-            arguments: vec![BoundArgument::Buffer { buffer: region().buffer, part: None }],
+            arguments: vec![BoundArgument::Buffer { buffer: region().buffer, part: None }].into(),
         },
         waits: vec![TaskWait { task: TaskId(7), is_remote: true, carries_failure: false }],
         inputs: vec![region()],

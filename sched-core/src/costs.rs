@@ -10,7 +10,7 @@ use isochrone_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::distribution::{Distribution, DistributionSnapshot};
-use crate::paths::{PRIOR_ROUND_TRIP, Path, PathMatrix};
+use crate::paths::{PRIOR_ROUND_TRIP, Path, PathMatrix, Prior};
 
 /// Sizes remembered for one kernel on one device; the one used longest ago gives way.
 const SIZES_MAX: usize = 64;
@@ -239,7 +239,8 @@ impl CostModel {
         }
         let word = self.paths.client(session).and_then(Path::round_trip);
         let leg = self.paths.control(agent).and_then(Path::round_trip);
-        let prior = word.max(leg).unwrap_or(PRIOR_ROUND_TRIP);
+        let round_trip = word.max(leg).unwrap_or(PRIOR_ROUND_TRIP);
+        let prior = Prior { round_trip, ..Prior::default() };
         let parts = match self.paths.upload(session, agent) {
             Some(path) => path.parts(size_bytes, now, prior),
             None => Path::default().parts(size_bytes, now, prior),
@@ -427,7 +428,7 @@ impl CostModel {
     ) -> bool {
         match from {
             LinkEnd::Agent(from) if from != to => {
-                self.paths.between_mut(from, to).carried(size_bytes, shared_bytes, span)
+                self.paths.agents_carried(from, to, size_bytes, shared_bytes, span)
             }
             LinkEnd::Session(session) => {
                 self.paths.upload_mut(session, to).carried(size_bytes, shared_bytes, span)
@@ -475,7 +476,7 @@ impl CostModel {
     /// The round trip between two agents that estimates count with.
     fn round_trip(&self, from: AgentId, to: AgentId) -> Span {
         let measured = self.paths.between(from, to).and_then(Path::round_trip);
-        measured.unwrap_or_else(|| self.paths.prior_round_trip(from, to))
+        measured.unwrap_or_else(|| self.paths.prior(from, to).round_trip)
     }
 
     /// The time from the scheduler to an agent, half the round trip.
@@ -509,7 +510,7 @@ impl CostModel {
     #[must_use]
     pub fn measured_link(&self, from: AgentId, to: AgentId) -> Option<(Span, BytesPerSecond)> {
         let path = self.paths.between(from, to)?;
-        let rate = BytesPerSecond::from_transfer(1 << 20, path.carrying(1 << 20));
+        let rate = BytesPerSecond::from_transfer(1 << 20, self.carrying(from, to, 1 << 20));
         Some((Span(path.round_trip()?.0 / 2), rate))
     }
 
@@ -517,8 +518,8 @@ impl CostModel {
     #[must_use]
     pub fn carrying(&self, from: AgentId, to: AgentId, size_bytes: u64) -> Span {
         match self.paths.between(from, to) {
-            Some(path) => path.carrying(size_bytes),
-            None => Path::default().carrying(size_bytes),
+            Some(path) => path.carrying(size_bytes, self.paths.prior(from, to)),
+            None => Path::default().carrying(size_bytes, self.paths.prior(from, to)),
         }
     }
 
@@ -545,11 +546,7 @@ impl CostModel {
                 ..TransferParts::default()
             };
         }
-        let prior = if path.is_some_and(|path| path.round_trip().is_some()) {
-            Span::ZERO
-        } else {
-            self.paths.prior_round_trip(from, to)
-        };
+        let prior = self.paths.prior(from, to);
         match path {
             Some(path) => path.parts(size_bytes, ready, prior),
             None => Path::default().parts(size_bytes, ready, prior),
@@ -575,9 +572,8 @@ impl CostModel {
             return;
         }
         let stated = self.stated.link(from, to).map(|link| link.rate.span_for(size_bytes));
-        let path = self.paths.between_mut(from, to);
-        let carrying = stated.unwrap_or_else(|| path.carrying(size_bytes));
-        path.ordered(size_bytes, ready, carrying);
+        let carrying = stated.unwrap_or_else(|| self.carrying(from, to, size_bytes));
+        self.paths.between_mut(from, to).ordered(size_bytes, ready, carrying);
     }
 
     /// Notes that an ordered transfer has arrived, or will not. What is stated of a path is believed to the end.
@@ -594,7 +590,7 @@ impl CostModel {
     /// Notes that a client was asked to send contents to an agent.
     pub fn note_upload(&mut self, now: Timestamp, session: SessionId, agent: AgentId, size_bytes: u64) {
         let path = self.paths.upload_mut(session, agent);
-        path.ordered(size_bytes, now, path.carrying(size_bytes));
+        path.ordered(size_bytes, now, path.carrying(size_bytes, Prior::default()));
     }
 
     /// Notes that they have come, or will not.
@@ -640,7 +636,7 @@ impl CostModel {
 
 fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u64) -> Estimate {
     let expected = Span(scaled(distribution.typical().unwrap_or(0)));
-    let high = Span(scaled(distribution.quantile(0.9).unwrap_or(0))).max(expected);
+    let high = Span(scaled(distribution.high().unwrap_or(0))).max(expected);
     Estimate { expected, high, basis }
 }
 

@@ -1,5 +1,7 @@
 //! Distributions of measured spans and rates: the only place where floats live.
 
+use std::cell::Cell;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ pub struct Distribution {
     count: u64,
     /// Kept up to date because it is asked far more often than values come.
     typical: u64,
+    /// What nine of ten do not exceed, once it was asked for and until another value comes.
+    high: Cell<Option<u64>>,
 }
 
 /// A distribution as it is kept in a file: (value, how often) in order of value.
@@ -38,13 +42,14 @@ const VALUE_MAX: u64 = 1 << 62;
 impl Default for Distribution {
     fn default() -> Self {
         let histogram = Histogram::new(1).expect("one significant digit is within the histogram's range");
-        Self { histogram, least: u64::MAX, sum: 0.0, count: 0, typical: 0 }
+        Self { histogram, least: u64::MAX, sum: 0.0, count: 0, typical: 0, high: Cell::new(None) }
     }
 }
 
 impl Distribution {
     /// Takes in one value.
     pub fn record(&mut self, value: u64) {
+        self.high.set(None);
         self.count_value(value, 1);
         self.least = self.least.min(value);
         self.sum += value as f64;
@@ -74,6 +79,15 @@ impl Distribution {
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<u64> {
         (self.count > 0).then(|| self.histogram.value_at_quantile(quantile.clamp(0.0, 1.0)))
+    }
+
+    /// What nine of ten do not exceed; `None` when nothing was measured.
+    #[must_use]
+    pub fn high(&self) -> Option<u64> {
+        if self.high.get().is_none() {
+            self.high.set(self.quantile(0.9));
+        }
+        self.high.get()
     }
 
     /// The mean.

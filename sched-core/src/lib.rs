@@ -8,6 +8,8 @@ pub mod agent;
 pub mod costs;
 pub mod dag;
 pub mod distribution;
+mod few;
+mod hashing;
 pub mod paths;
 pub mod policy;
 pub mod range_map;
@@ -22,4 +24,4 @@ pub use costs::{
 pub use dag::{Dag, DependencyKind, TaskIndex};
 pub use policy::{CandidateEstimate, Change, Plan, Policy, PolicyLabel, PolicyRegistry, Rejection};
 pub use scheduler::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
-pub use view::{TaskInput, TaskShape, View};
+pub use view::{InputReplica, TaskInput, TaskShape, View};

@@ -7,8 +7,22 @@ use isochrone_model::{
 
 use crate::costs::{Basis, Estimate, KernelRow};
 use crate::dag::{DependencyKind, TaskIndex};
+use crate::few::Few;
 use crate::policy::CandidateEstimate;
 use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
+
+/// Where contents that a task reads lie, or will soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputReplica {
+    /// Which contents, as in [`TaskInput::contents`].
+    pub contents: u32,
+    /// Bytes of them that the task reads and that are here.
+    pub size_bytes: u64,
+    /// Where; `None` while they are with the client.
+    pub agent: Option<AgentId>,
+    /// When they are expected to be there.
+    pub ready: Timestamp,
+}
 
 /// The machine as a policy sees it.
 pub struct View<'a> {
@@ -402,15 +416,55 @@ impl View<'_> {
                 ready = ready.max(Some(self.state.input_ready_at(input.version, input.range, agent)));
             }
         }
+        ready.max(self.told_at(task, agent))
+    }
+
+    /// Where the contents lie that a task reads and that no task will make for which `is_planned` holds; each replica of each.
+    pub fn input_replicas(
+        &self,
+        task: TaskIndex,
+        is_planned: impl Fn(TaskIndex) -> bool,
+    ) -> Vec<InputReplica> {
+        let Some(record) = self.get(task) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for input in &record.inputs {
+            let version = &self.state.versions[input.version];
+            let producer = version.producer.and_then(|producer| self.state.live(producer));
+            if version.is_zero() || producer.is_some_and(&is_planned) {
+                continue;
+            }
+            let contents = input.version.0;
+            let known = found.len();
+            for replica in &version.replicas {
+                let Some(common) = replica.range.intersection(input.range) else { continue };
+                let ready = self.state.replica_ready_at(input.version, replica);
+                let (size_bytes, agent) = (common.len(), Some(replica.agent));
+                found.push(InputReplica { contents, size_bytes, agent, ready });
+            }
+            if found.len() == known {
+                let (size_bytes, ready) = (input.range.len(), self.state.now);
+                found.push(InputReplica { contents, size_bytes, agent: None, ready });
+            }
+        }
+        found
+    }
+
+    /// When an agent is expected to hear of the ends of the placed tasks that a task comes after without reading from them;
+    /// `None` when there are none.
+    #[must_use]
+    pub fn told_at(&self, task: TaskIndex, agent: AgentId) -> Option<Timestamp> {
+        let mut told = None;
         for (first, kind) in self.state.dag.predecessors(task) {
             if kind != DependencyKind::Data
                 && let TaskState::Dispatched { agent: from, .. } = self.state.task(first).state
             {
-                let told = self.state.expected_finish(first) + self.state.costs.one_way(from, agent);
-                ready = ready.max(Some(told));
+                let at = self.state.expected_finish(first) + self.state.costs.one_way(from, agent);
+                told = told.max(Some(at));
             }
         }
-        ready
+        told
     }
 
     /// Weighs a slot for a task: earliest finish from queueing, transfer and execution. `free_at` is when
@@ -439,14 +493,14 @@ impl View<'_> {
 
 impl State {
     /// The parts of a range of a version that an agent neither has nor awaits.
-    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Vec<ByteRange> {
+    pub(crate) fn missing(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Few<ByteRange> {
         let record = &self.versions[version];
         if record.is_zero() || range.is_empty() {
-            return Vec::new();
+            return Few::None;
         }
-        let mut missing = vec![range];
+        let mut missing = Few::One(range);
         for replica in record.replicas.iter().filter(|replica| replica.agent == agent) {
-            let mut rest = Vec::new();
+            let mut rest = Few::None;
             for part in missing {
                 match part.intersection(replica.range) {
                     None => rest.push(part),

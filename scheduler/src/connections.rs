@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use isochrone_model::message::{AgentHello, AgentToScheduler, ClientRequest};
+use isochrone_model::message::{AgentHello, AgentToScheduler, ClientRequest, Question};
 use isochrone_model::{AgentFacts, PathSample, Span};
 use isochrone_transport::{
     CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, Pace, PathMeter, PeerIdentity,
@@ -97,6 +97,7 @@ async fn serve(
     let identity = connection.peer().clone();
     let wire = Wire { connection: connection.clone(), sender, known };
     let reason = match identity.role {
+        Role::Agent if !connection.confirmed().await => return,
         Role::Agent => read_agent(receiver, wire, link, &identity, &inputs).await,
         Role::Client | Role::Admin => read_client(receiver, wire, link, identity, &inputs).await,
         // The endpoint does not let schedulers in.
@@ -183,7 +184,31 @@ async fn read_client(
         if let Err(violation) = validate::request(&request) {
             return refuse(&connection, &violation);
         }
+        // Early data waits for the end of the handshake, and all that comes after it with it.
+        if !connection.is_confirmed() && !is_harmless(&request) && !connection.confirmed().await {
+            return "it ended in its handshake".to_owned();
+        }
         let _ = inputs.send(Input::ClientAsked { link, request, permit });
+    }
+}
+
+/// Whether a request may be acted on before the handshake is complete, when it may be someone's old words. Tickets
+/// are taken once, so that none is in fact; should one be all the same, a question is answered under the keys of
+/// its first asker, and a session opens that ends with its connection and in which nothing can be said.
+fn is_harmless(request: &ClientRequest) -> bool {
+    match request {
+        ClientRequest::Open { .. } => true,
+        ClientRequest::Ask { question, .. } => match question {
+            Question::Devices | Question::Status | Question::Links | Question::Explain { .. } => true,
+            Question::Shutdown => false,
+        },
+        ClientRequest::CreateBuffer { .. }
+        | ClientRequest::ReleaseBuffer { .. }
+        | ClientRequest::CreateProgram { .. }
+        | ClientRequest::ReleaseProgram { .. }
+        | ClientRequest::Submit { .. }
+        | ClientRequest::Cancel { .. }
+        | ClientRequest::Close => false,
     }
 }
 

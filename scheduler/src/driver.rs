@@ -342,18 +342,21 @@ impl Driver {
         let session = self.next_session;
         self.next_session = SessionId(session.0 + 1);
         tracing::info!(%session, tenant = tenant_name, "session opened");
-        let mut sample = PathSample::default();
+        let mut sample = None;
         if let Some(Link { wire, peer: Peer::Client { session: own, .. } }) = self.links.get_mut(&link) {
             *own = Some(session);
             // Filled once only: a second `Open` is refused.
             let _ = wire.known.set(Sender::Session(session));
-            sample = first_sample(wire);
+            // Nothing is measured before the handshake is complete; the next measuring tells then.
+            sample = wire.connection.is_confirmed().then(|| first_sample(wire));
             self.routes.add_session(session, wire.connection.clone());
         }
         self.sessions.insert(session, link);
         let secret = SessionSecret(secret);
         self.step(Event::SessionOpened { session, tenant, tenant_name, policy, secret });
-        if self.sessions.contains_key(&session) {
+        if let Some(sample) = sample
+            && self.sessions.contains_key(&session)
+        {
             self.step(Event::PathMeasured { to: LinkEnd::Session(session), sample });
         }
     }

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
-use isochrone_model::Timestamp;
-use isochrone_sched_core::{Action, Event, PolicyError};
+use isochrone_model::{Limits, Timestamp};
+use isochrone_sched_core::{Action, CostSnapshot, Event, PolicyError, Scheduler};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -277,6 +277,35 @@ pub enum ReplayError {
     Encode(#[source] rmp_serde::encode::Error),
 }
 
+/// How the machine of a journal began.
+#[derive(Clone, Debug)]
+pub struct JournalStart {
+    /// The farm's bounds.
+    pub limits: Limits,
+    /// The farm's policy.
+    pub policy: String,
+    /// What was remembered of earlier lives.
+    pub costs: Option<CostSnapshot>,
+}
+
+/// Is shown each step of a replay.
+pub trait JournalVisitor {
+    /// How the machine begins; comes first, once.
+    fn begin(&mut self, start: JournalStart);
+
+    /// A step, after it: the machine is as the step left it.
+    fn step(&mut self, now: Timestamp, event: &Event, actions: &[Action], machine: &Scheduler);
+}
+
+/// Is shown nothing.
+struct Nobody;
+
+impl JournalVisitor for Nobody {
+    fn begin(&mut self, _start: JournalStart) {}
+
+    fn step(&mut self, _now: Timestamp, _event: &Event, _actions: &[Action], _machine: &Scheduler) {}
+}
+
 /// Steps a fresh machine through a journal and compares every answer with the live run's.
 ///
 /// An incomplete last record is left out and reported.
@@ -285,6 +314,14 @@ pub enum ReplayError {
 /// `ReplayError` when the file cannot be read, is no journal of this format, or is damaged before its
 /// end.
 pub fn replay(path: &Path) -> Result<ReplayReport, ReplayError> {
+    replay_visited(path, &mut Nobody)
+}
+
+/// [`replay`], with someone who is shown each step that agrees.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_visited(path: &Path, visitor: &mut dyn JournalVisitor) -> Result<ReplayReport, ReplayError> {
     let mut frames = Frames::open(path)?;
     let damaged = |at_bytes, source| ReplayError::Damaged { path: path.to_owned(), at_bytes, source };
     let start = frames.at_bytes;
@@ -304,6 +341,8 @@ pub fn replay(path: &Path) -> Result<ReplayReport, ReplayError> {
         mismatch: None,
         truncated_at_bytes: None,
     };
+    let MachineConfig { limits, policy, costs } = header.machine.clone();
+    visitor.begin(JournalStart { limits, policy, costs });
     let mut machine = new_machine(header.machine)
         .map_err(|reason| ReplayError::Policy { path: path.to_owned(), reason })?;
     let mut scratch = Vec::new();
@@ -325,7 +364,9 @@ pub fn replay(path: &Path) -> Result<ReplayReport, ReplayError> {
             rmp_serde::from_slice(record).map_err(|source| damaged(at_bytes, Some(source)))?;
         report.span = now.since(*first.get_or_insert(now));
         let actions = machine.step(now, event.clone());
-        if digest(&actions, &mut scratch).map_err(ReplayError::Encode)? != *expected {
+        if digest(&actions, &mut scratch).map_err(ReplayError::Encode)? == *expected {
+            visitor.step(now, &event, &actions, &machine);
+        } else {
             report.mismatch = Some(Mismatch {
                 event_number: report.events,
                 now,
@@ -411,7 +452,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use isochrone_model::{Limits, SessionId};
+    use isochrone_model::SessionId;
 
     use super::*;
 

@@ -18,6 +18,8 @@ mod run;
 mod validate;
 
 pub use costs::CostsError;
-pub use journal::{JournalError, Mismatch, ReplayError, ReplayReport, replay};
+pub use journal::{
+    JournalError, JournalStart, JournalVisitor, Mismatch, ReplayError, ReplayReport, replay, replay_visited,
+};
 pub use options::{DEFAULT_POLICY, SchedulerOptions};
 pub use run::{BoundScheduler, StartError, run_scheduler};

@@ -81,6 +81,9 @@ impl Routes {
 
 /// Passes on the streams that a peer opens, until its connection ends.
 pub(crate) async fn relay_streams(connection: Connection, known: Known, routes: Arc<Routes>) {
+    if !connection.confirmed().await {
+        return;
+    }
     while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
         let checked = match known.get() {
             Some(sender) => validate::relay(header, *sender),

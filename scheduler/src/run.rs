@@ -85,6 +85,7 @@ impl BoundScheduler {
         let mut transport = options.transport;
         transport
             .allowed_roles(&[Role::Agent, Role::Client, Role::Admin])
+            .takes_early_data(true)
             .control_queue_bytes_max(CONTROL_QUEUE_BYTES_MAX);
         let endpoint = Endpoint::bind(options.listen, &options.identity, transport)
             .map_err(|source| StartError::Bind { address: options.listen, source })?;

@@ -28,7 +28,7 @@ fn main() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: not known").to_owned();
     println!(
-        "{} tasks, {} transfers on {} devices under {policy}, {network}: {:.2} s ({:.2} s to make the graph), {} steps, {:.1} us a task, {peak}",
+        "{} tasks, {} transfers on {} devices under {policy}, {network}: {:.2} s ({:.2} s to make the graph), {} steps, {:.1} us a task, {peak}; makespan {}, turnaround {}",
         graph.tasks.len(),
         outcome.transfers.len(),
         cluster.devices().count(),
@@ -36,5 +36,7 @@ fn main() {
         made.as_secs_f64(),
         outcome.steps,
         ran.as_secs_f64() * 1e6 / graph.tasks.len() as f64,
+        outcome.makespan,
+        outcome.turnaround,
     );
 }

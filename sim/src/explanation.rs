@@ -98,12 +98,12 @@ pub fn story(graph: &TaskGraph, cluster: &Cluster, outcome: &Outcome, task: usiz
     let agent = cluster.devices().nth(run.device).map(|(agent, _, _)| agent);
     let inputs = &graph.tasks[task].inputs;
     let is_mine = |transfer: &&TransferRun| {
-        transfer.item.is_some_and(|item| inputs.contains(&item))
-            && Some(transfer.to) == agent.map(Party::Agent)
+        transfer.item().is_some_and(|item| inputs.contains(&item))
+            && Some(transfer.to()) == agent.map(Party::Agent)
     };
     let arrivals = outcome.transfers.iter().filter(is_mine).map(|transfer| StoryArrival {
-        item: transfer.item.map(|item| graph.items[item].name.clone()).unwrap_or_default(),
-        from: party_name(cluster, transfer.from),
+        item: transfer.item().map(|item| graph.items[item].name.clone()).unwrap_or_default(),
+        from: party_name(cluster, transfer.from()),
         size_bytes: transfer.size_bytes,
         start_ns: transfer.start.0,
         finish_ns: transfer.finish.0,

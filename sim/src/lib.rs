@@ -12,6 +12,7 @@ pub mod farm;
 pub mod kernels;
 pub mod network;
 pub mod plot;
+pub mod replay;
 pub mod run_report;
 pub mod simulation;
 mod site;

@@ -145,12 +145,16 @@ impl Writer<'_> {
         let consumers = self.graph.consumers();
         let mut named: BTreeMap<(usize, usize), ()> = BTreeMap::new();
         for (number, transfer) in self.outcome.transfers.iter().enumerate() {
-            let process = process_of(transfer.to);
-            let track = ARRIVALS + process_of(transfer.from);
+            let process = process_of(transfer.to());
+            let track = ARRIVALS + process_of(transfer.from());
             if named.insert((process, track), ()).is_none() {
-                self.name(process, Some(track), &format!("from {}", party_name(self.cluster, transfer.from)));
+                self.name(
+                    process,
+                    Some(track),
+                    &format!("from {}", party_name(self.cluster, transfer.from())),
+                );
             }
-            let item = transfer.item.and_then(|item| self.graph.items.get(item));
+            let item = transfer.item().and_then(|item| self.graph.items.get(item));
             let name = item.map_or("memory", |item| item.name.as_str()).to_owned();
             // Asynchronous slices may overlap on one track, as transfers do.
             for (phase, time) in [("b", transfer.start), ("e", transfer.finish)] {
@@ -159,7 +163,7 @@ impl Writer<'_> {
                     "ts": at(time), "args": { "bytes": transfer.size_bytes },
                 }));
             }
-            if let Some(item) = transfer.item {
+            if let Some(item) = transfer.item() {
                 self.arrows(number, transfer, item, &consumers[item]);
             }
         }
@@ -172,7 +176,7 @@ impl Writer<'_> {
             .copied()
             .filter(|reader| {
                 let run = &self.outcome.tasks[*reader];
-                process_of(transfer.to) == self.track_of_slot[run.device].0 && run.start >= transfer.finish
+                process_of(transfer.to()) == self.track_of_slot[run.device].0 && run.start >= transfer.finish
             })
             .collect();
         let Some(reader) =

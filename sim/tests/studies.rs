@@ -191,12 +191,14 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
         "critical-difference.svg",
         "decision-times.csv",
         "gantt-1.svg",
+        "makespans.csv",
         "profile-1-2.svg",
         "profile.svg",
         "ratios.svg",
         "report.html",
         "results.csv",
         "results.parquet",
+        "tables.md",
     ] {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }
@@ -220,6 +222,13 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
         "{csv}"
     );
     assert_eq!(csv.lines().count(), 145);
+    let makespans = fs::read_to_string(output.join("makespans.csv")).unwrap();
+    assert_eq!(makespans.lines().count(), 37, "a line for each instance");
+    let tables = fs::read_to_string(output.join("tables.md")).unwrap();
+    for part in ["36 instances, each under 4 policies", "## By family of graphs", "more than 1 % faster than"]
+    {
+        assert!(tables.contains(part), "{part} is not in {tables}");
+    }
     assert!(csv.contains("stg,six.stg,,uniform,") || csv.contains("six,six.stg,,uniform,"), "{csv}");
 }
 
@@ -227,7 +236,9 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
 #[test]
 fn the_studies_that_are_shipped_load() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("studies");
-    for name in ["quick.toml", "latency-crossover.toml"] {
+    for name in
+        ["quick.toml", "first.toml", "latency-crossover.toml", "scheduler-distance.toml", "offloading.toml"]
+    {
         let study = Study::load(&folder.join(name)).unwrap();
         assert_eq!(study.gantt_cells().len(), study.file.report.gantts.len(), "{name}");
     }

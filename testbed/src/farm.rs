@@ -208,6 +208,8 @@ impl Farm {
 
     fn start_agent(&self, options: &FarmOptions, agent: &AgentSpecification) -> Result<Running, FarmError> {
         let identity = self.certificates.identity(Role::Agent, &agent.name)?;
+        let own_memory = options.agent_host_memory.get(self.agents.len()).copied().flatten();
+        let host_memory_bytes = own_memory.or(options.host_memory_bytes);
         let through = self.links.as_ref().map(|links| links.front_agent(self.agents.len())).transpose()?;
         let listen = through.map_or(SocketAddr::new(self.address.ip(), 0), |addresses| addresses.listen);
         match &options.hosting {
@@ -218,7 +220,7 @@ impl Farm {
                 if let Some(addresses) = through {
                     agent_options.advertise(addresses.advertise);
                 }
-                if let Some(bytes) = options.host_memory_bytes {
+                if let Some(bytes) = host_memory_bytes {
                     agent_options.host_memory_bytes(bytes);
                 }
                 Ok(Running::Task(MemberTask::agent(&agent.name, agent_options)?))
@@ -230,7 +232,7 @@ impl Farm {
                 if let Some(addresses) = through {
                     arguments.extend(["--advertise".into(), addresses.advertise.to_string().into()]);
                 }
-                if let Some(bytes) = options.host_memory_bytes {
+                if let Some(bytes) = host_memory_bytes {
                     arguments.extend(["--host-memory".into(), bytes.to_string().into()]);
                 }
                 let file = self.directory.join(format!("{}-devices.toml", agent.name));

@@ -8,6 +8,7 @@
 
 mod certificates;
 mod clock;
+mod cluster_farm;
 mod counters;
 mod devices;
 mod error;
@@ -18,9 +19,11 @@ mod links;
 mod opencl_tests;
 mod options;
 mod process;
+mod recorded;
 mod task_graph_run;
 
 pub use certificates::{Certificates, CertificatesError, LOCAL_NAME};
+pub use cluster_farm::ClusterFarmError;
 pub use counters::{Counters, DeviceUse, FarmUse};
 pub use devices::Devices;
 pub use error::{FarmError, Member};
@@ -31,4 +34,5 @@ pub use links::link_plan;
 pub use opencl_tests::has_opencl;
 pub use options::{AgentSpecification, FarmOptions, Hosting};
 pub use process::{READY_LISTENING, ReadyLine};
+pub use recorded::{ReadRecordingError, read_recording};
 pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};

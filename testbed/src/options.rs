@@ -50,6 +50,8 @@ pub struct FarmOptions {
     pub(crate) host_memory_bytes: Option<u64>,
     pub(crate) ready_timeout: Duration,
     pub(crate) links: Option<Links>,
+    /// By agent, as far as stated.
+    pub(crate) agent_host_memory: Vec<Option<u64>>,
 }
 
 /// The emulated links of a farm.
@@ -87,6 +89,7 @@ impl FarmOptions {
             host_memory_bytes: None,
             ready_timeout: Duration::from_secs(60),
             links: None,
+            agent_host_memory: Vec::new(),
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct ArrivedBulk {
     header: Bytes,
     contents: Bytes,
     stream: quinn::RecvStream,
+    /// Which of the peer's connections it came on.
+    link: Arc<Link>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -74,7 +76,8 @@ impl ArrivedBulk {
             connection.link.close(CloseCode::ProtocolViolation, "header of a bulk stream is malformed");
             AcceptBulkError::Header(source)
         })?;
-        let receiver = BulkReceiver { stream: self.stream, contents: self.contents, connection };
+        let receiver =
+            BulkReceiver { stream: self.stream, contents: self.contents, link: self.link, connection };
         Ok((header, receiver))
     }
 }
@@ -129,7 +132,7 @@ async fn arrive(
     let header = read_header(&mut stream, options.limits);
     match tokio::time::timeout(options.bulk_header_timeout, header).await {
         Ok(Ok(Some((header, contents)))) => {
-            let arrived = ArrivedBulk { header, contents, stream, _slot: slot };
+            let arrived = ArrivedBulk { header, contents, stream, link, _slot: slot };
             // Fails only when the connection is no longer in use.
             let _ = arrivals.send(arrived).await;
         }
@@ -169,6 +172,7 @@ async fn read_header(
 pub struct BulkSender {
     stream: quinn::SendStream,
     state: SenderState,
+    link: Arc<Link>,
     connection: Arc<Shared>,
 }
 
@@ -190,17 +194,22 @@ impl BulkSender {
     ) -> Result<Self, OpenBulkError> {
         let mut bytes = BytesMut::new();
         encode_bulk_header(header, &mut bytes, &connection.options.limits)?;
-        let link = connection.link.clone();
-        let stream =
-            link.quinn.open_uni().await.map_err(|error| OpenBulkError::Closed(link.reason(error)))?;
-        let mut sender = Self { stream, state: SenderState::Interrupted, connection };
+        let link = connection.bulk_link().await;
+        let stream = link
+            .quinn
+            .open_uni()
+            .await
+            .map_err(|error| OpenBulkError::Closed(connection.reason(&link, error)))?;
+        let mut sender = Self { stream, state: SenderState::Interrupted, link, connection };
         sender.set_priority(priority);
         match sender.stream.write_chunk(bytes.freeze()).await {
             Ok(()) => {
                 sender.state = SenderState::Whole;
                 Ok(sender)
             }
-            Err(quinn::WriteError::ConnectionLost(error)) => Err(OpenBulkError::Closed(link.reason(error))),
+            Err(quinn::WriteError::ConnectionLost(error)) => {
+                Err(OpenBulkError::Closed(sender.connection.reason(&sender.link, error)))
+            }
             Err(
                 quinn::WriteError::Stopped(_)
                 | quinn::WriteError::ClosedStream
@@ -225,7 +234,7 @@ impl BulkSender {
         self.state = SenderState::Interrupted;
         self.stream.write_chunk(contents).await.map_err(|error| match error {
             quinn::WriteError::ConnectionLost(error) => {
-                SendBulkError::Closed(self.connection.link.reason(error))
+                SendBulkError::Closed(self.connection.reason(&self.link, error))
             }
             quinn::WriteError::Stopped(_)
             | quinn::WriteError::ClosedStream
@@ -285,6 +294,7 @@ pub struct BulkReceiver {
     stream: quinn::RecvStream,
     /// Contents that came together with the header.
     contents: Bytes,
+    link: Arc<Link>,
     connection: Arc<Shared>,
 }
 
@@ -346,7 +356,7 @@ impl BulkReceiver {
     fn error(&self, error: quinn::ReadError) -> ReceiveBulkError {
         match error {
             quinn::ReadError::ConnectionLost(error) => {
-                ReceiveBulkError::Closed(self.connection.link.reason(error))
+                ReceiveBulkError::Closed(self.connection.reason(&self.link, error))
             }
             quinn::ReadError::Reset(_)
             | quinn::ReadError::ClosedStream

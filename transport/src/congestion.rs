@@ -1,4 +1,5 @@
-//! The congestion controller: quinn's CUBIC, which never holds back the word that a connection has ended.
+//! The congestion controllers: quinn's CUBIC for control and one that keeps queues short for bulk, neither of which
+//! ever holds back the word that a connection has ended.
 //!
 //! quinn (quinn-proto 0.11, `Connection::poll_transmit`) lets a closing wait for room in the congestion window
 //! when anything else was still to be sent. A closed connection takes no acknowledgements, so that there never
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
+
+use crate::short_queue::ShortQueue;
 
 /// A window that nothing fills; beyond 32 bits quinn does not pace either.
 const OPEN_WINDOW_BYTES: u64 = 1 << 40;
@@ -44,14 +47,28 @@ impl AckLog {
     }
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Purpose {
+    #[default]
+    Control,
+    Bulk,
+}
+
 /// Makes the controllers of an endpoint's connections. Clones share the endpoint's end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Congestion {
+    purpose: Purpose,
     /// Whether the whole endpoint is closing.
     is_ending: Arc<AtomicBool>,
 }
 
 impl Congestion {
+    /// The same endpoint's controllers for connections that carry bulk alone.
+    pub(crate) fn for_bulk(&self) -> Self {
+        Self { purpose: Purpose::Bulk, is_ending: self.is_ending.clone() }
+    }
+
     /// Opens the windows of all connections; to be called just before the endpoint is closed.
     pub(crate) fn open_all(&self) {
         self.is_ending.store(true, Ordering::Release);
@@ -75,8 +92,12 @@ impl Congestion {
 
 impl ControllerFactory for Congestion {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let inner = match self.purpose {
+            Purpose::Control => Arc::new(CubicConfig::default()).build(now, current_mtu),
+            Purpose::Bulk => Box::new(ShortQueue::new(current_mtu)),
+        };
         Box::new(UntilClosed {
-            cubic: Arc::new(CubicConfig::default()).build(now, current_mtu),
+            inner,
             is_closing: Arc::default(),
             is_ending: self.is_ending.clone(),
             log: Arc::default(),
@@ -87,9 +108,9 @@ impl ControllerFactory for Congestion {
     }
 }
 
-/// CUBIC until the connection is closed, and nothing from then on.
+/// A controller until the connection is closed, and nothing from then on.
 struct UntilClosed {
-    cubic: Box<dyn Controller>,
+    inner: Box<dyn Controller>,
     /// Shared by all clones, one of which a path of the connection uses.
     is_closing: Arc<AtomicBool>,
     is_ending: Arc<AtomicBool>,
@@ -117,11 +138,11 @@ impl UntilClosed {
 
 impl Controller for UntilClosed {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.cubic.on_sent(now, bytes, last_packet_number);
+        self.inner.on_sent(now, bytes, last_packet_number);
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        self.inner.on_ack(now, sent, bytes, app_limited, rtt);
         self.acked += 1;
         self.last_sent = self.last_sent.max(Some(sent));
     }
@@ -133,7 +154,7 @@ impl Controller for UntilClosed {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
-        self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        self.inner.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
         self.end_of_acks(now);
     }
 
@@ -144,28 +165,28 @@ impl Controller for UntilClosed {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        self.inner.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.cubic.on_mtu_update(new_mtu);
+        self.inner.on_mtu_update(new_mtu);
     }
 
     fn window(&self) -> u64 {
         if self.is_closing.load(Ordering::Acquire) || self.is_ending.load(Ordering::Acquire) {
             OPEN_WINDOW_BYTES
         } else {
-            self.cubic.window()
+            self.inner.window()
         }
     }
 
     fn metrics(&self) -> ControllerMetrics {
-        self.cubic.metrics()
+        self.inner.metrics()
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
         Box::new(Self {
-            cubic: self.cubic.clone_box(),
+            inner: self.inner.clone_box(),
             is_closing: self.is_closing.clone(),
             is_ending: self.is_ending.clone(),
             log: self.log.clone(),
@@ -176,7 +197,7 @@ impl Controller for UntilClosed {
     }
 
     fn initial_window(&self) -> u64 {
-        self.cubic.initial_window()
+        self.inner.initial_window()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -4,17 +4,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use isochrone_protocol::Version;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::bulk::{
     self, AcceptBulkError, ArrivedBulk, BulkPriority, BulkReceiver, BulkSender, OpenBulkError,
 };
+use crate::bulk_link::{self, BulkDialler, PairPlace, Reach};
 use crate::close::{CloseCode, CloseReason};
 use crate::control::{self, ControlQueue, ControlReceiver, ControlSender};
 use crate::link::{Closing, Link};
@@ -41,11 +42,80 @@ pub(crate) struct Shared {
     /// the peer to stop sending, which is no way to end a connection.
     pub(crate) parked_control: Mutex<Option<quinn::RecvStream>>,
     arrived_bulk: tokio::sync::Mutex<mpsc::Receiver<ArrivedBulk>>,
+    /// Where streams of all links arrive; the tasks that accept them keep it open.
+    arrivals: mpsc::WeakSender<ArrivedBulk>,
+    /// How bulk streams go now.
+    reach: watch::Sender<Reach>,
+    /// The place to which a second connection comes, once the handshake is complete; never on the dialling side.
+    pair: OnceLock<PairPlace>,
+    /// Whether the handshake is complete.
+    is_confirmed: watch::Sender<bool>,
+    /// What it takes to dial the second connection, until that is begun; never on the accepting side.
+    bulk_dialler: Mutex<Option<BulkDialler>>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.link.close(CloseCode::Done, "");
+        self.close(CloseCode::Done, "");
+    }
+}
+
+impl Shared {
+    fn close(&self, code: CloseCode, reason: &str) {
+        self.link.close(code, reason);
+        if let Reach::Second(link) = &*self.reach.borrow() {
+            link.close(code, reason);
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &PeerIdentity {
+        &self.peer
+    }
+
+    /// Why the peer's connections ended, when one of them ended with `error`.
+    pub(crate) fn reason(&self, link: &Link, error: quinn::ConnectionError) -> CloseReason {
+        self.link.close_reason().unwrap_or_else(|| link.reason(error))
+    }
+
+    /// Begins to dial the second connection, unless that has been done before.
+    pub(crate) fn prepare_bulk(self: &Arc<Self>) {
+        let dialler = self.bulk_dialler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dialler) = dialler {
+            self.reach.send_replace(Reach::Dialling);
+            tokio::spawn(bulk_link::dial(dialler, self.link.clone(), Arc::downgrade(self)));
+        }
+    }
+
+    /// Which QUIC connection a bulk stream is to go on.
+    pub(crate) async fn bulk_link(self: &Arc<Self>) -> Arc<Link> {
+        self.prepare_bulk();
+        let mut reach = self.reach.subscribe();
+        // Fails only when the sender is gone, which is in `self`.
+        match reach.wait_for(|reach| !matches!(reach, Reach::Dialling)).await.as_deref() {
+            Ok(Reach::Second(link)) => link.clone(),
+            Ok(Reach::First | Reach::Dialling) | Err(_) => self.link.clone(),
+        }
+    }
+
+    /// Takes the second connection into use; `false` when there is one, or the first has ended.
+    pub(crate) fn attach_bulk(&self, link: Arc<Link>) -> bool {
+        let Some(arrivals) = self.arrivals.upgrade() else { return false };
+        let is_new = self.reach.send_if_modified(|reach| {
+            let is_new = !matches!(reach, Reach::Second(_));
+            if is_new {
+                *reach = Reach::Second(link.clone());
+            }
+            is_new
+        });
+        if is_new {
+            tokio::spawn(bulk::accept_streams(link, self.options.clone(), arrivals));
+        }
+        is_new
+    }
+
+    /// There is no second connection: bulk goes beside control.
+    pub(crate) fn bulk_unreachable(&self) {
+        self.reach.send_replace(Reach::First);
     }
 }
 
@@ -58,31 +128,51 @@ pub(crate) struct Parts {
     pub(crate) receive: quinn::RecvStream,
     pub(crate) options: Arc<TransportOptions>,
     pub(crate) endpoint_closing: Arc<Closing>,
+    /// For dialled connections.
+    pub(crate) bulk_dialler: Option<BulkDialler>,
+    /// Whether the handshake is complete; if not, [`confirm`] is called when it is.
+    pub(crate) is_confirmed: bool,
 }
 
 /// Starts what runs on a connection.
 pub(crate) fn start(parts: Parts) -> Connection {
-    let Parts { quinn, peer, version, send, receive, options, endpoint_closing } = parts;
+    let Parts { quinn, peer, version, send, receive, options, endpoint_closing, bulk_dialler, is_confirmed } =
+        parts;
     let link = Arc::new(Link::new(quinn, endpoint_closing));
     let queue = Arc::new(ControlQueue::new(options.control_queue_bytes(), options.limits));
     tokio::spawn(control::write_queue(queue.clone(), send, link.clone()));
     let streams_max = options.bulk_streams_max.max(1) as usize;
     let (arrivals, arrived_bulk) = mpsc::channel(streams_max);
+    let weak_arrivals = arrivals.downgrade();
     tokio::spawn(bulk::accept_streams(link.clone(), options.clone(), arrivals));
     let probes = Arc::new(Probes::default());
     tokio::spawn(meter::answer_probes(link.clone(), probes.clone()));
-    Connection {
-        shared: Arc::new(Shared {
-            link,
-            options,
-            probes,
-            peer,
-            version,
-            control: Mutex::new(Some((queue, receive))),
-            parked_control: Mutex::new(None),
-            arrived_bulk: tokio::sync::Mutex::new(arrived_bulk),
-        }),
+    let shared = Arc::new(Shared {
+        link,
+        options,
+        probes,
+        peer,
+        version,
+        control: Mutex::new(Some((queue, receive))),
+        parked_control: Mutex::new(None),
+        arrived_bulk: tokio::sync::Mutex::new(arrived_bulk),
+        arrivals: weak_arrivals,
+        reach: watch::Sender::new(Reach::First),
+        pair: OnceLock::new(),
+        is_confirmed: watch::Sender::new(is_confirmed),
+        bulk_dialler: Mutex::new(bulk_dialler),
+    });
+    Connection { shared }
+}
+
+/// The handshake of an accepted connection is complete, and this is where its second connection comes.
+pub(crate) fn confirm(shared: &Arc<Shared>, pair: Option<PairPlace>) {
+    if let Some(pair) = pair {
+        pair.fill(shared);
+        // Once for each connection.
+        let _ = shared.pair.set(pair);
     }
+    shared.is_confirmed.send_replace(true);
 }
 
 impl Connection {
@@ -90,6 +180,30 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> &PeerIdentity {
         &self.shared.peer
+    }
+
+    /// Whether the handshake is complete. Until then what the peer says may have been sent before by
+    /// someone else, if only to a process that lost its memory since: act on nothing that does
+    /// something. Always on dialled connections, and where
+    /// [`takes_early_data`](TransportOptions::takes_early_data) is off.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        *self.shared.is_confirmed.borrow()
+    }
+
+    /// Waits until the handshake is complete; `false` when the connection ended before.
+    pub async fn confirmed(&self) -> bool {
+        let mut is_confirmed = self.shared.is_confirmed.subscribe();
+        tokio::select! {
+            biased;
+            // Fails only when the sender is gone, which is in `self`.
+            confirmed = is_confirmed.wait_for(|is_confirmed| *is_confirmed) => confirmed.is_ok(),
+            _ = self.shared.link.closed() => false,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The version of the protocol that the peer speaks; its major number is ours.
@@ -124,20 +238,10 @@ impl Connection {
         PathMeter::new(self.shared.link.clone(), self.shared.probes.clone())
     }
 
-    /// What QUIC has measured about the path so far.
+    /// What QUIC has measured about the path so far, without the second connection for bulk.
     #[must_use]
     pub fn statistics(&self) -> LinkStatistics {
-        let statistics = self.shared.link.quinn.stats();
-        LinkStatistics {
-            round_trip: statistics.path.rtt,
-            round_trip_min: statistics.path.min_rtt,
-            congestion_window_bytes: statistics.path.cwnd,
-            sent_packets: statistics.path.sent_packets,
-            lost_packets: statistics.path.lost_packets,
-            sent_bytes: statistics.udp_tx.bytes,
-            received_bytes: statistics.udp_rx.bytes,
-            datagram_bytes: statistics.path.current_mtu,
-        }
+        LinkStatistics::of(&self.shared.link.quinn)
     }
 
     /// The two halves of the control stream.
@@ -160,8 +264,8 @@ impl Connection {
         self.open_bulk_with(header, BulkPriority::NORMAL).await
     }
 
-    /// Opens a bulk stream that starts with `header`. Waits while the peer has as many open as it
-    /// allows. Cancel safe: the peer hears nothing of a stream whose opening was cancelled.
+    /// Opens a bulk stream that starts with `header`, on the second connection where there is one. Waits
+    /// while that is being dialled, and while the peer has as many streams open as it allows. Cancel safe: the peer hears nothing of a stream whose opening was cancelled.
     ///
     /// # Errors
     /// If the header is too large, or the connection has ended.
@@ -205,7 +309,22 @@ impl Connection {
 
     /// Closes the connection at once; what was not delivered is lost. Later calls do nothing.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.shared.link.close(code, reason);
+        self.shared.close(code, reason);
+    }
+
+    /// Begins to dial the second connection, on which bulk streams go, so that the first of them need
+    /// not wait for it (a round trip). Does nothing on the accepting side, or when called again.
+    pub fn prepare_bulk(&self) {
+        self.shared.prepare_bulk();
+    }
+
+    /// What QUIC has measured on the second connection; `None` before there is one.
+    #[must_use]
+    pub fn bulk_statistics(&self) -> Option<LinkStatistics> {
+        match &*self.shared.reach.borrow() {
+            Reach::Second(link) => Some(LinkStatistics::of(&link.quinn)),
+            Reach::First | Reach::Dialling => None,
+        }
     }
 }
 
@@ -238,4 +357,20 @@ pub struct LinkStatistics {
     pub received_bytes: u64,
     /// Largest datagram that the path is known to carry, in bytes of UDP payload.
     pub datagram_bytes: u16,
+}
+
+impl LinkStatistics {
+    fn of(quinn: &quinn::Connection) -> Self {
+        let statistics = quinn.stats();
+        Self {
+            round_trip: statistics.path.rtt,
+            round_trip_min: statistics.path.min_rtt,
+            congestion_window_bytes: statistics.path.cwnd,
+            sent_packets: statistics.path.sent_packets,
+            lost_packets: statistics.path.lost_packets,
+            sent_bytes: statistics.udp_tx.bytes,
+            received_bytes: statistics.udp_rx.bytes,
+            datagram_bytes: statistics.path.current_mtu,
+        }
+    }
 }

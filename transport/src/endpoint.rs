@@ -2,13 +2,19 @@
 //!
 //! Must never hold what runs on an established connection.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version};
+use bytes::{Bytes, BytesMut};
+use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version, encode_frame};
 use rustls::pki_types::CertificateDer;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
+use crate::bulk_link::{self, BulkDialler, Pairs, Secrets};
 use crate::congestion::Congestion;
 use crate::connection::{self, Connection};
 use crate::endpoint_error::{AcceptError, BindError, ConnectError, DialContext};
@@ -17,7 +23,8 @@ use crate::link::{Closing, close};
 use crate::options::TransportOptions;
 use crate::peer_identity::{IdentityParseError, PeerIdentity, Role};
 use crate::resets::LateResets;
-use crate::{CloseCode, tls};
+use crate::tls::{Resumption, ServerSide, Target};
+use crate::{CertificateFault, CloseCode, tls};
 
 /// Accepting sides allow the control stream and one more, so that a second one can be answered
 /// with [`CloseCode::ProtocolViolation`].
@@ -26,22 +33,37 @@ const ACCEPTED_CONTROL_STREAMS_MAX: u32 = 2;
 /// Dialling sides open the control stream themselves; one from the peer is a violation.
 const DIALLED_CONTROL_STREAMS_MAX: u32 = 1;
 
+/// Connections that someone dials and nobody has accepted yet; more wait within QUIC.
+const INCOMING_MAX: usize = 64;
+
 /// One UDP socket that accepts connections (of the allowed roles) and dials others. Cheap to
 /// clone; connections outlive it, but only while it is not closed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoint {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     quinn: quinn::Endpoint,
     our_role: Role,
     options: Arc<TransportOptions>,
     dialling: tls::Dialling,
     dialled_transport: Arc<quinn::TransportConfig>,
+    bulk_transport: Arc<quinn::TransportConfig>,
     congestion: Congestion,
     closing: Arc<Closing>,
+    pairs: Arc<Pairs>,
+    tls: Arc<ServerSide>,
+    incoming: tokio::sync::Mutex<mpsc::Receiver<quinn::Incoming>>,
+    /// The task that accepts; `accepting` is closed when it has ended.
+    acceptor: AbortHandle,
+    accepting: watch::Receiver<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
 }
 
 impl Endpoint {
@@ -59,14 +81,20 @@ impl Endpoint {
         let tls_error = |error: tls::SetupError| BindError::Tls(Box::new(error));
         let address_error = |source| BindError::Address { address, source };
         let congestion = Congestion::default();
-        let server = if options.allowed_roles.is_empty() {
-            None
-        } else {
-            let tls = tls::server(identity).map_err(tls_error)?;
-            let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-            let transport = options.quinn(ACCEPTED_CONTROL_STREAMS_MAX, &congestion);
-            server.transport_config(Arc::new(transport)).migration(true);
-            Some(server)
+        let transport = Arc::new(options.quinn(ACCEPTED_CONTROL_STREAMS_MAX, &congestion));
+        let bulk_transport = Arc::new(options.quinn_bulk(&congestion));
+        let server = |tls: &ServerSide, transport: &Arc<quinn::TransportConfig>| {
+            let mut server = quinn::ServerConfig::with_crypto(tls.config.clone());
+            server.transport_config(transport.clone()).migration(true);
+            server
+        };
+        let bulk_tls = ServerSide::new(identity, tls::BULK_ALPN, Resumption::None).map_err(tls_error)?;
+        let bulk_server = Arc::new(server(&bulk_tls, &bulk_transport));
+        let resumption = if options.takes_early_data { Resumption::Early } else { Resumption::Late };
+        let tls = Arc::new(ServerSide::new(identity, tls::ALPN, resumption).map_err(tls_error)?);
+        let server = match options.allowed_roles[..] {
+            [] => None,
+            [..] => Some(server(&tls, &transport)),
         };
         let mut endpoint = quinn::EndpointConfig::default();
         endpoint
@@ -75,15 +103,35 @@ impl Endpoint {
             .map_err(|error| address_error(io::Error::other(error)))?;
         let socket = socket(address, options.socket_buffer_bytes).map_err(address_error)?;
         let quinn = quinn::Endpoint::new(endpoint, server, socket, runtime).map_err(address_error)?;
+        let options = Arc::new(options);
+        let closing = Arc::new(Closing::new());
+        let pairs = Arc::new(Pairs::default());
+        let (arrivals, incoming) = mpsc::channel(INCOMING_MAX);
+        let (is_accepting, accepting) = watch::channel(());
+        let acceptor = Acceptor {
+            quinn: quinn.clone(),
+            bulk_server,
+            pairs: pairs.clone(),
+            options: options.clone(),
+            closing: closing.clone(),
+            arrivals,
+            _is_accepting: Arc::new(is_accepting),
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 quinn,
                 our_role: identity.peer_identity().role,
                 dialling: tls::Dialling::new(identity).map_err(tls_error)?,
                 dialled_transport: Arc::new(options.quinn(DIALLED_CONTROL_STREAMS_MAX, &congestion)),
+                bulk_transport,
                 congestion,
-                options: Arc::new(options),
-                closing: Arc::new(Closing::new()),
+                options,
+                closing,
+                pairs,
+                tls,
+                incoming: tokio::sync::Mutex::new(incoming),
+                acceptor: tokio::spawn(acceptor.run()).abort_handle(),
+                accepting,
             }),
         })
     }
@@ -99,11 +147,13 @@ impl Endpoint {
     /// The next connection that someone dials, or `None` once the endpoint is closed. Cancel
     /// safe. Establish each in a task of its own: a handshake takes round trips.
     pub async fn accept(&self) -> Option<Incoming> {
-        let incoming = self.shared.quinn.accept().await?;
+        let incoming = self.shared.incoming.lock().await.recv().await?;
         Some(Incoming {
             incoming,
             options: self.shared.options.clone(),
             closing: self.shared.closing.clone(),
+            pairs: self.shared.pairs.clone(),
+            tls: self.shared.tls.clone(),
         })
     }
 
@@ -119,44 +169,112 @@ impl Endpoint {
         expected_role: Role,
         expected_name: Option<&str>,
     ) -> Result<Connection, ConnectError> {
+        self.connect_saying::<()>(address, expected_role, expected_name, First::NOTHING).await
+    }
+
+    /// As [`Endpoint::connect`], and sends first messages with the first packet that may carry any, so that
+    /// their answers are there when this comes back: two round trips, or one where a session is resumed and
+    /// the other side takes early data.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect_saying<T: Serialize>(
+        &self,
+        address: SocketAddr,
+        expected_role: Role,
+        expected_name: Option<&str>,
+        first: First<'_, T>,
+    ) -> Result<Connection, ConnectError> {
         let shared = &self.shared;
         probe_route(address).map_err(|source| ConnectError::Unreachable { address, source })?;
-        let (tls, check) = shared
+        let mut words = BytesMut::from(&Preamble::encode()[..]);
+        for message in first.messages {
+            encode_frame(message, &mut words, &shared.options.limits)
+                .map_err(|source| ConnectError::Message { address, source })?;
+        }
+        let target = shared
             .dialling
-            .client()
+            .target((address, expected_role, expected_name.map(str::to_owned)))
             .map_err(|error| ConnectError::Tls { address, source: Box::new(error) })?;
-        let mut config = quinn::ClientConfig::new(Arc::new(tls));
-        config.transport_config(shared.dialled_transport.clone());
         let context = DialContext {
             address,
             our_role: shared.our_role,
             expected_role,
             timeout: shared.options.handshake_timeout,
-            check: &check,
+            check: &target.check,
             closing: &shared.closing,
         };
-        let dial = self.dial(config, &context, expected_name);
+        let words = words.freeze();
+        let dial = self.dial(&target, &context, expected_name, &words, first.may_be_early);
         match tokio::time::timeout(shared.options.handshake_timeout, dial).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::TimedOut { address, after: shared.options.handshake_timeout }),
         }
     }
 
+    /// Completes the handshake and sends the first words, as early data where that may be and can be.
+    async fn begin(
+        &self,
+        target: &Target,
+        context: &DialContext<'_>,
+        words: &Bytes,
+        may_be_early: bool,
+    ) -> Result<(quinn::Connection, quinn::SendStream, quinn::RecvStream), ConnectError> {
+        let address = context.address;
+        let lost = |error| ConnectError::new(context, error);
+        let mut config = quinn::ClientConfig::new(target.config.clone());
+        config.transport_config(self.shared.dialled_transport.clone());
+        let connecting = self
+            .shared
+            .quinn
+            .connect_with(config, address, context.expected_role.server_name())
+            .map_err(|source| ConnectError::Dial { address, source })?;
+        let quinn = match connecting.into_0rtt() {
+            Ok((quinn, is_accepted)) => {
+                if may_be_early && let Ok((mut send, receive)) = quinn.open_bi().await {
+                    // A stream that is refused says so below.
+                    let _ = send.write_chunk(words.clone()).await;
+                    if is_accepted.await {
+                        return Ok((quinn, send, receive));
+                    }
+                } else {
+                    is_accepted.await;
+                }
+                quinn
+            }
+            Err(connecting) => connecting.await.map_err(lost)?,
+        };
+        let (mut send, receive) = quinn.open_bi().await.map_err(lost)?;
+        match send.write_chunk(words.clone()).await {
+            Ok(()) => Ok((quinn, send, receive)),
+            Err(quinn::WriteError::ConnectionLost(error)) => Err(lost(error)),
+            Err(
+                quinn::WriteError::Stopped(_)
+                | quinn::WriteError::ClosedStream
+                | quinn::WriteError::ZeroRttRejected,
+            ) => Err(ConnectError::NotIsochrone { address }),
+        }
+    }
+
     async fn dial(
         &self,
-        config: quinn::ClientConfig,
+        target: &Target,
         context: &DialContext<'_>,
         expected_name: Option<&str>,
+        words: &Bytes,
+        may_be_early: bool,
     ) -> Result<Connection, ConnectError> {
         let shared = &self.shared;
         let address = context.address;
         let lost = |error| ConnectError::new(context, error);
-        let quinn = shared
-            .quinn
-            .connect_with(config, address, context.expected_role.server_name())
-            .map_err(|source| ConnectError::Dial { address, source })?
-            .await
-            .map_err(lost)?;
+        let (quinn, send, mut receive) = self.begin(target, context, words, may_be_early).await?;
+        if let Err(error) = target.check_again(&certificates(&quinn), context.expected_role) {
+            if let Some(reason) = quinn.close_reason() {
+                return Err(lost(reason));
+            }
+            close(&quinn, CloseCode::RoleRefused, "the certificate is not good any more");
+            return Err(ConnectError::TheirCertificate { address, fault: CertificateFault::of(&error) });
+        }
         let peer = peer_identity(&quinn).map_err(|source| {
             close(&quinn, CloseCode::ProtocolViolation, "certificate states no identity");
             ConnectError::TheirIdentity { address, source }
@@ -171,9 +289,7 @@ impl Endpoint {
             close(&quinn, CloseCode::Done, "another name was expected");
             return Err(ConnectError::WrongName { address, expected: expected.to_owned(), found: peer });
         }
-        let (mut send, mut receive) = quinn.open_bi().await.map_err(lost)?;
-        let exchanged = exchange_preambles(&mut send, &mut receive).await;
-        let version = exchanged.map_err(|error| match error {
+        let version = read_preamble(&mut receive).await.map_err(|error| match error {
             PreambleExchangeError::Refused(error) => {
                 refuse_preamble(&quinn, error);
                 ConnectError::preamble(address, error)
@@ -184,6 +300,13 @@ impl Endpoint {
                 ConnectError::NotIsochrone { address }
             }
         })?;
+        let bulk_dialler = Secrets::of(&quinn).map(|secrets| BulkDialler {
+            endpoint: BulkDialling { shared: shared.clone() },
+            address,
+            role: context.expected_role,
+            secrets,
+            closing: shared.closing.clone(),
+        });
         Ok(connection::start(connection::Parts {
             quinn,
             peer,
@@ -192,6 +315,8 @@ impl Endpoint {
             receive,
             options: shared.options.clone(),
             endpoint_closing: shared.closing.clone(),
+            bulk_dialler,
+            is_confirmed: true,
         }))
     }
 
@@ -224,15 +349,99 @@ impl Endpoint {
     /// Waits until every connection has ended and the peers were told.
     pub async fn drained(&self) {
         self.shared.quinn.wait_idle().await;
+        if self.shared.closing.get().is_some() {
+            // Never changes: ends with the task that holds the other end, and the socket with it.
+            let _ = self.shared.accepting.clone().changed().await;
+        }
+    }
+}
+
+/// Takes in what is dialled: completes the second connections of pairs, and hands on all others.
+#[derive(Clone)]
+struct Acceptor {
+    quinn: quinn::Endpoint,
+    bulk_server: Arc<quinn::ServerConfig>,
+    pairs: Arc<Pairs>,
+    options: Arc<TransportOptions>,
+    closing: Arc<Closing>,
+    arrivals: mpsc::Sender<quinn::Incoming>,
+    _is_accepting: Arc<watch::Sender<()>>,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        while let Some(incoming) = self.quinn.accept().await {
+            let name = incoming.orig_dst_cid();
+            if self.pairs.knows(&name) {
+                tokio::spawn(self.complete_second(incoming));
+            } else if self.pairs.any_unconfirmed() {
+                // It may be the second connection of one whose handshake is about to be complete.
+                let (pairs, arrivals) = (self.pairs.clone(), self.arrivals.clone());
+                let acceptor = self.clone();
+                tokio::spawn(async move {
+                    if pairs.will_know(&name).await {
+                        acceptor.complete_second(incoming).await;
+                    } else {
+                        // Fails only when the endpoint is gone.
+                        let _ = arrivals.send(incoming).await;
+                    }
+                });
+            } else if self.arrivals.send(incoming).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn complete_second(&self, incoming: quinn::Incoming) -> impl Future<Output = ()> + use<> {
+        bulk_link::accept(
+            incoming,
+            self.bulk_server.clone(),
+            self.pairs.clone(),
+            self.options.clone(),
+            self.closing.clone(),
+        )
+    }
+}
+
+/// What it takes to dial the second connection of a pair.
+pub(crate) struct BulkDialling {
+    shared: Arc<Shared>,
+}
+
+impl BulkDialling {
+    /// Dials the second connection of this name; its certificate is one of the farm's for that role. Gives up
+    /// after the handshake timeout.
+    pub(crate) async fn dial(
+        &self,
+        address: SocketAddr,
+        role: Role,
+        name: &[u8],
+    ) -> Result<quinn::Connection, String> {
+        let tls = self.shared.dialling.bulk().map_err(|error| error.to_string())?;
+        let mut config = quinn::ClientConfig::new(tls);
+        let name = quinn::ConnectionId::new(name);
+        config
+            .transport_config(self.shared.bulk_transport.clone())
+            .initial_dst_cid_provider(Arc::new(move || name));
+        let connecting = self
+            .shared
+            .quinn
+            .connect_with(config, address, role.server_name())
+            .map_err(|error| error.to_string())?;
+        match tokio::time::timeout(self.shared.options.handshake_timeout, connecting).await {
+            Ok(established) => established.map_err(|error| error.to_string()),
+            Err(_) => Err("nobody answers".to_owned()),
+        }
     }
 }
 
 /// A connection that someone dials, not yet established. Dropping it refuses it.
-#[derive(Debug)]
 pub struct Incoming {
     incoming: quinn::Incoming,
     options: Arc<TransportOptions>,
     closing: Arc<Closing>,
+    pairs: Arc<Pairs>,
+    tls: Arc<ServerSide>,
 }
 
 impl Incoming {
@@ -263,7 +472,24 @@ impl Incoming {
 
     async fn establish_untimed(self, address: SocketAddr) -> Result<Connection, AcceptError> {
         let lost = |error| AcceptError::new(address, error, &self.closing);
-        let quinn = self.incoming.accept().map_err(lost)?.await.map_err(lost)?;
+        let (quinn, confirming) = match self.incoming.accept().map_err(lost)?.into_0rtt() {
+            // Without a resumed session there is no identity before the end of the handshake.
+            Ok((quinn, confirming)) if self.options.takes_early_data && !certificates(&quinn).is_empty() => {
+                (quinn, Some((confirming, self.pairs.unconfirmed())))
+            }
+            Ok((quinn, confirming)) => {
+                confirming.await;
+                if let Some(error) = quinn.close_reason() {
+                    return Err(lost(error));
+                }
+                (quinn, None)
+            }
+            Err(connecting) => (connecting.await.map_err(lost)?, None),
+        };
+        if let Err(error) = self.tls.check_again(&certificates(&quinn)) {
+            close(&quinn, CloseCode::RoleRefused, "the certificate is not good any more");
+            return Err(AcceptError::TheirCertificate { address, fault: CertificateFault::of(&error) });
+        }
         let peer = peer_identity(&quinn).map_err(|source| {
             close(&quinn, CloseCode::ProtocolViolation, "certificate states no identity");
             AcceptError::TheirIdentity { address, source }
@@ -274,6 +500,9 @@ impl Incoming {
             close(&quinn, CloseCode::RoleRefused, &reason);
             return Err(AcceptError::RoleRefused { address, identity: peer });
         }
+        // Before the dialling side hears anything, so that its second connection never comes too early.
+        let place = |quinn: &quinn::Connection| Secrets::of(quinn).map(|secrets| self.pairs.expect(secrets));
+        let pair = if confirming.is_none() { place(&quinn) } else { None };
         let (mut send, mut receive) = quinn.accept_bi().await.map_err(lost)?;
         let exchanged = exchange_preambles(&mut send, &mut receive).await;
         let version = exchanged.map_err(|error| match error {
@@ -287,15 +516,78 @@ impl Incoming {
                 AcceptError::Truncated { address }
             }
         })?;
-        Ok(connection::start(connection::Parts {
-            quinn,
+        let connection = connection::start(connection::Parts {
+            quinn: quinn.clone(),
             peer,
             version,
             send,
             receive,
             options: self.options.clone(),
             endpoint_closing: self.closing.clone(),
-        }))
+            bulk_dialler: None,
+            is_confirmed: confirming.is_none(),
+        });
+        match confirming {
+            None => connection::confirm(connection.shared(), pair),
+            Some((confirming, unconfirmed)) => {
+                let shared = Arc::downgrade(connection.shared());
+                let pairs = self.pairs.clone();
+                tokio::spawn(async move {
+                    confirming.await;
+                    let pair = Secrets::of(&quinn).map(|secrets| pairs.expect(secrets));
+                    if let (None, Some(shared)) = (quinn.close_reason(), shared.upgrade()) {
+                        connection::confirm(&shared, pair);
+                    }
+                    drop(unconfirmed);
+                });
+            }
+        }
+        Ok(connection)
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Incoming").field("from", &self.remote_address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Endpoint").field("quinn", &self.shared.quinn).finish_non_exhaustive()
+    }
+}
+
+/// What is said on a connection before anything is heard on it.
+#[derive(Debug)]
+pub struct First<'a, T> {
+    messages: &'a [T],
+    may_be_early: bool,
+}
+
+impl<T> Clone for First<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for First<'_, T> {}
+
+impl<'a, T> First<'a, T> {
+    /// Nothing but the preamble.
+    pub const NOTHING: Self = Self { messages: &[], may_be_early: false };
+
+    /// Messages that are sent when the handshake is complete on this side.
+    #[must_use]
+    pub const fn of(messages: &'a [T]) -> Self {
+        Self { messages, may_be_early: false }
+    }
+
+    /// Messages that change nothing that matters, however often they are received: they may go as early data,
+    /// before the other side has shown that it is there.
+    #[must_use]
+    pub const fn harmless(messages: &'a [T]) -> Self {
+        Self { messages, may_be_early: true }
     }
 }
 
@@ -322,6 +614,11 @@ async fn exchange_preambles(
             | quinn::WriteError::ZeroRttRejected,
         ) => return Err(PreambleExchangeError::Truncated),
     }
+    read_preamble(receive).await
+}
+
+/// The peer's version, from its preamble on the control stream.
+async fn read_preamble(receive: &mut quinn::RecvStream) -> Result<Version, PreambleExchangeError> {
     let mut theirs = [0; Preamble::BYTES];
     match receive.read_exact(&mut theirs).await {
         Ok(()) => Preamble::check(&theirs).map_err(PreambleExchangeError::Refused),
@@ -347,12 +644,17 @@ fn refuse_preamble(quinn: &quinn::Connection, error: PreambleError) {
     }
 }
 
-/// The identity in the certificate that TLS has verified.
-fn peer_identity(quinn: &quinn::Connection) -> Result<PeerIdentity, IdentityParseError> {
-    let certificates = quinn
+/// The certificates that TLS has verified, now or when the session began that was resumed; none before.
+fn certificates(quinn: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    quinn
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .ok_or(IdentityParseError::Missing)?;
+        .map_or_else(Vec::new, |certificates| *certificates)
+}
+
+/// The identity in the certificate that TLS has verified.
+pub(crate) fn peer_identity(quinn: &quinn::Connection) -> Result<PeerIdentity, IdentityParseError> {
+    let certificates = certificates(quinn);
     let certificate = certificates.first().ok_or(IdentityParseError::Missing)?;
     PeerIdentity::from_certificate(certificate)
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use isochrone_protocol::{PROTOCOL_VERSION, PreambleError, Version};
+use isochrone_protocol::{EncodeError, PROTOCOL_VERSION, PreambleError, Version};
 use rustls::AlertDescription;
 
 use crate::link::{Closing, close_reason};
@@ -58,6 +58,22 @@ pub enum CertificateFault {
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 impl CertificateFault {
+    /// What a check found.
+    pub(crate) fn of(error: &rustls::CertificateError) -> Self {
+        if tls::is_out_of_time(error) {
+            Self::OutOfTime
+        } else if tls::is_other_purpose(error) {
+            Self::OtherPurpose
+        } else if matches!(
+            error,
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature
+        ) {
+            Self::OtherAuthority
+        } else {
+            Self::Unacceptable
+        }
+    }
+
     /// What a TLS alert says about a certificate, if it is about one.
     fn from_alert(alert: u8) -> Option<Self> {
         match AlertDescription::from(alert) {
@@ -107,6 +123,14 @@ pub enum ConnectError {
         address: SocketAddr,
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A first message cannot be encoded.
+    #[error("a first message for {address} cannot be sent")]
+    Message {
+        /// Where to.
+        address: SocketAddr,
+        /// What is wrong with it.
+        source: EncodeError,
     },
     /// Nobody answered, or not to the end.
     #[error("{address} did not answer within {after:?}; check that it runs there and that UDP passes")]
@@ -249,17 +273,8 @@ impl ConnectError {
                     return Some(Self::WrongRole { address, expected: context.expected_role, found });
                 }
                 CertificateFault::OtherPurpose
-            } else if tls::is_out_of_time(&refused.error) {
-                CertificateFault::OutOfTime
-            } else if tls::is_other_purpose(&refused.error) {
-                CertificateFault::OtherPurpose
-            } else if matches!(
-                refused.error,
-                rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature
-            ) {
-                CertificateFault::OtherAuthority
             } else {
-                CertificateFault::Unacceptable
+                CertificateFault::of(&refused.error)
             };
             return Some(Self::TheirCertificate { address, fault });
         }

@@ -2,7 +2,8 @@
 //!
 //! This crate holds the farm's certificates and the identities in them, the endpoint that accepts
 //! and dials, and what runs on a connection: one control stream with messages in both directions,
-//! and a one-way bulk stream for each transfer of contents. It is the only crate that names quinn.
+//! and a one-way bulk stream for each transfer of contents. Bulk streams go over a second QUIC connection between
+//! the same two processes, so that control never waits behind them. It is the only crate that names quinn.
 //!
 //! It must never hold message types (it moves any `T: Serialize`), nor decide anything about
 //! sessions, graphs or placement; it has no timers on the path of a message. How a path is measured, and at
@@ -22,6 +23,7 @@
 pub mod authority;
 
 mod bulk;
+mod bulk_link;
 mod close;
 mod congestion;
 mod connection;
@@ -34,6 +36,7 @@ mod meter;
 mod options;
 mod peer_identity;
 mod resets;
+mod short_queue;
 mod tls;
 
 pub use authority::{Authority, AuthorityError, IssuedIdentity};
@@ -43,7 +46,7 @@ pub use bulk::{
 pub use close::{CloseCode, CloseReason};
 pub use connection::{Connection, LinkStatistics};
 pub use control::{ControlReceiver, ControlSender, FlushError, ReceiveError, SendError};
-pub use endpoint::{Endpoint, Incoming};
+pub use endpoint::{Endpoint, First, Incoming};
 pub use endpoint_error::{AcceptError, BindError, CertificateFault, ConnectError};
 pub use identity::{Identity, IdentityError};
 pub use meter::{Pace, PathMeasurement, PathMeter};

@@ -10,6 +10,9 @@ use isochrone_protocol::{FRAME_LENGTH_BYTES, Limits};
 use crate::Role;
 use crate::congestion::Congestion;
 
+/// Bulk streams that a peer may open beside the control stream: what has to go while there is no second connection.
+const CONTROL_BULK_STREAMS_MAX: u32 = 16;
+
 /// The smallest datagram that every path of QUIC carries, in bytes.
 const DATAGRAM_BYTES_FLOOR: u16 = 1200;
 
@@ -22,6 +25,7 @@ const DATAGRAM_BUFFER_BYTES: usize = 1 << 10;
 pub struct TransportOptions {
     pub(crate) allowed_roles: Vec<Role>,
     pub(crate) limits: Limits,
+    pub(crate) takes_early_data: bool,
     pub(crate) handshake_timeout: Duration,
     pub(crate) bulk_header_timeout: Duration,
     pub(crate) control_queue_bytes_max: usize,
@@ -41,6 +45,7 @@ impl Default for TransportOptions {
         Self {
             allowed_roles: Vec::new(),
             limits: Limits::default(),
+            takes_early_data: false,
             handshake_timeout: Duration::from_secs(5),
             bulk_header_timeout: Duration::from_secs(5),
             control_queue_bytes_max: 16 << 20,
@@ -75,6 +80,15 @@ impl TransportOptions {
     /// Bounds on frames, see [`Limits`]. Should be the same in the whole farm.
     pub fn limits(&mut self, limits: Limits) -> &mut Self {
         self.limits = limits;
+        self
+    }
+
+    /// Whether messages that a peer sends in its first packets, when it resumes a session, are received before
+    /// the handshake is complete; default no, and then they are received after it. Who says yes looks at
+    /// [`Connection::is_confirmed`](crate::Connection::is_confirmed) before acting on any message that does
+    /// something.
+    pub fn takes_early_data(&mut self, takes: bool) -> &mut Self {
+        self.takes_early_data = takes;
         self
     }
 
@@ -116,16 +130,17 @@ impl TransportOptions {
     /// Most bytes of all streams of a connection that the peer may send before they are read, and
     /// that this side keeps until the peer has acknowledged them. Bounds what one peer can make
     /// this process hold. Default: so large that bulk streams which nobody reads can never keep
-    /// the control stream waiting, that is 8/7 of (bulk streams + 1) times the window of a stream,
-    /// 297 MiB with the other defaults. A smaller value gives up that promise; prefer fewer bulk
-    /// streams.
+    /// others waiting, that is 8/7 of (bulk streams + 1) times the window of a stream, 297 MiB with
+    /// the other defaults (and 78 MiB for the connection with the control stream, where few bulk
+    /// streams go). A smaller value gives up that promise; prefer fewer bulk streams.
     pub fn connection_window_bytes(&mut self, bytes: u64) -> &mut Self {
         self.connection_window_bytes = Some(bytes.max(1));
         self
     }
 
     /// Most bulk streams that a peer may have open at once; default 64. Others wait in
-    /// [`open_bulk`](crate::Connection::open_bulk). Zero allows none.
+    /// [`open_bulk`](crate::Connection::open_bulk). Zero allows none. Where a peer has no second
+    /// connection, 16 at most.
     pub fn bulk_streams_max(&mut self, streams: u32) -> &mut Self {
         self.bulk_streams_max = streams;
         self
@@ -175,22 +190,38 @@ impl TransportOptions {
         self.control_queue_bytes_max.max(self.limits.control_frame_bytes_max + FRAME_LENGTH_BYTES)
     }
 
-    /// The window of a connection in which bulk streams that nobody reads leave a stream's window
-    /// to the control stream. QUIC renews a connection's credit only when an eighth of it was
+    /// The window of a connection in which `streams` bulk streams that nobody reads leave a stream's window
+    /// to others. QUIC renews a connection's credit only when an eighth of it was
     /// read, so that up to an eighth can be missing: seven eighths must hold all streams.
-    fn unblocked_window_bytes(&self) -> u64 {
-        let streams = u64::from(self.bulk_streams_max) + 1;
+    fn unblocked_window_bytes(&self, streams: u32) -> u64 {
+        let streams = u64::from(streams) + 1;
         (u64::from(self.stream_window_bytes) * streams).saturating_mul(8) / 7 + 8
     }
 
-    /// QUIC's own configuration, for connections in which the peer may open
+    /// QUIC's own configuration, for connections with a control stream in which the peer may open
     /// `peer_control_streams_max` bidirectional streams.
     pub(crate) fn quinn(
         &self,
         peer_control_streams_max: u32,
         congestion: &Congestion,
     ) -> quinn::TransportConfig {
-        let window = self.connection_window_bytes.unwrap_or_else(|| self.unblocked_window_bytes());
+        let bulk_streams_max = self.bulk_streams_max.min(CONTROL_BULK_STREAMS_MAX);
+        let mut transport = self.quinn_with(bulk_streams_max, congestion);
+        transport.max_concurrent_bidi_streams(peer_control_streams_max.into());
+        transport
+    }
+
+    /// QUIC's own configuration, for connections that carry bulk streams alone.
+    pub(crate) fn quinn_bulk(&self, congestion: &Congestion) -> quinn::TransportConfig {
+        // One more for the proof that it belongs to a connection.
+        let mut transport = self.quinn_with(self.bulk_streams_max.saturating_add(1), &congestion.for_bulk());
+        transport.max_concurrent_bidi_streams(0_u32.into());
+        transport
+    }
+
+    fn quinn_with(&self, bulk_streams_max: u32, congestion: &Congestion) -> quinn::TransportConfig {
+        let unblocked = self.unblocked_window_bytes(bulk_streams_max);
+        let window = self.connection_window_bytes.unwrap_or(unblocked);
         // Out of range only beyond 2^62: no limit then.
         let variable = |value: u64| quinn::VarInt::from_u64(value).unwrap_or(quinn::VarInt::MAX);
         let idle_milliseconds = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -198,8 +229,7 @@ impl TransportOptions {
         discovery.upper_bound(self.datagram_bytes_max.max(self.datagram_bytes_initial));
         let mut transport = quinn::TransportConfig::default();
         transport
-            .max_concurrent_bidi_streams(peer_control_streams_max.into())
-            .max_concurrent_uni_streams(self.bulk_streams_max.into())
+            .max_concurrent_uni_streams(bulk_streams_max.into())
             .max_idle_timeout(Some(variable(idle_milliseconds).into()))
             .keep_alive_interval(Some(self.keep_alive_interval))
             .stream_receive_window(self.stream_window_bytes.into())

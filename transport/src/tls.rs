@@ -1,7 +1,13 @@
-//! How TLS is set up: version 1.3 only, certificates on both sides, no early data.
+//! How TLS is set up: version 1.3 only, certificates on both sides, resumption in memory.
 //!
-//! Must never hold a way around a certificate check.
+//! A resumed session shows no certificates: each side keeps those of the session before, and they are checked
+//! again ([`ServerSide::check_again`], [`Target::check_again`]), as to time above all. Tickets are kept in memory
+//! and taken by their first use, so that neither a resumption nor its early data can be replayed: a second use of
+//! a ticket is a whole handshake, and so is every use after a restart. Must never hold a way around a certificate
+//! check.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -9,15 +15,19 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
 use crate::identity::Identity;
-use crate::peer_identity::PeerIdentity;
+use crate::peer_identity::{PeerIdentity, Role};
 
 /// The application protocol that both sides must name.
 pub(crate) const ALPN: &[u8] = b"isochrone/1";
+
+/// What both name instead on the second connection of a pair, which carries bulk streams alone.
+pub(crate) const BULK_ALPN: &[u8] = b"isochrone-bulk/1";
 
 /// ring, with the faster of the two AES ciphers preferred: 128 bits are enough for any farm.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
@@ -45,24 +55,113 @@ pub(crate) enum SetupError {
     Cipher(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-/// The accepting side's configuration: asks for a certificate of the farm's authority.
-pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, SetupError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    // A resumed session would skip the check of the certificate, and with it its expiry.
-    config.send_tls13_tickets = 0;
-    Ok(QuicServerConfig::try_from(config)?)
+/// Sessions that the accepting side keeps for resumption, some hundred bytes each.
+const SESSIONS_MAX: usize = 4_096;
+
+/// Tickets given after a handshake: one for the next connection, and one in case two are dialled at a time.
+const TICKETS: usize = 2;
+
+/// Peers whose sessions a dialling side keeps.
+const TARGETS_MAX: usize = 1_024;
+
+/// Whether sessions may be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumption {
+    /// Every handshake is whole.
+    None,
+    /// Without early data.
+    Late,
+    /// With early data.
+    Early,
 }
 
-/// What the dialling side needs for each connection, made once for each endpoint.
+/// The accepting side.
+pub(crate) struct ServerSide {
+    pub(crate) config: Arc<QuicServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl ServerSide {
+    /// For `protocol`: asks for a certificate of the farm's authority.
+    pub(crate) fn new(
+        identity: &Identity,
+        protocol: &[u8],
+        resumption: Resumption,
+    ) -> Result<Self, SetupError> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier.clone())
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
+        config.alpn_protocols = vec![protocol.to_vec()];
+        match resumption {
+            Resumption::None => config.send_tls13_tickets = 0,
+            Resumption::Late | Resumption::Early => {
+                config.send_tls13_tickets = TICKETS;
+                config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+            }
+        }
+        if resumption == Resumption::Early {
+            // QUIC has its own bounds; TLS knows all or nothing.
+            config.max_early_data_size = u32::MAX;
+        }
+        Ok(Self { config: Arc::new(QuicServerConfig::try_from(config)?), verifier })
+    }
+
+    /// Whether a dialling side's certificate is good now: that of a resumed session was checked long ago.
+    pub(crate) fn check_again(
+        &self,
+        certificates: &[CertificateDer<'static>],
+    ) -> Result<(), CertificateError> {
+        let [first, rest @ ..] = certificates else { return Err(CertificateError::BadEncoding) };
+        certificate_error(self.verifier.verify_client_cert(first, rest, UnixTime::now()).map(|_| ()))
+    }
+}
+
+/// The certificate's part of an error of a check.
+fn certificate_error(result: Result<(), rustls::Error>) -> Result<(), CertificateError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(rustls::Error::InvalidCertificate(error)) => Err(error),
+        Err(_) => Err(CertificateError::BadEncoding),
+    }
+}
+
+/// Whom a connection is dialled to: tickets are for exactly one, so that early data reaches nobody else.
+pub(crate) type TargetKey = (SocketAddr, Role, Option<String>);
+
+/// What the dialling side needs, made once for each endpoint.
 #[derive(Debug)]
 pub(crate) struct Dialling {
     identity: Identity,
     verifier: Arc<WebPkiServerVerifier>,
+    targets: Mutex<BTreeMap<TargetKey, Arc<Target>>>,
+}
+
+/// One peer that is dialled, with the tickets that it gave.
+pub(crate) struct Target {
+    pub(crate) config: Arc<QuicClientConfig>,
+    pub(crate) check: Arc<ServerCheck>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Target").finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// Whether the accepting side's certificate is good now: that of a resumed session was checked long ago.
+    pub(crate) fn check_again(
+        &self,
+        certificates: &[CertificateDer<'static>],
+        role: Role,
+    ) -> Result<(), CertificateError> {
+        let [first, rest @ ..] = certificates else { return Err(CertificateError::BadEncoding) };
+        let name = ServerName::try_from(role.server_name()).map_err(|_| CertificateError::BadEncoding)?;
+        let checked = self.check.verifier.verify_server_cert(first, rest, &name, &[], UnixTime::now());
+        certificate_error(checked.map(|_| ()))
+    }
 }
 
 impl Dialling {
@@ -70,11 +169,36 @@ impl Dialling {
         Ok(Self {
             identity: identity.clone(),
             verifier: WebPkiServerVerifier::builder_with_provider(identity.roots(), provider()).build()?,
+            targets: Mutex::default(),
         })
     }
 
-    /// The configuration for one connection, and the check through which its outcome can be seen.
-    pub(crate) fn client(&self) -> Result<(QuicClientConfig, Arc<ServerCheck>), SetupError> {
+    /// A peer that is dialled, with what is known from earlier connections to it.
+    pub(crate) fn target(&self, key: TargetKey) -> Result<Arc<Target>, SetupError> {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.get(&key) {
+            target.check.forget();
+            return Ok(target.clone());
+        }
+        let target =
+            Arc::new(self.new_target(ALPN, rustls::client::Resumption::in_memory_sessions(TICKETS))?);
+        if targets.len() >= TARGETS_MAX {
+            targets.pop_first();
+        }
+        targets.insert(key, target.clone());
+        Ok(target)
+    }
+
+    /// For the second connection of a pair, which is never resumed.
+    pub(crate) fn bulk(&self) -> Result<Arc<QuicClientConfig>, SetupError> {
+        Ok(self.new_target(BULK_ALPN, rustls::client::Resumption::disabled())?.config)
+    }
+
+    fn new_target(
+        &self,
+        protocol: &[u8],
+        resumption: rustls::client::Resumption,
+    ) -> Result<Target, SetupError> {
         let check = Arc::new(ServerCheck {
             verifier: self.verifier.clone(),
             algorithms: provider().signature_verification_algorithms,
@@ -85,9 +209,10 @@ impl Dialling {
             .dangerous()
             .with_custom_certificate_verifier(check.clone())
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.identity.certified())));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.resumption = rustls::client::Resumption::disabled();
-        Ok((QuicClientConfig::try_from(config)?, check))
+        config.alpn_protocols = vec![protocol.to_vec()];
+        config.resumption = resumption;
+        config.enable_early_data = true;
+        Ok(Target { config: Arc::new(QuicClientConfig::try_from(config)?), check })
     }
 }
 
@@ -108,6 +233,11 @@ pub(crate) struct ServerCheck {
 }
 
 impl ServerCheck {
+    /// Forgets what was refused on an earlier connection.
+    fn forget(&self) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What was refused, if anything was.
     pub(crate) fn refused(&self) -> Option<RefusedServer> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -22,6 +22,8 @@ pub enum SimCommand {
     Run(SimRunArguments),
     /// Tell why one task of a run is placed where it is, and what came of it
     Explain(SimExplainArguments),
+    /// Tell what other policies would have done with a recorded live run
+    Replay(SimReplayArguments),
     /// Run a study: a grid of graphs, clusters, networks, policies, knowledge and seeds; writes tables and a report
     Study(SimStudyArguments),
     /// Join the shards of a study
@@ -109,6 +111,34 @@ pub struct SimExplainArguments {
     /// The task's name in the graph
     #[arg(long, value_name = "NAME")]
     pub task: String,
+
+    /// Print one document of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  isochrone scheduler --journal run.journal ...       then run graphs, and stop the farm
+  isochrone sim replay run.journal --policy heft --policy eager
+
+The recorded policy is simulated too: its ratio to the recorded time says how far to trust the others.";
+
+/// `isochrone sim replay`
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
+pub struct SimReplayArguments {
+    /// The journal of a scheduler
+    #[arg(value_name = "JOURNAL")]
+    pub journal: PathBuf,
+
+    /// A policy that takes the place of the recorded one; may be repeated
+    #[arg(long, value_name = "LABEL", required = true)]
+    pub policy: Vec<String>,
+
+    /// The network model's label; links have the latencies and rates that the journal tells
+    #[arg(long, value_name = "MODEL", default_value = "quic(warm=all)")]
+    pub network: String,
 
     /// Print one document of JSON
     #[arg(long)]

@@ -5,6 +5,7 @@
 mod adversary;
 pub mod arguments;
 mod explain;
+mod replay;
 mod run;
 mod study;
 
@@ -25,6 +26,7 @@ pub fn sim(arguments: &SimArguments) -> anyhow::Result<()> {
     match &arguments.command {
         SimCommand::Run(arguments) => run::run(arguments),
         SimCommand::Explain(arguments) => explain::explain(arguments),
+        SimCommand::Replay(arguments) => replay::replay(arguments),
         SimCommand::Study(arguments) => study::study(arguments),
         SimCommand::Merge(arguments) => study::merge(arguments),
         SimCommand::Adversary(arguments) => adversary::adversary(arguments),

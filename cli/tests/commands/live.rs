@@ -107,7 +107,36 @@ fn a_sessions_policy_comes_from_flag_environment_file_and_farm_in_that_order() {
 }
 
 #[test]
-fn devices_and_status_are_shown_to_people_and_as_json() {
+fn a_recorded_run_is_simulated_under_its_policy_and_under_others() {
+    let mut shell = Shell::new();
+    let farm = farm(&mut shell, "--policy round-robin --journal run.journal");
+    // Two chains of four tasks of 50 ms that exchange nothing.
+    let graph = "task-bench(pattern=no_comm,width=2,steps=4,work=50000000)";
+    let summary = shell.json(&format!("isochrone run {graph} --json"));
+    assert_eq!(summary["tasks"], 8, "{summary}");
+    farm.terminate();
+    let shown = shell.json("isochrone sim replay run.journal --policy locality --policy round-robin --json");
+    let recorded = shown["recorded_ns"].as_u64().unwrap();
+    assert!(recorded >= 200_000_000, "four tasks of 50 ms on each device: {shown}");
+    let runs = shown["runs"].as_array().unwrap();
+    let labels: Vec<&str> = runs.iter().map(|run| run["policy"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["round-robin", "locality", "round-robin"]);
+    for run in runs {
+        assert_eq!(run["tasks"], shown["tasks"], "{run}");
+        let launches =
+            run["devices"].as_array().unwrap().iter().map(|device| device["launches"].as_u64().unwrap());
+        assert_eq!(launches.sum::<u64>(), 8, "{run}");
+    }
+    let busy = |place: usize| runs[place]["busy_ns"].as_u64().unwrap();
+    assert_eq!(busy(0), busy(2), "a label that is given counts like the one that was recorded");
+    // A loaded machine makes the live run longer, never the simulated one.
+    assert!((200_000_000..=recorded * 11 / 10).contains(&busy(0)), "{} of {recorded}", busy(0));
+    let error = shell.fail("isochrone sim replay run.journal --policy no-such-policy");
+    assert!(error.contains("no-such-policy"), "{error}");
+}
+
+#[test]
+fn devices_status_and_links_are_shown_to_people_and_as_json() {
     let mut shell = Shell::new();
     let farm = farm(&mut shell, "--policy heft");
     let devices = shell.json("isochrone devices --json");
@@ -129,6 +158,14 @@ fn devices_and_status_are_shown_to_people_and_as_json() {
     assert!(shown.contains("agent-1") && shown.contains("modelled") && shown.contains("2.0 GiB"), "{shown}");
     let shown = shell.run("isochrone status");
     assert!(shown.contains("agent-2") && shown.contains("heft"), "{shown}");
+
+    let links = shell.json("isochrone links --json");
+    let of_agent = |link: &&serde_json::Value| link["from"] == "scheduler" && link["to"] == "agent-1";
+    let link = links.as_array().unwrap().iter().find(of_agent).expect("the agent has joined");
+    assert!(link["round_trip"]["p50"].as_u64().unwrap() > 0, "{link}");
+    assert!(link["round_trip"]["samples"].as_u64().unwrap() > 0, "{link}");
+    let shown = shell.run("isochrone links");
+    assert!(shown.contains("rtt p99") && shown.contains("scheduler"), "{shown}");
     farm.terminate();
 }
 

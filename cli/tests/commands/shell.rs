@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "waiting ends at some time")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -137,6 +137,15 @@ impl Daemon {
 
     pub fn json_line(&mut self) -> serde_json::Value {
         serde_json::from_str(&self.line()).unwrap()
+    }
+
+    /// Ends its input, waits until it has ended, well, and gives what it still printed.
+    pub fn stops_with_its_input(mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut printed = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+        self.ends();
+        printed
     }
 
     /// Asks it to stop, as an operator would, and waits until it has, well.

@@ -54,7 +54,12 @@ pub fn launch(kernel: u16, items: u64, arguments: Vec<BoundArgument>) -> Operati
 }
 
 pub fn launch_over(kernel: u16, range: NdRange, arguments: Vec<BoundArgument>) -> OperationKind {
-    OperationKind::Launch { program: ProgramKey(1), kernel: KernelIndex(kernel), range, arguments }
+    OperationKind::Launch {
+        program: ProgramKey(1),
+        kernel: KernelIndex(kernel),
+        range,
+        arguments: arguments.into(),
+    }
 }
 
 pub fn allocate(number: u64, size_bytes: u64) -> OperationKind {

@@ -3,24 +3,28 @@
 //! problem to a schedule.
 
 pub mod bounds;
+mod client_contents;
+mod guesses;
 pub mod optimal;
-mod outside;
 mod pairs;
 mod partial;
 mod planned;
+mod pose;
 mod problem;
 mod ranks;
+mod replay;
 mod rows;
 mod timeline;
 
 pub(crate) use pairs::{LargestPair, LatestPair, signed};
 pub(crate) use partial::{Partial, by_priority};
 pub(crate) use planned::{Planned, PlannedOptions, planned};
-pub use problem::{Assignment, Edge, Problem, ProblemBuilder, Schedule, SlotName};
+pub use problem::{Assignment, Edge, OutsideInput, Problem, ProblemBuilder, Schedule, SlotName};
 pub use ranks::{
     alap_order, critical_path, critical_slot, downward_ranks, optimistic_costs, static_levels,
     topological_order, upward_ranks,
 };
+pub(crate) use replay::{Connections, Replay, connection_cost};
 pub(crate) use rows::{Measure, Rows};
 pub use timeline::{Taken, Timeline, Timelines};
 
@@ -31,4 +35,10 @@ pub use timeline::{Taken, Timeline, Timelines};
 pub trait Planner: Send {
     /// Places every task that has a legal slot, each after its predecessors.
     fn plan(&self, problem: &Problem) -> Schedule;
+
+    /// Whether it judges plans, and so wants to know what lies outside of the problem and where tasks were planned before; and lets
+    /// few tasks go of which nothing is known, until something is.
+    fn is_judge(&self) -> bool {
+        false
+    }
 }

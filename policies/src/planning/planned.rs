@@ -8,12 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
-use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, TaskInput, TaskShape, View};
+use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, View};
 
 use super::Planner;
-use super::outside::{in_order, settle};
-use super::problem::{Problem, ProblemBuilder, Schedule, SlotName};
+use super::client_contents::{in_order, settle};
+use super::guesses::Guesses;
+use super::pose::{Posed, has_place, problem_of};
+use super::problem::{Problem, Schedule};
 use crate::{Label, LabelError};
+
+/// A planner that judges plans again at most about so many times while a plan runs.
+const REPLANS_MAX: u64 = 32;
+/// Where nothing has run yet, a task for each of these of the way there and back is sent at once.
+const COVERED_EXECUTION: Span = Span::from_millis(4);
 
 /// What all static policies take as parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +93,12 @@ pub(crate) struct Planned<P> {
     homeless_at: Option<u64>,
     /// By slot, the last task placed there by this policy.
     last_on_slot: Vec<Option<TaskIndex>>,
+    /// What planners that judge are told besides.
+    guesses: Guesses,
+    /// Bytes that tasks of this policy have sent or will, by sender and receiver.
+    sent: BTreeMap<(AgentId, AgentId), u64>,
+    /// Placed tasks whose durations were guesses, and where they were placed.
+    guessed: BTreeMap<TaskIndex, DeviceId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,13 +126,16 @@ impl<P: Planner> Planned<P> {
             places: Vec::new(),
             homeless_at: None,
             last_on_slot: Vec::new(),
+            guesses: Guesses::default(),
+            sent: BTreeMap::new(),
+            guessed: BTreeMap::new(),
         }
     }
 
     fn plan(&mut self, view: &View<'_>) {
         self.is_plan_due = false;
         self.is_replan_wanted = false;
-        self.queue.clear();
+        let earlier = std::mem::take(&mut self.queue);
         self.placed = 0;
         self.homeless_at = None;
         self.open
@@ -130,15 +146,76 @@ impl<P: Planner> Planned<P> {
         if slots.is_empty() {
             return;
         }
-        let problem = problem_of(view, &self.open, &self.places, &slots);
+        let problem = if self.planner.is_judge() {
+            self.guesses.fit(view);
+            let had: BTreeMap<TaskIndex, (SlotId, u32)> = earlier
+                .iter()
+                .enumerate()
+                .map(|(place, entry)| (entry.task, (entry.slot, place as u32)))
+                .collect();
+            let earlier = self.open.iter().map(|task| had.get(task).copied()).collect();
+            let posed = Posed { guesses: &self.guesses, sent: &self.sent, earlier };
+            problem_of(view, &self.open, &self.places, &slots, Some(&posed))
+        } else {
+            problem_of(view, &self.open, &self.places, &slots, None)
+        };
         let schedule = self.planner.plan(&problem);
         self.queue = self.queue_of(view, &problem, &schedule, &slots);
         let end = slots.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
         self.last_on_slot.resize(end.max(self.last_on_slot.len()), None);
         let to_be_placed = self.open.iter().filter(|task| view.is_for_policy(**task)).count();
         self.homeless_at = (self.queue.len() < to_be_placed).then(|| view.legality_epoch());
-        let apart = Span(schedule.makespan().0 / 64).max(self.ahead(view));
+        let apart = if self.planner.is_judge() {
+            Span(schedule.makespan().0 / REPLANS_MAX)
+        } else {
+            Span(schedule.makespan().0 / 64).max(self.ahead(view))
+        };
         self.replan_from = view.now() + apart;
+    }
+
+    /// Whether a task may go to a slot now. Where nothing has run yet a slot is given no more tasks than cover the word's way there and back,
+    /// one at least: what is learnt from the first decides about the others.
+    fn may_explore(
+        &self,
+        view: &View<'_>,
+        task: TaskIndex,
+        slot: SlotId,
+        proposed: &BTreeMap<SlotId, u32>,
+    ) -> bool {
+        let device = view.device_of(slot);
+        if !self.planner.is_judge() || !self.guesses.is_wild(view, task, device) {
+            return true;
+        }
+        let round_trip = view.control_one_way(view.agent_of(device)).saturating_mul(2);
+        let covered = round_trip.0 / COVERED_EXECUTION.0;
+        let queued = view.slot_queue(slot) + proposed.get(&slot).copied().unwrap_or(0);
+        u64::from(queued) <= covered
+    }
+
+    /// Keeps what a placement will send, and whether something is to be learnt from it.
+    fn note_placed(
+        &mut self,
+        view: &View<'_>,
+        task: TaskIndex,
+        slot: SlotId,
+        proposed: &BTreeMap<TaskIndex, AgentId>,
+    ) {
+        if !self.planner.is_judge() {
+            return;
+        }
+        let device = view.device_of(slot);
+        let to = view.agent_of(device);
+        if !view.execution(task, device).basis.is_seen() {
+            self.guessed.insert(task, device);
+        }
+        for input in view.inputs(task) {
+            let of = |first| view.placed_on(first).or_else(|| proposed.get(&first).copied());
+            let from = input.producer.and_then(of);
+            if let Some(from) = from.filter(|from| *from != to) {
+                *self.sent.entry((from, to)).or_default() += input.size_bytes;
+                self.sent.entry((to, from)).or_default();
+            }
+        }
     }
 
     fn ahead(&self, view: &View<'_>) -> Span {
@@ -203,6 +280,7 @@ impl<P: Planner> Policy for Planned<P> {
                 self.is_plan_due = true;
             }
             Change::Removed { task } => {
+                self.guessed.remove(task);
                 for last in self.last_on_slot.iter_mut().filter(|last| **last == Some(*task)) {
                     *last = None;
                 }
@@ -211,7 +289,11 @@ impl<P: Planner> Policy for Planned<P> {
                 self.open.push(*task);
                 self.is_plan_due = true;
             }
-            Change::Measured { expected, execution, .. } => {
+            Change::Measured { task, expected, execution } => {
+                if let Some(device) = self.guessed.remove(task) {
+                    self.is_replan_wanted = true;
+                    self.guesses.measure(view, *task, device, *execution);
+                }
                 let (low, high) = (expected.min(execution), expected.max(execution));
                 self.is_replan_wanted |=
                     self.options.replan > 0 && high.0 > low.0.saturating_mul(self.options.replan);
@@ -233,195 +315,33 @@ impl<P: Planner> Policy for Planned<P> {
         {
             self.placed += 1;
         }
-        let mut is_proposed = BTreeSet::new();
+        let mut proposed: BTreeMap<TaskIndex, AgentId> = BTreeMap::new();
+        let mut proposed_on: BTreeMap<SlotId, u32> = BTreeMap::new();
         let mut is_stuck = BTreeSet::new();
-        for entry in &self.queue[self.placed..] {
+        for place in self.placed..self.queue.len() {
+            let entry = self.queue[place];
             if entry.release > view.now() {
                 plan.hold_until(entry.release);
                 break;
             }
-            let Entry { task, slot, .. } = *entry;
+            let Entry { task, slot, .. } = entry;
             if !view.is_mine(task) || view.placed_on(task).is_some() {
                 continue;
             }
             let can_be_placed = !is_stuck.contains(&slot)
+                && self.may_explore(view, task, slot, &proposed_on)
                 && view
                     .predecessors(task)
-                    .all(|(first, _)| view.is_settled(first) || is_proposed.contains(&first));
+                    .all(|(first, _)| view.is_settled(first) || proposed.contains_key(&first));
             if !can_be_placed {
                 is_stuck.insert(slot);
                 continue;
             }
-            is_proposed.insert(task);
+            proposed.insert(task, view.agent_of(view.device_of(slot)));
+            *proposed_on.entry(slot).or_default() += 1;
+            self.note_placed(view, task, slot, &proposed);
             plan.place_behind(task, slot, self.reason, self.last_on_slot[slot.index()]);
             self.last_on_slot[slot.index()] = Some(task);
         }
     }
-}
-
-/// Whether policies place a task: launches, copies, barriers and markers.
-fn has_place(view: &View<'_>, task: TaskIndex) -> bool {
-    match view.shape(task) {
-        TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Nothing => true,
-        TaskShape::Source | TaskShape::Read => false,
-    }
-}
-
-/// The problem of placing tasks, in program order, on slots, as the view tells it.
-fn problem_of(view: &View<'_>, tasks: &[TaskIndex], places: &[u64], slots: &[SlotId]) -> Problem {
-    let mut agents: Vec<AgentId> = slots.iter().map(|slot| view.agent_of(view.device_of(*slot))).collect();
-    agents.sort_unstable();
-    agents.dedup();
-    let mut devices: Vec<DeviceId> = slots.iter().map(|slot| view.device_of(*slot)).collect();
-    devices.dedup();
-    let dense: Vec<(usize, usize)> = slots
-        .iter()
-        .map(|slot| {
-            let device = view.device_of(*slot);
-            let agent = view.agent_of(device);
-            (agents.binary_search(&agent).unwrap_or(0), devices.binary_search(&device).unwrap_or(0))
-        })
-        .collect();
-    let mut builder = ProblemBuilder::new(&dense);
-    let now = view.now();
-    for (from, first) in agents.iter().enumerate() {
-        for (to, second) in agents.iter().enumerate().filter(|(to, _)| *to != from) {
-            let latency = view.transfer(*first, *second, 1);
-            let mebibyte = view.transfer(*first, *second, 1 << 20).saturating_sub(latency);
-            let (latency, rate) = view.link(*first, *second).unwrap_or_else(|| {
-                (latency, isochrone_model::BytesPerSecond::from_transfer((1 << 20) - 1, mebibyte))
-            });
-            builder.link(from, to, latency, rate, view.notice(*first, *second));
-        }
-    }
-    for (place, slot) in slots.iter().enumerate() {
-        builder.name(place, name_of(view, *slot));
-        builder.slot_free(place, view.slot_free_at(*slot).since(now));
-    }
-    builder.contended(view.do_transfers_add_up());
-    let words: Vec<Span> = agents.iter().map(|agent| view.control_one_way(*agent)).collect();
-    builder.outside_ready(&words);
-    let mut place_of = vec![u32::MAX; view.task_index_end()];
-    for (place, task) in tasks.iter().enumerate() {
-        place_of[task.index()] = place as u32;
-    }
-    let is_planned = |task: TaskIndex| place_of[task.index()] != u32::MAX;
-    let mut at_client = BTreeMap::new();
-    let mut execution = vec![Problem::ILLEGAL; slots.len()];
-    for task in tasks {
-        executions_of(view, *task, slots, &mut execution);
-        let place = builder.task(&execution);
-        builder.place(place, places[task.index()]);
-        for input in view.inputs(*task).filter(|input| is_at_client(view, input)) {
-            let contents = *at_client.entry((input.contents, input.size_bytes)).or_insert_with(|| {
-                let arrival = |agent: &AgentId| view.from_client(*task, *agent, input.size_bytes);
-                builder.outside_contents(input.size_bytes, &agents.iter().map(arrival).collect::<Vec<_>>())
-            });
-            builder.reads_outside(place, contents);
-        }
-        let mut outside = words.clone();
-        let mut is_held = false;
-        let is_inside = |first: TaskIndex| is_planned(first) || is_held_by_client(view, first);
-        for (agent, ready) in agents.iter().zip(&mut outside) {
-            let Some(time) = view.outside_ready_at(*task, *agent, is_inside) else { break };
-            is_held = true;
-            *ready = time.since(now).max(*ready);
-        }
-        if is_held {
-            builder.task_outside_ready(place, &outside);
-        }
-    }
-    for (place, task) in tasks.iter().enumerate() {
-        for (first, size_bytes, contents) in edges_into(view, *task, is_planned) {
-            let first = place_of[first.index()] as usize;
-            match contents {
-                Some(contents) => builder.edge_of(first, place, size_bytes, contents),
-                None => builder.edge(first, place, size_bytes),
-            }
-        }
-    }
-    builder.build()
-}
-
-/// Whether contents are still with the client, to be sent to the agent of their first reader.
-fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
-    input.producer.is_some_and(|producer| is_held_by_client(view, producer))
-}
-
-fn is_held_by_client(view: &View<'_>, task: TaskIndex) -> bool {
-    match view.shape(task) {
-        TaskShape::Source => {
-            view.placed_on(task).is_none()
-                && view.is_settled(task)
-                && view.predecessors(task).next().is_none()
-        }
-        TaskShape::Kernel { .. } | TaskShape::Copy { .. } | TaskShape::Read | TaskShape::Nothing => false,
-    }
-}
-
-fn name_of(view: &View<'_>, slot: SlotId) -> SlotName {
-    let device = view.device_of(slot);
-    let agent = view.agent_of(device);
-    let devices = view.devices().filter(|other| view.agent_of(*other) == agent);
-    SlotName {
-        agent: agent.0,
-        device: devices.take_while(|other| *other < device).count() as u32,
-        slot: view.slots_of(device).iter().take_while(|other| **other < slot).count() as u32,
-    }
-}
-
-fn executions_of(view: &View<'_>, task: TaskIndex, slots: &[SlotId], execution: &mut [Span]) {
-    if view.shape(task) == TaskShape::Nothing {
-        execution.fill(Span::ZERO);
-        return;
-    }
-    execution.fill(Problem::ILLEGAL);
-    let mut next = 0;
-    for device in view.legal_devices(task) {
-        let expected = view.execution(task, device).expected.min(Span(u64::MAX - 1));
-        while next < slots.len() && view.device_of(slots[next]) <= device {
-            if view.device_of(slots[next]) == device {
-                execution[next] = expected;
-            }
-            next += 1;
-        }
-    }
-}
-
-/// The planned tasks that a task waits for, each once, with the bytes that move: all contents together where
-/// transfers slow each other down, else the largest; and which contents, when they are one.
-fn edges_into(
-    view: &View<'_>,
-    task: TaskIndex,
-    is_planned: impl Fn(TaskIndex) -> bool,
-) -> Vec<(TaskIndex, u64, Option<u32>)> {
-    let mut edges: Vec<(TaskIndex, u64, Option<u32>)> = view
-        .inputs(task)
-        .filter_map(|input| Some((input.producer?, input.size_bytes, Some(input.contents))))
-        .filter(|(first, _, _)| is_planned(*first))
-        .collect();
-    // What the machine places by itself is no part of the plan, but what comes before it comes before this task too.
-    let mut passed = BTreeSet::new();
-    let mut open = vec![task];
-    while let Some(next) = open.pop() {
-        for (first, _) in view.predecessors(next) {
-            if is_planned(first) {
-                edges.push((first, 0, None));
-            } else if passed.insert(first) && view.placed_on(first).is_none() {
-                open.push(first);
-            }
-        }
-    }
-    edges.sort_unstable();
-    let do_add_up = view.do_transfers_add_up();
-    edges.dedup_by(|later, kept| {
-        let is_same = later.0 == kept.0;
-        if is_same {
-            // Sorted by size: the first of a pair may be the mere order. Several contents together are the pair's own.
-            kept.2 = if kept.1 == 0 { later.2 } else { None };
-            kept.1 = if do_add_up { kept.1 + later.1 } else { kept.1.max(later.1) };
-        }
-        is_same
-    });
-    edges
 }

@@ -7,7 +7,7 @@
 
 use isochrone_model::{BytesPerSecond, Span};
 
-use super::outside::{Outside, settle};
+use super::client_contents::{ClientContents, settle};
 
 /// A dependency between two tasks of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,19 @@ pub struct Edge {
     pub size_bytes: u64,
     /// Which contents, where other tasks read the same: dense from 0. They move to an agent once.
     pub shared: Option<u32>,
+}
+
+/// Contents that a task reads and that no task of the problem makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutsideInput {
+    /// Which contents: dense from 0. They move to an agent once.
+    pub contents: u32,
+    /// Bytes that move.
+    pub size_bytes: u64,
+    /// A party that has them: an agent, or as many as there are agents for the client.
+    pub holder: usize,
+    /// When it has them.
+    pub ready: Span,
 }
 
 /// Edges of all tasks, those of one task side by side.
@@ -72,13 +85,33 @@ pub struct Problem {
     outside_row_of: Vec<u32>,
     /// The same without contents that the client holds.
     other_row_of: Vec<u32>,
-    outside_contents: Vec<Outside>,
+    client_contents: Vec<ClientContents>,
     /// By task, the contents of the client that it reads; shorter where the last tasks read none.
-    outside_reads: Vec<Vec<u32>>,
+    client_reads: Vec<Vec<u32>>,
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
     shared_contents: usize,
+    outside: Outside,
+}
+
+/// What is known of the world outside of the problem beyond earliest starts, for judges of plans; planners need none of it.
+#[derive(Clone, Debug, Default)]
+struct Outside {
+    contents: usize,
+    /// (task, input), by task; the holders of one input side by side.
+    inputs: Vec<(usize, OutsideInput)>,
+    /// By task, where its inputs start.
+    starts: Vec<usize>,
+    /// Rows as of `outside_rows`, of words and notices alone.
+    told_rows: Vec<Span>,
+    told_row_of: Vec<u32>,
+    /// From the client, by agent.
+    client_links: Vec<LinkCost>,
+    /// By sender, then by receiver: bytes that have gone between two agents; `None` before they have a connection.
+    sent: Vec<Option<u64>>,
+    /// By task: the slot that an earlier plan gave it, and its place in that plan's order.
+    earlier: Vec<Option<(usize, u32)>>,
 }
 
 /// A slot as files name it, the same in every problem of one farm: agent and device stay numbered as they are when
@@ -310,6 +343,71 @@ impl Problem {
         self.slot_free[slot]
     }
 
+    /// Contents that a task reads and that are outside of the problem, the holders of each side by side; only what was stated.
+    pub fn outside_inputs(&self, task: usize) -> impl Iterator<Item = &OutsideInput> {
+        let outside = &self.outside;
+        let (start, end) = match outside.starts.get(task..task + 2) {
+            Some(bounds) => (bounds[0], bounds[1]),
+            None => (0, 0),
+        };
+        outside.inputs[start..end].iter().map(|(_, input)| input)
+    }
+
+    /// How many contents there are outside.
+    #[must_use]
+    pub fn outside_contents(&self) -> usize {
+        self.outside.contents
+    }
+
+    /// The earliest start of a task on an agent as far as words and notices from outside tell; where nothing was stated of
+    /// them, as far as anything outside tells.
+    #[must_use]
+    pub fn told(&self, task: usize, agent: usize) -> Span {
+        let outside = &self.outside;
+        match outside.told_row_of.get(task) {
+            Some(row) => outside.told_rows[*row as usize * self.agents + agent],
+            None => self.outside_rows[self.outside_row_of[task] as usize * self.agents + agent],
+        }
+    }
+
+    /// Latency of what the client sends to an agent, the word that asks for it included, and the time of the bytes.
+    #[must_use]
+    pub fn from_client(&self, size_bytes: u64, agent: usize) -> (Span, Span) {
+        let Some(link) = self.outside.client_links.get(agent) else { return (Span::ZERO, Span::ZERO) };
+        (link.latency, link.moving(size_bytes).saturating_sub(link.latency))
+    }
+
+    /// Bytes that have gone from one agent to another; `None` when they have no connection yet.
+    #[must_use]
+    pub fn sent_between(&self, from: usize, to: usize) -> Option<u64> {
+        self.outside.sent.get(from * self.agents + to).copied().flatten()
+    }
+
+    /// The slot that an earlier plan gave a task, and the task's place in its order.
+    #[must_use]
+    pub fn earlier(&self, task: usize) -> Option<(usize, u32)> {
+        self.outside.earlier.get(task).copied().flatten()
+    }
+
+    /// The same problem with other latencies and rates between agents; notices take as much more or less as the latency does.
+    #[must_use]
+    pub fn with_links(
+        &self,
+        mut link: impl FnMut(usize, usize, Span, BytesPerSecond) -> (Span, BytesPerSecond),
+    ) -> Self {
+        let mut changed = self.clone();
+        for from in 0..self.agents {
+            for to in (0..self.agents).filter(|to| *to != from) {
+                let cost = &mut changed.links[from * self.agents + to];
+                let before = cost.latency;
+                (cost.latency, cost.rate) = link(from, to, cost.latency, cost.rate);
+                cost.notice = (cost.notice + cost.latency).saturating_sub(before);
+            }
+        }
+        changed.mean_link = mean_link(&changed.device_of_slot, &changed.agent_of_slot, &changed.links);
+        changed
+    }
+
     /// The earliest start of a task on a slot as far as things outside of the problem tell: contents that are
     /// there already, come from tasks that are placed or from the client, and the word to the agent.
     #[must_use]
@@ -324,12 +422,12 @@ impl Problem {
         self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
     }
 
-    pub(super) fn outside_contents(&self) -> &[Outside] {
-        &self.outside_contents
+    pub(super) fn client_contents(&self) -> &[ClientContents] {
+        &self.client_contents
     }
 
-    pub(super) fn outside_reads(&self, task: usize) -> &[u32] {
-        self.outside_reads.get(task).map_or(&[], Vec::as_slice)
+    pub(super) fn client_reads(&self, task: usize) -> &[u32] {
+        self.client_reads.get(task).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -347,11 +445,12 @@ pub struct ProblemBuilder {
     slot_free: Vec<Span>,
     outside_rows: Vec<Span>,
     outside_row_of: Vec<u32>,
-    outside_contents: Vec<Outside>,
-    outside_reads: Vec<Vec<u32>>,
+    client_contents: Vec<ClientContents>,
+    client_reads: Vec<Vec<u32>>,
     places: Vec<u64>,
     names: Vec<SlotName>,
     is_contended: bool,
+    outside: Outside,
 }
 
 impl ProblemBuilder {
@@ -371,11 +470,12 @@ impl ProblemBuilder {
             slot_free: vec![Span::ZERO; slots.len()],
             outside_rows: vec![Span::ZERO; agents],
             outside_row_of: Vec::new(),
-            outside_contents: Vec::new(),
-            outside_reads: Vec::new(),
+            client_contents: Vec::new(),
+            client_reads: Vec::new(),
             places: Vec::new(),
             names: names(slots),
             is_contended: false,
+            outside: Outside::default(),
         }
     }
 
@@ -387,6 +487,43 @@ impl ProblemBuilder {
     /// States whether transfers of one host slow each other down; without, they do not.
     pub fn contended(&mut self, is_contended: bool) {
         self.is_contended = is_contended;
+    }
+
+    /// States contents from outside that a task reads, told apart by a number of the caller's; several holders in a row
+    /// are of one input. Tasks come in order.
+    pub fn outside_input(&mut self, task: usize, input: OutsideInput) {
+        self.outside.inputs.push((task, input));
+    }
+
+    /// States the earliest start by agent of a task, as far as words and notices tell; for all tasks or for none, in order.
+    pub fn task_told(&mut self, by_agent: &[Span]) {
+        self.outside.told_row_of.push((self.outside.told_rows.len() / self.agents.max(1)) as u32);
+        self.outside.told_rows.extend_from_slice(by_agent);
+    }
+
+    /// The same where the row is that of the task before.
+    pub fn task_told_like(&mut self, row_of: usize) {
+        let row = self.outside.told_row_of[row_of];
+        self.outside.told_row_of.push(row);
+    }
+
+    /// States what the client needs to reach an agent; for all agents, in order.
+    pub fn client_link(&mut self, latency: Span, rate: BytesPerSecond) {
+        self.outside.client_links.push(LinkCost { latency, rate, notice: latency });
+    }
+
+    /// States that two agents have a connection, and what has gone over it in this direction.
+    pub fn sent_between(&mut self, from: usize, to: usize, size_bytes: u64) {
+        self.outside.sent.resize(self.agents * self.agents, None);
+        self.outside.sent[from * self.agents + to] = Some(size_bytes);
+    }
+
+    /// States where an earlier plan had a task, and its place in that plan's order.
+    pub fn earlier(&mut self, task: usize, slot: usize, place: u32) {
+        if self.outside.earlier.len() <= task {
+            self.outside.earlier.resize(task + 1, None);
+        }
+        self.outside.earlier[task] = Some((slot, place));
     }
 
     /// States when a slot is free.
@@ -423,15 +560,15 @@ impl ProblemBuilder {
 
     /// Adds contents that the client holds, with the time by agent at which they are there if they are sent there first,
     /// and gives their number. They go to the agent of their first reader, and from there to others.
-    pub fn outside_contents(&mut self, size_bytes: u64, direct: &[Span]) -> u32 {
-        self.outside_contents.push(Outside { size_bytes, direct: direct.to_vec() });
-        self.outside_contents.len() as u32 - 1
+    pub fn client_contents(&mut self, size_bytes: u64, direct: &[Span]) -> u32 {
+        self.client_contents.push(ClientContents { size_bytes, direct: direct.to_vec() });
+        self.client_contents.len() as u32 - 1
     }
 
     /// Says that a task reads such contents.
-    pub fn reads_outside(&mut self, task: usize, contents: u32) {
-        self.outside_reads.resize_with(self.outside_reads.len().max(task + 1), Vec::new);
-        self.outside_reads[task].push(contents);
+    pub fn reads_from_client(&mut self, task: usize, contents: u32) {
+        self.client_reads.resize_with(self.client_reads.len().max(task + 1), Vec::new);
+        self.client_reads[task].push(contents);
     }
 
     /// States the earliest start by agent of one task, without contents that the client holds.
@@ -464,17 +601,34 @@ impl ProblemBuilder {
         shared.len()
     }
 
+    /// Numbers the contents outside from 0 on, and finds where each task's begin.
+    fn number_outside(&mut self, tasks: usize) {
+        let outside = &mut self.outside;
+        let mut contents: Vec<u32> = outside.inputs.iter().map(|(_, input)| input.contents).collect();
+        contents.sort_unstable();
+        contents.dedup();
+        outside.starts = vec![0; tasks + 1];
+        for (task, input) in &mut outside.inputs {
+            input.contents = contents.binary_search(&input.contents).unwrap_or(0) as u32;
+            outside.starts[*task + 1] += 1;
+        }
+        for task in 0..tasks {
+            outside.starts[task + 1] += outside.starts[task];
+        }
+        outside.contents = contents.len();
+    }
+
     /// Rows of tasks that read contents of the client, from when they can be there at the earliest.
     fn add_outside_rows(&mut self) {
         let moving = |size_bytes: u64, from: usize, to: usize| {
             let link = self.links[from * self.agents + to];
             if from == to { Span::ZERO } else { link.moving(size_bytes) }
         };
-        let contents = self.outside_contents.iter();
+        let contents = self.client_contents.iter();
         let earliest: Vec<Vec<Span>> = contents
             .map(|outside| outside.earliest(|from, to| moving(outside.size_bytes, from, to)))
             .collect();
-        for (task, reads) in self.outside_reads.iter().enumerate().filter(|(_, reads)| !reads.is_empty()) {
+        for (task, reads) in self.client_reads.iter().enumerate().filter(|(_, reads)| !reads.is_empty()) {
             let other = self.outside_row_of[task] as usize * self.agents;
             self.outside_row_of[task] = (self.outside_rows.len() / self.agents.max(1)) as u32;
             let mut row = self.outside_rows[other..other + self.agents].to_vec();
@@ -490,6 +644,7 @@ impl ProblemBuilder {
     /// The problem.
     #[must_use]
     pub fn build(mut self) -> Problem {
+        self.number_outside(self.outside_row_of.len());
         let shared_contents = self.number_contents();
         let other_row_of = self.outside_row_of.clone();
         self.add_outside_rows();
@@ -513,7 +668,7 @@ impl ProblemBuilder {
             slots: self.slots,
             predecessors: edges(&by_second),
             successors: edges(&self.edges),
-            mean_link: self.mean_link(),
+            mean_link: mean_link(&self.device_of_slot, &self.agent_of_slot, &self.links),
             execution: self.execution,
             agent_of_slot: self.agent_of_slot,
             device_of_slot: self.device_of_slot,
@@ -523,42 +678,41 @@ impl ProblemBuilder {
             outside_rows: self.outside_rows,
             outside_row_of: self.outside_row_of,
             other_row_of,
-            outside_contents: self.outside_contents,
-            outside_reads: self.outside_reads,
+            client_contents: self.client_contents,
+            client_reads: self.client_reads,
             places: self.places,
             names: self.names,
             is_contended: self.is_contended,
             shared_contents,
+            outside: self.outside,
         }
     }
+}
 
-    fn mean_link(&self) -> MeanLink {
-        let mut devices: Vec<(usize, usize)> =
-            self.device_of_slot.iter().copied().zip(self.agent_of_slot.iter().copied()).collect();
-        devices.sort_unstable();
-        devices.dedup();
-        let (mut latency, mut notice, mut carrying, mut pairs) = (0_u128, 0_u128, 0_u128, 0_u128);
-        for (place, (_, first)) in devices.iter().enumerate() {
-            for (_, second) in &devices[place + 1..] {
-                pairs += 2;
-                if first == second {
-                    continue;
-                }
-                for (from, to) in [(first, second), (second, first)] {
-                    let link = &self.links[from * self.agents + to];
-                    latency += u128::from(link.latency.0);
-                    notice += u128::from(link.notice.0);
-                    carrying += u128::from(link.rate.span_for(1 << 30).0);
-                }
+/// Means over unordered pairs of different devices.
+fn mean_link(device_of_slot: &[usize], agent_of_slot: &[usize], links: &[LinkCost]) -> MeanLink {
+    let agents = links.len().isqrt();
+    let mut devices: Vec<(usize, usize)> =
+        device_of_slot.iter().copied().zip(agent_of_slot.iter().copied()).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let (mut latency, mut notice, mut carrying, mut pairs) = (0_u128, 0_u128, 0_u128, 0_u128);
+    for (place, (_, first)) in devices.iter().enumerate() {
+        for (_, second) in &devices[place + 1..] {
+            pairs += 2;
+            if first == second {
+                continue;
+            }
+            for (from, to) in [(first, second), (second, first)] {
+                let link = &links[from * agents + to];
+                latency += u128::from(link.latency.0);
+                notice += u128::from(link.notice.0);
+                carrying += u128::from(link.rate.span_for(1 << 30).0);
             }
         }
-        let mean = |sum: u128| u64::try_from(sum / pairs.max(1)).unwrap_or(u64::MAX);
-        MeanLink {
-            latency: Span(mean(latency)),
-            notice: Span(mean(notice)),
-            nanos_per_gibibyte: mean(carrying),
-        }
     }
+    let mean = |sum: u128| u64::try_from(sum / pairs.max(1)).unwrap_or(u64::MAX);
+    MeanLink { latency: Span(mean(latency)), notice: Span(mean(notice)), nanos_per_gibibyte: mean(carrying) }
 }
 
 fn names(slots: &[(usize, usize)]) -> Vec<SlotName> {

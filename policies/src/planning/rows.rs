@@ -1,9 +1,10 @@
 //! Ready tasks with their best and second-best slot, for rules that look at all of a task's slots at once.
 //!
-//! Such a rule needs the completion on every slot of each task whose best or second-best slot has just been given
-//! work, so a step takes time in proportion to these times the slots, within the ready set. For that reason tasks that
-//! are alike in times and in the arrival of inputs that matter are one row, of which the smallest index counts, and the
-//! loops over slots are without branches.
+//! Such a rule needs the best completion anew of each task whose best or second-best slot has just been given work, so a
+//! step takes time in proportion to these, within the ready set. Three things keep that small. Tasks that are alike in times
+//! and in the arrival of inputs that matter are one row, of which the smallest index counts. A row keeps its fastest slots in
+//! order: nothing completes before the first slot is free and its own time has passed, so a look ends at the first slot for
+//! which that is too late, after a few of them. And where that does not suffice the loops over slots are without branches.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -33,8 +34,8 @@ struct Row {
     second: Span,
     best_slot: u32,
     second_slot: u32,
-    /// Whether the inputs are everywhere before any slot is free.
-    has_inputs: bool,
+    /// When the inputs are everywhere.
+    last_arrival: Span,
     /// The step at which it was last looked at.
     seen_at: u32,
 }
@@ -50,6 +51,11 @@ pub(crate) struct Rows<'a> {
     rows_of: HashMap<u64, Vec<u32>>,
     /// By row and slot.
     arrivals: Vec<Span>,
+    /// By row, its fastest slots with what it takes there, in order of that and then of the slot: `fast_slots` of them.
+    fastest: Vec<(Span, u32)>,
+    fast_slots: usize,
+    /// By slot, of the task that is added.
+    sorting: Vec<(Span, u32)>,
     /// By slot, of the task that is added.
     arriving: Vec<Span>,
     free_rows: Vec<u32>,
@@ -67,6 +73,8 @@ pub(crate) struct Rows<'a> {
 }
 
 const NO_SLOT: u32 = u32::MAX;
+/// So many slots of a row are kept in order.
+const FAST_SLOTS: usize = 12;
 
 impl<'a> Rows<'a> {
     pub fn new(problem: &'a Problem, measure: Measure) -> Self {
@@ -78,6 +86,9 @@ impl<'a> Rows<'a> {
             row_of: vec![0; problem.tasks()],
             rows_of: HashMap::new(),
             arrivals: Vec::new(),
+            fastest: Vec::new(),
+            fast_slots: if problem.slots() > FAST_SLOTS { FAST_SLOTS } else { 0 },
+            sorting: Vec::new(),
             arriving: vec![Span::ZERO; problem.slots()],
             free_rows: Vec::new(),
             first_end: ends.iter().copied().min().unwrap_or(Span::ZERO),
@@ -115,6 +126,7 @@ impl<'a> Rows<'a> {
         }
         let place = self.free_rows.pop().unwrap_or(self.rows.len() as u32);
         known.push(place);
+        self.keep_fastest(task, place as usize);
         let row = Row {
             tasks: BinaryHeap::from([Reverse(task as u32)]),
             hash,
@@ -122,7 +134,7 @@ impl<'a> Rows<'a> {
             second: Span::ZERO,
             best_slot: NO_SLOT,
             second_slot: NO_SLOT,
-            has_inputs: false,
+            last_arrival: self.arriving.iter().copied().max().unwrap_or(Span::ZERO),
             seen_at: 0,
         };
         if place as usize == self.rows.len() {
@@ -140,6 +152,25 @@ impl<'a> Rows<'a> {
             self.second_on[row.second_slot as usize].push(place);
         }
         self.raise(place as usize);
+    }
+
+    /// Keeps the slots that take a task the least.
+    fn keep_fastest(&mut self, task: usize, place: usize) {
+        let count = self.fast_slots;
+        if count == 0 {
+            return;
+        }
+        self.sorting.clear();
+        let executions = self.problem.executions(task).iter().enumerate();
+        self.sorting.extend(executions.map(|(slot, execution)| (*execution, slot as u32)));
+        self.sorting.select_nth_unstable(count - 1);
+        self.sorting.truncate(count);
+        self.sorting.sort_unstable();
+        if self.fastest.len() < (place + 1) * count {
+            self.fastest.extend_from_slice(&self.sorting);
+        } else {
+            self.fastest[place * count..][..count].copy_from_slice(&self.sorting);
+        }
     }
 
     /// The task with the largest measure, ties to the smallest index, and its best slot.
@@ -200,6 +231,48 @@ impl<'a> Rows<'a> {
     }
 
     fn look(&mut self, place: usize) {
+        if !self.look_at_fastest(place) {
+            self.look_at_all(place);
+        }
+    }
+
+    /// Looks at a row's fastest slots; whether the others cannot count.
+    fn look_at_fastest(&mut self, place: usize) -> bool {
+        let slots = self.problem.slots();
+        let row = &mut self.rows[place];
+        let has_inputs = row.last_arrival <= self.first_end;
+        let none = (Span(u64::MAX), NO_SLOT);
+        let (mut best, mut second) = (none, none);
+        let mut is_enough = false;
+        for (execution, slot) in &self.fastest[place * self.fast_slots..][..self.fast_slots] {
+            let latest = match self.measure {
+                Measure::Completion => best.0,
+                Measure::Sufferage => second.0,
+            };
+            // Equal ones may still have a lower slot.
+            is_enough = self.first_end + *execution > latest;
+            if is_enough {
+                break;
+            }
+            let end = self.ends[*slot as usize];
+            let start = if has_inputs { end } else { end.max(self.arrivals[place * slots + *slot as usize]) };
+            let here = (start + *execution, *slot);
+            second = second.min(best.max(here));
+            best = best.min(here);
+        }
+        if !is_enough {
+            return false;
+        }
+        (row.best, row.best_slot) = best;
+        row.second = second.0;
+        row.second_slot = match self.measure {
+            Measure::Sufferage => second.1,
+            Measure::Completion => NO_SLOT,
+        };
+        true
+    }
+
+    fn look_at_all(&mut self, place: usize) {
         let slots = self.problem.slots();
         let row = &mut self.rows[place];
         let Some(Reverse(task)) = row.tasks.peek() else { return };
@@ -208,18 +281,15 @@ impl<'a> Rows<'a> {
         let ends = &self.ends[..slots];
         let completions = &mut self.completions[..slots];
         // What may not run stays at the largest number.
-        if row.has_inputs {
+        if row.last_arrival <= self.first_end {
             for slot in 0..slots {
                 completions[slot] = ends[slot].0.saturating_add(executions[slot].0);
             }
         } else {
             let arrivals = &self.arrivals[place * slots..][..slots];
-            let mut last = Span::ZERO;
             for slot in 0..slots {
-                last = last.max(arrivals[slot]);
                 completions[slot] = ends[slot].0.max(arrivals[slot].0).saturating_add(executions[slot].0);
             }
-            row.has_inputs = last <= self.first_end;
         }
         let (mut best, mut second) = (u64::MAX, u64::MAX);
         for completion in completions.iter().copied() {

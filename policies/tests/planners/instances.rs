@@ -19,7 +19,7 @@ pub fn planners() -> Vec<(&'static str, Box<dyn Planner>)> {
         ("fcp", Box::new(policies::Fcp)),
         ("fixed", Box::new(policies::Fixed::default())),
         ("flb", Box::new(policies::Flb)),
-        ("foresight", Box::new(policies::Foresight::new(100))),
+        ("foresight", Box::new(policies::Foresight)),
         ("hbmct", Box::new(policies::Hbmct)),
         ("heft", Box::new(policies::Heft)),
         ("hlfet", Box::new(policies::Hlfet)),

@@ -112,6 +112,24 @@ fn planners_are_what_their_definitions_say() {
     }
 }
 
+/// Rules that look at few of a task's slots where there are many, as long as those decide.
+#[test]
+fn with_many_slots_planners_are_what_their_definitions_say_too() {
+    let size = Size { tasks: 60, agents: 8, devices_each: 4, slots_each: 2 };
+    let mut widest = 0;
+    for seed in seeds(60) {
+        let problem = any(seed, size);
+        widest = widest.max(problem.slots());
+        assert_eq!(policies::MaxMin.plan(&problem), references::max_min(&problem), "max-min, seed {seed}");
+        assert_eq!(
+            policies::Sufferage.plan(&problem),
+            references::sufferage(&problem),
+            "sufferage, seed {seed}"
+        );
+    }
+    assert!(widest > 30, "some have many slots: {widest}");
+}
+
 #[test]
 fn the_optimum_is_that_of_trying_everything() {
     for seed in seeds(300) {

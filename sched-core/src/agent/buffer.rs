@@ -1,8 +1,10 @@
 //! What an agent knows of one buffer: which version lies where.
 
-use isochrone_model::{ByteRange, DeviceIndex, Region, SlotIndex, TaskId, Version};
+use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Region, SessionId, SlotIndex, TaskId, Version};
 
 use super::event::OperationId;
+use crate::few::Few;
+use crate::hashing::IdMap;
 use crate::range_map::RangeMap;
 
 /// An in-order lane of a device.
@@ -27,7 +29,7 @@ pub(super) struct Cell {
     pub on_host: bool,
     /// One bit a device.
     pub on_devices: u64,
-    pub pending: Vec<Pending>,
+    pub pending: Few<Pending>,
     /// The download that is bringing them to the host.
     pub fetching: Option<OperationId>,
     /// Its maker failed: these bytes are nowhere, nor are the older ones that were here before.
@@ -36,7 +38,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub fn on_host(version: Version) -> Self {
-        Self { version, on_host: true, on_devices: 0, pending: Vec::new(), fetching: None, is_spoiled: false }
+        Self { version, on_host: true, on_devices: 0, pending: Few::None, fetching: None, is_spoiled: false }
     }
 
     pub fn made_by(version: Version, lane: LaneKey, operation: OperationId) -> Self {
@@ -44,14 +46,14 @@ impl Cell {
             version,
             on_host: false,
             on_devices: bit(lane.device),
-            pending: vec![Pending { lane, operation }],
+            pending: Few::One(Pending { lane, operation }),
             fetching: None,
             is_spoiled: false,
         }
     }
 
     pub fn spoiled(version: Version) -> Self {
-        Self { version, on_host: false, on_devices: 0, pending: Vec::new(), fetching: None, is_spoiled: true }
+        Self { version, on_host: false, on_devices: 0, pending: Few::None, fetching: None, is_spoiled: true }
     }
 
     /// Whether the bytes are on the device, for operations of this lane or (with none) for all lanes.
@@ -73,6 +75,7 @@ pub(super) fn bit(device: DeviceIndex) -> u64 {
 /// A device's memory for a buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Allocation {
+    pub device: DeviceIndex,
     /// The zeroing, until it has ended.
     pub pending: Option<Pending>,
     /// Operations in flight that use it.
@@ -98,11 +101,88 @@ pub(super) struct Buffer {
     /// `None` until the scheduler declares it; contents may come earlier.
     pub size_bytes: Option<u64>,
     pub cells: RangeMap<Cell>,
-    /// By device; `None` where there is no memory for it.
-    pub allocations: Vec<Option<Allocation>>,
-    pub pushes: Vec<WaitingPush>,
+    /// Where there is memory for it, each device once.
+    pub allocations: Few<Allocation>,
+    pub pushes: Few<WaitingPush>,
     /// Tasks to look at again when contents change, in order of arrival.
-    pub waiters: Vec<TaskId>,
+    pub waiters: Few<TaskId>,
+}
+
+/// The buffers of an agent. What is declared and not used yet takes but its size.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    used: IdMap<BufferKey, Box<Buffer>>,
+    declared: IdMap<BufferKey, u64>,
+}
+
+/// What was known of a buffer that is forgotten.
+pub(super) enum Removed {
+    Unknown,
+    Declared,
+    Buffer(Box<Buffer>),
+}
+
+impl Buffers {
+    pub fn declare(&mut self, key: BufferKey, size_bytes: u64) {
+        match self.used.get_mut(&key) {
+            Some(buffer) => buffer.size_bytes = Some(size_bytes),
+            None => {
+                self.declared.insert(key, size_bytes);
+            }
+        }
+    }
+
+    pub fn get(&self, key: &BufferKey) -> Option<&Buffer> {
+        self.used.get(key).map(Box::as_ref)
+    }
+
+    pub fn get_mut(&mut self, key: &BufferKey) -> Option<&mut Buffer> {
+        self.used.get_mut(key).map(Box::as_mut)
+    }
+
+    /// The buffer, from now on used.
+    pub fn make(&mut self, key: BufferKey) -> &mut Buffer {
+        self.used.entry(key).or_insert_with(|| {
+            Box::new(Buffer { size_bytes: self.declared.remove(&key), ..Buffer::default() })
+        })
+    }
+
+    pub fn remove(&mut self, key: BufferKey) -> Removed {
+        match self.used.remove(&key) {
+            Some(buffer) => Removed::Buffer(buffer),
+            None if self.declared.remove(&key).is_some() => Removed::Declared,
+            None => Removed::Unknown,
+        }
+    }
+
+    /// Those of a session, in order.
+    pub fn of_session(&self, session: SessionId) -> Vec<BufferKey> {
+        let keys = self.used.keys().chain(self.declared.keys()).copied();
+        let mut keys: Vec<BufferKey> = keys.filter(|key| key.session == session).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Those that are used, in no order that may be seen.
+    pub fn iter(&self) -> impl Iterator<Item = (&BufferKey, &Buffer)> {
+        self.used.iter().map(|(key, buffer)| (key, buffer.as_ref()))
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Buffer> {
+        self.used.values().map(Box::as_ref)
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Buffer> {
+        self.used.values_mut().map(Box::as_mut)
+    }
+}
+
+impl std::ops::Index<&BufferKey> for Buffers {
+    type Output = Buffer;
+
+    fn index(&self, key: &BufferKey) -> &Buffer {
+        &self.used[key]
+    }
 }
 
 /// How a region stands with a lane, a device or the host.
@@ -147,11 +227,11 @@ impl Buffer {
     }
 
     pub fn allocation(&self, device: DeviceIndex) -> Option<&Allocation> {
-        self.allocations.get(device.index()).and_then(Option::as_ref)
+        self.allocations.iter().find(|allocation| allocation.device == device)
     }
 
     pub fn allocation_mut(&mut self, device: DeviceIndex) -> Option<&mut Allocation> {
-        self.allocations.get_mut(device.index()).and_then(Option::as_mut)
+        self.allocations.iter_mut().find(|allocation| allocation.device == device)
     }
 
     /// Takes an operation off the pending lists of a range.

@@ -5,7 +5,7 @@ use isochrone_model::message::OrderBatch;
 use isochrone_model::order::{BuildOutcome, SessionSecret};
 use isochrone_model::units::{ByteRange, Span};
 use isochrone_model::{
-    AgentId, BoundArgument, BufferKey, CommandError, CommandId, DeviceIndex, KernelIndex, NdRange,
+    AgentId, BoundArguments, BufferKey, CommandError, CommandId, DeviceIndex, KernelIndex, NdRange,
     ProgramKey, Region, Report, SessionId, SlotIndex, TaskId,
 };
 use serde::{Deserialize, Serialize};
@@ -157,7 +157,7 @@ pub enum OperationKind {
         /// The index space.
         range: NdRange,
         /// The arguments in order; buffers are allocated.
-        arguments: Vec<BoundArgument>,
+        arguments: BoundArguments,
     },
     /// Copy between two allocated buffers, or within one without overlap.
     Copy {

@@ -1,10 +1,13 @@
 //! Memory of the `Agent` machine: what lies on the host and on devices, and how it makes room.
 
+use std::cmp::Reverse;
+
 use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Lane, Region, Report, TaskId};
 
-use super::buffer::{self, Allocation, LaneKey};
+use super::buffer::{self, Allocation, LaneKey, Removed};
 use super::event::{AgentAction, OperationError, OperationId, OperationKind};
 use super::{Agent, Purpose, touched_buffers};
+use crate::few::Few;
 
 /// Whether memory could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +30,17 @@ impl Agent {
         task: TaskId,
     ) -> Room {
         let device = lane.device;
-        let mut missing_bytes = 0;
+        let (mut missing, mut missing_bytes) = (0, 0);
         let mut all_bytes = 0;
         for key in buffers {
-            let Some(held) = self.buffers.get(key) else {
-                continue;
-            };
+            let held = self.buffers.make(*key);
             let size_bytes = held.size_bytes.unwrap_or(0);
             all_bytes += size_bytes;
             match held.allocation(device) {
-                None => missing_bytes += size_bytes,
+                None => {
+                    missing += 1;
+                    missing_bytes += size_bytes;
+                }
                 Some(allocation) if allocation.is_leaving => return Room::Awaited,
                 Some(_) => {}
             }
@@ -51,10 +55,12 @@ impl Agent {
                 Evicted::Leaving | Evicted::AllPinned => return Room::Awaited,
             }
         }
-        let input_lane = self.input_lane(lane);
-        for key in buffers {
-            let is_input = inputs.iter().any(|region| region.buffer == *key);
-            self.allocate(*key, if is_input { input_lane } else { lane }, task);
+        if missing > 0 {
+            let input_lane = self.input_lane(lane);
+            for key in buffers {
+                let is_input = inputs.iter().any(|region| region.buffer == *key);
+                self.allocate(*key, if is_input { input_lane } else { lane }, task);
+            }
         }
         Room::Made
     }
@@ -75,7 +81,8 @@ impl Agent {
     pub(super) fn give_up_room(&mut self, task: TaskId) {
         let Some(held) = self.tasks.get_mut(&task).filter(|held| held.has_room) else { return };
         held.has_room = false;
-        let buffers = touched_buffers(&held.order);
+        let mut buffers = Vec::new();
+        touched_buffers(&held.order, &mut buffers);
         let Lane::Slot { device, .. } = held.order.lane else { return };
         for key in buffers {
             if let Some(allocation) = self.buffers.get_mut(&key).and_then(|held| held.allocation_mut(device))
@@ -89,7 +96,7 @@ impl Agent {
     fn wake_memory_waiters(&mut self, device: DeviceIndex) {
         for task in std::mem::take(&mut self.devices[device.index()].memory_waiters) {
             if let Some(held) = self.tasks.get(&task) {
-                self.wake.insert((held.arrival, task));
+                self.wake.push(Reverse((held.arrival, task)));
             }
         }
     }
@@ -109,10 +116,9 @@ impl Agent {
             OperationKind::Allocate { buffer: key, size_bytes },
         );
         self.devices[device.index()].used_bytes += size_bytes;
-        let devices = self.devices.len();
         if let Some(held) = self.buffers.get_mut(&key) {
-            held.allocations.resize(devices, None);
-            held.allocations[device.index()] = Some(Allocation {
+            held.allocations.push(Allocation {
+                device,
                 pending: Some(buffer::Pending { lane, operation }),
                 pins: 1,
                 claims: 0,
@@ -166,7 +172,7 @@ impl Agent {
         if held.allocation(device).is_none() {
             return;
         }
-        held.allocations[device.index()] = None;
+        held.allocations.retain(|allocation| allocation.device != device);
         let size_bytes = held.size_bytes.unwrap_or(0);
         let everything = ByteRange::new(0, u64::MAX);
         held.cells.update(everything, |_, cell| {
@@ -184,7 +190,7 @@ impl Agent {
         let Some(held) = self.buffers.get(&region.buffer) else {
             return;
         };
-        let parts: Vec<(ByteRange, DeviceIndex)> = held
+        let parts: Few<(ByteRange, DeviceIndex)> = held
             .cells
             .over(region.range)
             .filter_map(|(range, cell)| {
@@ -255,7 +261,7 @@ impl Agent {
         let (failed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut held.pushes)
             .into_iter()
             .partition(|push| push.region.range.overlaps(region.range));
-        held.pushes = kept;
+        held.pushes = kept.into_iter().collect();
         if let Some(allocation) = held.allocation_mut(device) {
             allocation.is_leaving = false;
         }
@@ -281,8 +287,8 @@ impl Agent {
             if let Some(held) = self.tasks.get_mut(&task)
                 && held.failure.is_none()
             {
-                held.failure = Some(error.clone().into_command_error(name.clone()));
-                self.wake.insert((arrival, task));
+                held.failure = Some(Box::new(error.clone().into_command_error(name.clone())));
+                self.wake.push(Reverse((arrival, task)));
             }
         }
     }
@@ -306,13 +312,14 @@ impl Agent {
             return;
         }
         let mut dropped = Vec::new();
-        for (key, held) in &self.buffers {
+        for (key, held) in self.buffers.iter() {
             for (range, cell) in held.cells.iter() {
                 if cell.on_host && cell.pending.is_empty() && cell.settled_device().is_some() {
                     dropped.push((*key, range));
                 }
             }
         }
+        dropped.sort_unstable_by_key(|(key, range)| (*key, range.start));
         for (key, range) in dropped {
             if self.host_used_bytes <= self.facts.host_memory_bytes {
                 return;
@@ -330,11 +337,14 @@ impl Agent {
         for device in 0..self.devices.len() {
             self.free(key, DeviceIndex::from_index(device));
         }
-        let Some(held) = self.buffers.remove(&key) else {
-            return;
-        };
-        self.host_used_bytes -=
-            held.cells.iter().filter(|(_, cell)| cell.on_host).map(|(range, _)| range.len()).sum::<u64>();
+        match self.buffers.remove(key) {
+            Removed::Unknown => return,
+            Removed::Declared => {}
+            Removed::Buffer(held) => {
+                let on_host = held.cells.iter().filter(|(_, cell)| cell.on_host);
+                self.host_used_bytes -= on_host.map(|(range, _)| range.len()).sum::<u64>();
+            }
+        }
         self.actions.push(AgentAction::DropHost { buffer: key, range: ByteRange::new(0, u64::MAX) });
     }
 
@@ -343,7 +353,7 @@ impl Agent {
         let Some(held) = self.buffers.get(&region.buffer) else {
             return;
         };
-        let stale: Vec<ByteRange> = held
+        let stale: Few<ByteRange> = held
             .cells
             .over(region.range)
             .filter(|(_, cell)| cell.is_some_and(|cell| cell.on_host))
@@ -383,21 +393,24 @@ impl Agent {
         if allocation.pins > 0 {
             return;
         }
-        self.finish_leaving(key, device);
+        if allocation.is_leaving {
+            self.finish_leaving(key, device);
+        }
         self.wake_memory_waiters(device);
     }
 
     /// Reports memory when it has changed by more than a hundredth of what there is.
     pub(super) fn report_memory(&mut self) {
-        let device_bytes = self.device_used_bytes();
         let changed = |new: u64, old: u64, capacity: u64| new.abs_diff(old) > capacity / 100;
         let (host_reported, devices_reported) = &self.memory_reported;
         let is_news = changed(self.host_used_bytes, *host_reported, self.facts.host_memory_bytes)
-            || device_bytes.iter().zip(&self.devices).enumerate().any(|(index, (bytes, device))| {
-                let reported = devices_reported.get(index).copied().unwrap_or(0);
-                changed(*bytes, reported, device.capacity_bytes)
-            });
+            || self
+                .devices
+                .iter()
+                .zip(devices_reported)
+                .any(|(device, reported)| changed(device.used_bytes, *reported, device.capacity_bytes));
         if is_news {
+            let device_bytes = self.device_used_bytes();
             self.memory_reported = (self.host_used_bytes, device_bytes.clone());
             self.report(Report::Memory { host_bytes: self.host_used_bytes, device_bytes });
         }

@@ -10,7 +10,9 @@ pub mod event;
 mod memory;
 mod start;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use isochrone_model::message::OrderBatch;
 use isochrone_model::{
@@ -18,10 +20,13 @@ use isochrone_model::{
     SessionId, SlotIndex, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
 };
 
-use buffer::{Buffer, Cell, LaneKey, Residence, WaitingPush};
+use buffer::{Buffers, Cell, LaneKey, Residence, WaitingPush};
 pub use event::{
     AgentAction, AgentEvent, Operation, OperationDone, OperationError, OperationId, OperationKind,
 };
+
+use crate::few::Few;
+use crate::hashing::IdMap;
 
 /// More devices than this in one agent are refused: residence is kept as one bit a device.
 pub const DEVICES_MAX: usize = 64;
@@ -41,46 +46,49 @@ pub struct Agent {
     limits: Limits,
     now: Timestamp,
     actions: Vec<AgentAction>,
-    buffers: BTreeMap<BufferKey, Buffer>,
-    tasks: HashMap<TaskId, Held>,
-    /// Tasks here that wait for a task here, by the latter.
-    waiters: HashMap<TaskId, Vec<Waiter>>,
-    /// Tasks that were enqueued behind a predecessor on the same lane and fail with it.
-    enqueued_behind: HashMap<TaskId, Vec<TaskId>>,
-    /// Tasks elsewhere to tell when a task here has ended.
-    notifies: HashMap<TaskId, Vec<(AgentId, Waiter)>>,
+    buffers: Buffers,
+    tasks: IdMap<TaskId, Box<Held>>,
     /// Notices whose waiting task is not known yet: (waiting task, finished task).
     early_notices: BTreeSet<(TaskId, TaskId)>,
     /// Contents that came for writes, by task, with their size.
-    payloads: HashMap<TaskId, Result<u64, String>>,
+    payloads: IdMap<TaskId, Result<u64, String>>,
     /// Failed tasks, with the number of the report that said so, until the scheduler has taken it.
     failed: BTreeMap<TaskId, u64>,
     reports_made: u64,
     devices: Vec<Device>,
-    operations: HashMap<OperationId, Purpose>,
+    operations: IdMap<OperationId, Purpose>,
     operations_made: u64,
     uses: u64,
     arrivals: u64,
     host_used_bytes: u64,
-    /// Tasks to look at, in order of their orders.
-    wake: BTreeSet<(u64, TaskId)>,
+    /// Tasks to look at, in order of their orders; some may be in it twice, or have gone.
+    wake: BinaryHeap<Reverse<(u64, TaskId)>>,
+    /// Empty between calls: the buffers of the task that is looked at.
+    touched: Vec<BufferKey>,
     memory_reported: (u64, Vec<u64>),
 }
 
 /// A task that has been ordered and has not ended.
 struct Held {
-    order: TaskOrder,
+    /// All but its waits.
+    order: Arc<TaskOrder>,
     /// Place in the order of orders; decides among tasks that could start at the same time.
     arrival: u64,
-    /// Predecessors still to come.
-    waits: BTreeSet<TaskId>,
+    /// Predecessors still to come, each once.
+    waits: Vec<TaskId>,
+    /// Tasks here that wait for it.
+    waiters: Vec<Waiter>,
+    /// Tasks that were enqueued behind it on the same lane and fail with it.
+    enqueued_behind: Vec<TaskId>,
+    /// Tasks elsewhere to tell when it has ended.
+    notifies: Vec<(AgentId, Waiter)>,
     state: HeldState,
     /// Whether its device's memory has been made ready for it and kept so.
     has_room: bool,
     /// When it could have been enqueued.
     ready_at: Timestamp,
     /// What an operation before it on its lane, or a predecessor, failed with.
-    failure: Option<CommandError>,
+    failure: Option<Box<CommandError>>,
 }
 
 /// A task that waits for another.
@@ -144,33 +152,40 @@ impl Agent {
                 }
             })
             .collect();
+        let device_count = facts.devices.len();
         Self {
             facts,
             limits: config.limits,
             now: Timestamp::ZERO,
             actions: Vec::new(),
-            buffers: BTreeMap::new(),
-            tasks: HashMap::new(),
-            waiters: HashMap::new(),
-            enqueued_behind: HashMap::new(),
-            notifies: HashMap::new(),
+            buffers: Buffers::default(),
+            tasks: IdMap::default(),
             early_notices: BTreeSet::new(),
-            payloads: HashMap::new(),
+            payloads: IdMap::default(),
             failed: BTreeMap::new(),
             reports_made: 0,
             devices,
-            operations: HashMap::new(),
+            operations: IdMap::default(),
             operations_made: 0,
             uses: 0,
             arrivals: 0,
             host_used_bytes: 0,
-            wake: BTreeSet::new(),
-            memory_reported: (0, Vec::new()),
+            wake: BinaryHeap::new(),
+            touched: Vec::new(),
+            memory_reported: (0, vec![0; device_count]),
         }
     }
 
     /// Takes in one event and says what is to be done, in order.
     pub fn step(&mut self, now: Timestamp, event: AgentEvent) -> Vec<AgentAction> {
+        let mut actions = Vec::new();
+        self.step_into(now, event, &mut actions);
+        actions
+    }
+
+    /// The same, for drivers that keep the memory of one step's actions for the next: what is to be done is appended.
+    pub fn step_into(&mut self, now: Timestamp, event: AgentEvent, actions: &mut Vec<AgentAction>) {
+        std::mem::swap(&mut self.actions, actions);
         self.now = self.now.max(now);
         match event {
             AgentEvent::Orders(batch) => self.take_orders(batch),
@@ -189,7 +204,7 @@ impl Agent {
         }
         self.start_woken();
         self.report_memory();
-        std::mem::take(&mut self.actions)
+        std::mem::swap(&mut self.actions, actions);
     }
 
     /// Tasks that have been ordered and have not ended.
@@ -235,7 +250,12 @@ impl Agent {
                 Lane::Host => false,
             };
             let with_room = self.tasks.values().filter(|held| held.has_room && is_here(held.order.lane));
-            let of_tasks: usize = with_room.map(|held| touched_buffers(&held.order).len()).sum();
+            let mut touched = Vec::new();
+            let mut of_tasks = 0;
+            for held in with_room {
+                touched_buffers(&held.order, &mut touched);
+                of_tasks += touched.len();
+            }
             assert!(of_buffers as usize <= of_tasks, "room is kept for tasks that have not started");
             for in_flight in &device.in_flight {
                 assert!(*in_flight <= self.limits.slot_depth_max, "a slot's depth is bounded");
@@ -280,19 +300,18 @@ impl Agent {
             }
             Order::DropProgram { program } => self.actions.push(AgentAction::DropProgram { program }),
             Order::DeclareBuffer { buffer, size_bytes } => {
-                self.buffers.entry(buffer).or_default().size_bytes = Some(size_bytes);
+                self.buffers.declare(buffer, size_bytes);
             }
             Order::DropBuffer { buffer } => self.drop_buffer(buffer),
-            Order::Run(order) => self.hold(*order),
+            Order::Run(order) => self.hold(order),
             Order::Push { region, to } => {
-                let buffer = self.buffers.entry(region.buffer).or_default();
+                let buffer = self.buffers.make(region.buffer);
                 buffer.pushes.push(WaitingPush { region, to });
                 self.advance_pushes(region.buffer);
             }
             Order::Notify { task, dependent, to, carries_failure } => {
-                if self.tasks.contains_key(&task) {
-                    let waiter = Waiter { task: dependent, carries_failure };
-                    self.notifies.entry(task).or_default().push((to, waiter));
+                if let Some(held) = self.tasks.get_mut(&task) {
+                    held.notifies.push((to, Waiter { task: dependent, carries_failure }));
                 } else if !carries_failure || !self.failed.contains_key(&task) {
                     self.actions.push(AgentAction::SendNotice { to, task, dependent });
                 }
@@ -312,8 +331,8 @@ impl Agent {
                 for buffer in self.buffers.values_mut() {
                     buffer.pushes.retain(|push| push.to != agent);
                 }
-                for waiting in self.notifies.values_mut() {
-                    waiting.retain(|(to, _)| *to != agent);
+                for held in self.tasks.values_mut() {
+                    held.notifies.retain(|(to, _)| *to != agent);
                 }
                 self.actions.push(AgentAction::PeerLeft { agent });
             }
@@ -321,41 +340,51 @@ impl Agent {
     }
 
     /// Takes a task in and notes what it waits for.
-    fn hold(&mut self, order: TaskOrder) {
+    fn hold(&mut self, mut order: Box<TaskOrder>) {
         let task = order.task;
-        let mut waits = BTreeSet::new();
-        for wait in &order.waits {
+        let mut waits: Vec<TaskId> = Vec::new();
+        for wait in std::mem::take(&mut order.waits) {
+            let mut is_awaited = true;
             if wait.is_remote {
-                if !self.early_notices.remove(&(task, wait.task)) {
-                    waits.insert(wait.task);
-                }
-            } else if let Some(predecessor) = self.tasks.get(&wait.task) {
+                is_awaited = !self.early_notices.remove(&(task, wait.task));
+            } else if let Some(predecessor) = self.tasks.get_mut(&wait.task) {
                 if predecessor.state != HeldState::Waiting && share_slot(&predecessor.order, &order) {
                     if wait.carries_failure {
-                        self.enqueued_behind.entry(wait.task).or_default().push(task);
+                        predecessor.enqueued_behind.push(task);
                     }
+                    is_awaited = false;
                 } else {
-                    waits.insert(wait.task);
-                    let waiter = Waiter { task, carries_failure: wait.carries_failure };
-                    self.waiters.entry(wait.task).or_default().push(waiter);
+                    predecessor.waiters.push(Waiter { task, carries_failure: wait.carries_failure });
                 }
-            } else if wait.carries_failure && self.failed.contains_key(&wait.task) {
-                // The scheduler did not know yet: it will cancel this one.
-                waits.insert(wait.task);
+            } else {
+                // If it failed, the scheduler did not know yet: it will cancel this one.
+                is_awaited = wait.carries_failure && self.failed.contains_key(&wait.task);
+            }
+            if is_awaited && !waits.contains(&wait.task) {
+                waits.push(wait.task);
             }
         }
         self.arrivals += 1;
-        let held = Held {
-            order,
+        let mut held = Box::new(Held {
+            order: Arc::new(*order),
             arrival: self.arrivals,
             waits,
+            waiters: Vec::new(),
+            enqueued_behind: Vec::new(),
+            notifies: Vec::new(),
             state: HeldState::Waiting,
             has_room: false,
             ready_at: self.now,
             failure: None,
-        };
+        });
         if held.waits.is_empty() {
-            self.wake.insert((held.arrival, task));
+            self.wake.push(Reverse((held.arrival, task)));
+        }
+        if let Some(before) = self.tasks.remove(&task) {
+            // Ordered again: those that wait for it still do.
+            held.waiters = before.waiters;
+            held.enqueued_behind = before.enqueued_behind;
+            held.notifies = before.notifies;
         }
         self.tasks.insert(task, held);
     }
@@ -370,17 +399,19 @@ impl Agent {
 
     fn wait_is_over(&mut self, dependent: TaskId, predecessor: TaskId) {
         if let Some(held) = self.tasks.get_mut(&dependent)
-            && held.waits.remove(&predecessor)
-            && held.waits.is_empty()
+            && let Some(place) = held.waits.iter().position(|wait| *wait == predecessor)
         {
-            self.wake.insert((held.arrival, dependent));
+            held.waits.swap_remove(place);
+            if held.waits.is_empty() {
+                self.wake.push(Reverse((held.arrival, dependent)));
+            }
         }
     }
 
     fn take_replica(&mut self, region: Region, from: AgentId) {
         self.report(Report::Arrived { region, from });
-        let buffer = self.buffers.entry(region.buffer).or_default();
-        let parts: Vec<(isochrone_model::ByteRange, Option<Cell>)> =
+        let buffer = self.buffers.make(region.buffer);
+        let parts: Few<(isochrone_model::ByteRange, Option<Cell>)> =
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();
         for (range, cell) in parts {
             match cell {
@@ -413,7 +444,7 @@ impl Agent {
         if let Some(held) = self.tasks.get(&task)
             && held.waits.is_empty()
         {
-            self.wake.insert((held.arrival, task));
+            self.wake.push(Reverse((held.arrival, task)));
         }
     }
 
@@ -422,8 +453,11 @@ impl Agent {
         if let Some(buffer) = self.buffers.get_mut(&key) {
             for task in std::mem::take(&mut buffer.waiters) {
                 if let Some(held) = self.tasks.get(&task) {
-                    self.wake.insert((held.arrival, task));
+                    self.wake.push(Reverse((held.arrival, task)));
                 }
+            }
+            if buffer.pushes.is_empty() {
+                return;
             }
         }
         self.advance_pushes(key);
@@ -437,7 +471,7 @@ impl Agent {
         if buffer.pushes.is_empty() {
             return;
         }
-        let mut remaining = Vec::new();
+        let mut remaining = Few::None;
         for push in std::mem::take(&mut buffer.pushes) {
             let buffer = &self.buffers[&key];
             match buffer.on_host(push.region) {
@@ -456,7 +490,7 @@ impl Agent {
             }
         }
         if let Some(buffer) = self.buffers.get_mut(&key) {
-            remaining.append(&mut buffer.pushes);
+            remaining.extend(std::mem::take(&mut buffer.pushes));
             buffer.pushes = remaining;
         }
     }
@@ -503,7 +537,7 @@ impl Agent {
         if let Some(held) = self.tasks.get_mut(&task)
             && held.failure.is_none()
         {
-            held.failure = Some(error.into_command_error(device));
+            held.failure = Some(Box::new(error.into_command_error(device)));
         }
     }
 
@@ -514,9 +548,11 @@ impl Agent {
         let Lane::Slot { device, slot } = held.order.lane else {
             return;
         };
-        let touched = touched_buffers(&held.order);
-        let outputs = held.order.outputs.clone();
-        for region in &outputs {
+        let order = Arc::clone(&held.order);
+        let (failure, ready_at) = (held.failure.clone(), held.ready_at);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched_buffers(&order, &mut touched);
+        for region in &order.outputs {
             if let Some(buffer) = self.buffers.get_mut(&region.buffer) {
                 buffer.settle(region.range, done.operation);
             }
@@ -524,21 +560,20 @@ impl Agent {
         for buffer in &touched {
             self.unpin(*buffer, device);
         }
-        let outcome = match (self.tasks[&task].failure.clone(), done.outcome) {
-            (Some(failure), _) => TaskOutcome::Failed(failure),
-            (None, Ok(execution)) => {
-                TaskOutcome::Done { execution, turnaround: self.now.since(self.tasks[&task].ready_at) }
-            }
+        let outcome = match (failure, done.outcome) {
+            (Some(failure), _) => TaskOutcome::Failed(*failure),
+            (None, Ok(execution)) => TaskOutcome::Done { execution, turnaround: self.now.since(ready_at) },
             (None, Err(error)) => TaskOutcome::Failed(error.into_command_error(self.device_name(device))),
         };
         if matches!(outcome, TaskOutcome::Failed(_)) {
-            self.disown(&outputs);
+            self.disown(&order.outputs);
         }
         self.lane_has_room(device, slot);
         self.finish(task, outcome);
-        for buffer in touched {
+        for buffer in touched.drain(..) {
             self.contents_changed(buffer);
         }
+        self.touched = touched;
     }
 
     /// What a failed launch left in its outputs must not be taken, or sent on, for the contents it was to make.
@@ -582,7 +617,7 @@ impl Agent {
                 && held.waits.is_empty()
                 && held.order.lane == (Lane::Slot { device: lane.device, slot: lane.slot })
             {
-                self.wake.insert((held.arrival, task));
+                self.wake.push(Reverse((held.arrival, task)));
                 break;
             }
         }
@@ -594,17 +629,14 @@ impl Agent {
         let Some(held) = self.tasks.remove(&task) else {
             return;
         };
-        let order = held.order;
-        let behind = self.enqueued_behind.remove(&task).unwrap_or_default();
-        let notifies = self.notifies.remove(&task).unwrap_or_default();
-        let waiters = self.waiters.remove(&task).unwrap_or_default();
+        let Held { order, waiters, enqueued_behind, notifies, state, .. } = *held;
         match &outcome {
             TaskOutcome::Done { execution, .. } => {
                 for waiter in waiters {
                     self.wait_is_over(waiter.task, task);
                 }
                 // The client of one that was abandoned has been told that it failed.
-                if held.state != HeldState::Abandoned && !matches!(order.work, Work::Read { .. }) {
+                if state != HeldState::Abandoned && !matches!(order.work, Work::Read { .. }) {
                     self.actions.push(AgentAction::SendDone {
                         session: order.session,
                         command: order.command,
@@ -625,11 +657,11 @@ impl Agent {
                     self.actions.push(AgentAction::SendNotice { to: *to, task, dependent: waiter.task });
                 }
                 let failure = CommandError::of_dependent(order.command, error);
-                for dependent in behind {
+                for dependent in enqueued_behind {
                     if let Some(held) = self.tasks.get_mut(&dependent)
                         && held.failure.is_none()
                     {
-                        held.failure = Some(failure.clone());
+                        held.failure = Some(Box::new(failure.clone()));
                     }
                 }
                 self.failed.insert(task, self.reports_made + 1);
@@ -657,7 +689,7 @@ impl Agent {
         } else {
             held.state = HeldState::Abandoned;
             // Those elsewhere that come after it are released by the scheduler.
-            self.notifies.remove(&task);
+            held.notifies = Vec::new();
         }
     }
 
@@ -685,14 +717,11 @@ impl Agent {
         let Some(held) = self.tasks.remove(&task) else {
             return;
         };
-        self.wake.remove(&(held.arrival, task));
         for predecessor in &held.waits {
-            if let Some(waiting) = self.waiters.get_mut(predecessor) {
-                waiting.retain(|waiter| waiter.task != task);
+            if let Some(before) = self.tasks.get_mut(predecessor) {
+                before.waiters.retain(|waiter| waiter.task != task);
             }
         }
-        self.waiters.remove(&task);
-        self.notifies.remove(&task);
         if matches!(held.order.work, Work::Write { bytes: None }) {
             self.payloads.remove(&task);
             self.actions.push(AgentAction::DropPayload { task });
@@ -715,10 +744,7 @@ impl Agent {
         for task in tasks {
             self.abandon(task);
         }
-        let first = BufferKey { session, buffer: isochrone_model::BufferId(0) };
-        let last = BufferKey { session, buffer: isochrone_model::BufferId(u64::MAX) };
-        let buffers: Vec<BufferKey> = self.buffers.range(first..=last).map(|(key, _)| *key).collect();
-        for buffer in buffers {
+        for buffer in self.buffers.of_session(session) {
             self.drop_buffer(buffer);
         }
         self.actions.push(AgentAction::DismissSession { session });
@@ -750,9 +776,9 @@ fn share_slot(first: &TaskOrder, second: &TaskOrder) -> bool {
 }
 
 /// Every buffer that a task's operations use on its device, once each, in order.
-fn touched_buffers(order: &TaskOrder) -> Vec<BufferKey> {
-    let mut buffers: Vec<BufferKey> =
-        order.inputs.iter().chain(&order.outputs).map(|region| region.buffer).collect();
+fn touched_buffers(order: &TaskOrder, buffers: &mut Vec<BufferKey>) {
+    buffers.clear();
+    buffers.extend(order.inputs.iter().chain(&order.outputs).map(|region| region.buffer));
     match &order.work {
         Work::Kernel { arguments, .. } => {
             buffers.extend(arguments.iter().filter_map(|argument| match argument {
@@ -765,5 +791,4 @@ fn touched_buffers(order: &TaskOrder) -> Vec<BufferKey> {
     }
     buffers.sort_unstable();
     buffers.dedup();
-    buffers
 }

@@ -1,11 +1,17 @@
 //! Starting tasks: what holds one up, and what is enqueued for it when nothing does.
 
-use isochrone_model::{BufferKey, CommandError, Lane, Region, Span, TaskId, TaskOutcome, Version, Work};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use isochrone_model::{
+    BufferKey, CommandError, Lane, Region, Span, TaskId, TaskOrder, TaskOutcome, Version, Work,
+};
 
 use super::buffer::{Cell, LaneKey, Pending, Residence};
 use super::event::{AgentAction, OperationKind};
 use super::memory::Room;
 use super::{Agent, HeldState, Purpose, share_slot, touched_buffers};
+use crate::few::Few;
 
 /// Uploads up to this size go on the launch's own lane, in order before it: waiting for them to end would
 /// cost more than they take. Larger ones go beside the lane, so that they overlap what runs there.
@@ -34,8 +40,14 @@ enum Hindrance {
 impl Agent {
     /// Looks at every woken task, in the order of their orders.
     pub(super) fn start_woken(&mut self) {
-        while let Some((_, task)) = self.wake.pop_first() {
-            self.try_start(task);
+        while let Some(Reverse((arrival, task))) = self.wake.pop() {
+            while self.wake.peek() == Some(&Reverse((arrival, task))) {
+                self.wake.pop();
+            }
+            // One that was given back may have been ordered anew.
+            if self.tasks.get(&task).is_some_and(|held| held.arrival == arrival) {
+                self.try_start(task);
+            }
         }
     }
 
@@ -76,7 +88,7 @@ impl Agent {
     /// contents have come.
     fn ends_unstarted(&mut self, task: TaskId) -> bool {
         if let Some(failure) = self.tasks.get(&task).and_then(|held| held.failure.clone()) {
-            self.fail_in_place(task, failure);
+            self.fail_in_place(task, *failure);
             return true;
         }
         match self.outputs_stand(task) {
@@ -104,7 +116,7 @@ impl Agent {
             (stands == Residence::Absent && region.version != Version(0)).then_some(region.buffer)
         });
         match absent {
-            Some(key) => self.buffers.entry(key).or_default().waiters.push(task),
+            Some(key) => self.buffers.make(key).waiters.push(task),
             None => self.finish(task, TaskOutcome::Failed(failure)),
         }
     }
@@ -200,7 +212,7 @@ impl Agent {
             None => AgentAction::StorePayload { task, region },
         });
         self.host_used_bytes += size_bytes;
-        let buffer = self.buffers.entry(region.buffer).or_default();
+        let buffer = self.buffers.make(region.buffer);
         buffer.cells.set(region.range, Cell::on_host(region.version));
         self.finish_now(task);
         self.contents_changed(region.buffer);
@@ -221,7 +233,7 @@ impl Agent {
             self.finish_now(task);
             return;
         };
-        let buffer = self.buffers.entry(region.buffer).or_default();
+        let buffer = self.buffers.make(region.buffer);
         match buffer.on_host(region) {
             Residence::Ready => {
                 self.actions.push(AgentAction::SendData { session, command, offset_bytes, region });
@@ -238,13 +250,20 @@ impl Agent {
 
     /// Enqueues a task on its lane if its contents, the memory and the lane's depth allow.
     fn try_lane(&mut self, task: TaskId, lane: LaneKey) {
-        let touched = touched_buffers(&self.tasks[&task].order);
-        let inputs = self.tasks[&task].order.inputs.clone();
-        match self.prepare(task, lane, &touched, &inputs) {
+        let order = Arc::clone(&self.tasks[&task].order);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched_buffers(&order, &mut touched);
+        self.try_lane_with(&order, lane, &touched);
+        self.touched = touched;
+    }
+
+    fn try_lane_with(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) {
+        let task = order.task;
+        match self.prepare(task, lane, touched, &order.inputs) {
             Ok(()) => {}
             Err(hindrance) => {
                 match hindrance {
-                    Hindrance::Contents(key) => self.buffers.entry(key).or_default().waiters.push(task),
+                    Hindrance::Contents(key) => self.buffers.make(key).waiters.push(task),
                     Hindrance::Memory => self.devices[lane.device.index()].memory_waiters.push(task),
                     Hindrance::Failed(error) => self.finish(task, TaskOutcome::Failed(error)),
                 }
@@ -256,11 +275,11 @@ impl Agent {
         let device = &mut self.devices[lane.device.index()];
         if device.in_flight[lane.slot.index()] >= self.limits.slot_depth_max {
             device.backlog[lane.slot.index()].push_back(task);
-            self.claim_room(task, &touched, lane.device);
+            self.claim_room(task, touched, lane.device);
             return;
         }
         device.in_flight[lane.slot.index()] += 1;
-        self.enqueue(task, lane, &touched);
+        self.enqueue(order, lane, touched);
     }
 
     /// Makes memory and moves inputs toward the lane; `Ok` when all that is left is in order before it.
@@ -272,7 +291,7 @@ impl Agent {
         inputs: &[Region],
     ) -> Result<(), Hindrance> {
         for region in inputs {
-            let buffer = self.buffers.entry(region.buffer).or_default();
+            let buffer = self.buffers.make(region.buffer);
             match buffer.on_lane(*region, lane) {
                 Residence::Ready | Residence::Elsewhere => {}
                 Residence::Absent => {
@@ -332,7 +351,7 @@ impl Agent {
         let device = lane.device;
         let mut is_in_order = true;
         let mut needs_fetch = false;
-        let mut uploads = Vec::new();
+        let mut uploads = Few::default();
         let Some(buffer) = self.buffers.get(&region.buffer) else {
             return false;
         };
@@ -379,12 +398,9 @@ impl Agent {
         is_in_order
     }
 
-    fn enqueue(&mut self, task: TaskId, lane: LaneKey, touched: &[BufferKey]) {
-        let (work, outputs) = {
-            let order = &self.tasks[&task].order;
-            (order.work.clone(), order.outputs.clone())
-        };
-        let kind = match work {
+    fn enqueue(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) {
+        let (task, outputs) = (order.task, &order.outputs);
+        let kind = match order.work.clone() {
             Work::Kernel { program, kernel, range, arguments } => {
                 OperationKind::Launch { program, kernel, range, arguments }
             }
@@ -420,42 +436,44 @@ impl Agent {
             self.pin(*key, lane.device);
         }
         self.give_up_room(task);
-        for region in &outputs {
+        for region in outputs {
             self.host_copy_is_stale(*region);
-            let buffer = self.buffers.entry(region.buffer).or_default();
+            let buffer = self.buffers.make(region.buffer);
             buffer.cells.set(region.range, Cell::made_by(region.version, lane, operation));
         }
         if let Some(held) = self.tasks.get_mut(&task) {
             held.state = HeldState::Enqueued;
         }
         self.wake_lane_mates(task);
-        for region in &outputs {
+        for region in outputs {
             self.contents_changed(region.buffer);
         }
     }
 
     /// Tasks on the same slot that wait for this one need not wait for its end: the lane keeps order.
     fn wake_lane_mates(&mut self, task: TaskId) {
-        let Some(waiting) = self.waiters.remove(&task) else {
+        let Some(held) = self.tasks.get_mut(&task) else {
             return;
         };
-        let mut remaining = Vec::new();
+        if held.waiters.is_empty() {
+            return;
+        }
+        let (order, waiting) = (Arc::clone(&held.order), std::mem::take(&mut held.waiters));
+        let (mut remaining, mut behind) = (Vec::new(), Vec::new());
         for waiter in waiting {
-            let is_mate = self
-                .tasks
-                .get(&waiter.task)
-                .is_some_and(|held| share_slot(&held.order, &self.tasks[&task].order));
+            let is_mate = self.tasks.get(&waiter.task).is_some_and(|held| share_slot(&held.order, &order));
             if is_mate {
                 if waiter.carries_failure {
-                    self.enqueued_behind.entry(task).or_default().push(waiter.task);
+                    behind.push(waiter.task);
                 }
                 self.wait_is_over(waiter.task, task);
             } else {
                 remaining.push(waiter);
             }
         }
-        if !remaining.is_empty() {
-            self.waiters.insert(task, remaining);
+        if let Some(held) = self.tasks.get_mut(&task) {
+            held.enqueued_behind.append(&mut behind);
+            held.waiters = remaining;
         }
     }
 }

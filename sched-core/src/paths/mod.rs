@@ -12,7 +12,10 @@ use std::collections::BTreeMap;
 
 use isochrone_model::{AgentId, PathSample, SessionId, Span, Timestamp};
 
-pub use path::Path;
+use path::PRIOR_NANOS_PER_MEBIBYTE;
+pub use path::{Path, Prior};
+
+use crate::distribution::Distribution;
 
 /// Round trip assumed until anything is measured.
 pub const PRIOR_ROUND_TRIP: Span = Span::from_micros(500);
@@ -28,6 +31,8 @@ pub struct PathMatrix {
     clients: BTreeMap<SessionId, Path>,
     /// From a session's client to an agent.
     uploads: BTreeMap<(SessionId, AgentId), Path>,
+    /// Nanoseconds for 1 MiB over whatever paths between agents were measured: what is expected of the others.
+    any_nanos: Distribution,
 }
 
 impl PathMatrix {
@@ -91,6 +96,23 @@ impl PathMatrix {
         is_back_told || has_moved
     }
 
+    /// Takes in what an agent received from another; says whether the rate that estimates count with has moved.
+    pub fn agents_carried(
+        &mut self,
+        from: AgentId,
+        to: AgentId,
+        size_bytes: u64,
+        shared_bytes: u64,
+        span: Span,
+    ) -> bool {
+        let path = self.between_mut(from, to);
+        let has_moved = path.carried(size_bytes, shared_bytes, span);
+        if let Some(nanos) = path.nanos_per_mebibyte() {
+            self.any_nanos.record(nanos);
+        }
+        has_moved
+    }
+
     /// An agent is lost, or has come anew: its connections are gone.
     pub fn forget_connections(&mut self, agent: AgentId) {
         for (from, row) in self.agents.iter_mut().enumerate() {
@@ -111,12 +133,16 @@ impl PathMatrix {
         self.uploads.retain(|(from, _), _| *from != session);
     }
 
-    /// A round trip between two agents that have not measured it. It lies between the difference and the sum of their
-    /// round trips to the scheduler; the longer of the two is in the middle of that.
+    /// What is assumed of a path between two agents for what they have not measured. The round trip lies between the
+    /// difference and the sum of their round trips to the scheduler; the longer of the two is in the middle of that. The
+    /// rate is that of the paths that were measured.
     #[must_use]
-    pub fn prior_round_trip(&self, from: AgentId, to: AgentId) -> Span {
+    pub fn prior(&self, from: AgentId, to: AgentId) -> Prior {
         let leg = |agent| self.control(agent).and_then(Path::round_trip);
-        leg(from).max(leg(to)).unwrap_or(PRIOR_ROUND_TRIP)
+        Prior {
+            round_trip: leg(from).max(leg(to)).unwrap_or(PRIOR_ROUND_TRIP),
+            nanos_per_mebibyte: self.any_nanos.typical().unwrap_or(PRIOR_NANOS_PER_MEBIBYTE),
+        }
     }
 
     /// Paths between agents, in order.
@@ -173,9 +199,9 @@ mod tests {
     fn the_way_back_is_known_until_its_own_agent_measures_it() {
         let mut matrix = PathMatrix::default();
         let (a, b) = (AgentId(0), AgentId(2));
-        assert_eq!(matrix.prior_round_trip(a, b), PRIOR_ROUND_TRIP);
+        assert_eq!(matrix.prior(a, b).round_trip, PRIOR_ROUND_TRIP);
         matrix.control_mut(b).measured(Timestamp(1), &sample(Span::from_millis(30)));
-        assert_eq!(matrix.prior_round_trip(a, b), Span::from_millis(30));
+        assert_eq!(matrix.prior(a, b).round_trip, Span::from_millis(30));
         assert!(matrix.agents_measured(Timestamp(1), a, b, &sample(Span::from_millis(20))));
         assert_eq!(matrix.between(b, a).and_then(Path::round_trip), Some(Span::from_millis(20)));
         for _ in 0..8 {
@@ -194,7 +220,7 @@ mod tests {
         matrix.between_mut(a, b).ordered(100, Timestamp(1), Span(9));
         matrix.forget_connections(b);
         let path = matrix.between(a, b).unwrap();
-        let parts = path.parts(1, Timestamp(1), Span::ZERO);
+        let parts = path.parts(1, Timestamp(1), Prior::default());
         assert_eq!((parts.handshake, parts.queueing), (Span::from_millis(40), Span::ZERO));
         assert!(matrix.upload(session, b).is_none());
         matrix.client_mut(session).measured(Timestamp(1), &sample(Span::from_millis(5)));

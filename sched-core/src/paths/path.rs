@@ -24,6 +24,21 @@ const CONFIDENCE_HALF_LIFE: Span = Span::from_secs(30);
 /// Counts of datagrams are halved when they reach this many: what was lost long ago fades.
 const PACKETS_MAX: u64 = 1 << 16;
 
+/// What is assumed of a path for what was not measured of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prior {
+    /// Its round trip.
+    pub round_trip: Span,
+    /// Nanoseconds for 1 MiB.
+    pub nanos_per_mebibyte: u64,
+}
+
+impl Default for Prior {
+    fn default() -> Self {
+        Self { round_trip: Span::ZERO, nanos_per_mebibyte: PRIOR_NANOS_PER_MEBIBYTE }
+    }
+}
+
 /// A path in one direction.
 #[derive(Clone, Debug)]
 pub struct Path {
@@ -118,15 +133,15 @@ impl Path {
 
     /// The time that bytes take to pass, without latency.
     #[must_use]
-    pub fn carrying(&self, size_bytes: u64) -> Span {
-        carrying(self.nanos_per_mebibyte(), size_bytes)
+    pub fn carrying(&self, size_bytes: u64, prior: Prior) -> Span {
+        carrying(self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte), size_bytes)
     }
 
     /// What a transfer is expected to take once it may start, with what is queued before it at `ready`.
     #[must_use]
-    pub fn parts(&self, size_bytes: u64, ready: Timestamp, prior_round_trip: Span) -> TransferParts {
-        let round_trip = self.round_trip().unwrap_or(prior_round_trip);
-        let nanos = self.nanos_per_mebibyte().unwrap_or(PRIOR_NANOS_PER_MEBIBYTE);
+    pub fn parts(&self, size_bytes: u64, ready: Timestamp, prior: Prior) -> TransferParts {
+        let round_trip = self.round_trip().unwrap_or(prior.round_trip);
+        let nanos = self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte);
         TransferParts {
             queueing: self.busy_until.since(ready),
             handshake: if self.is_connected {
@@ -136,7 +151,7 @@ impl Path {
             },
             latency: Span(round_trip.0 / 2),
             slow_start: waits(size_bytes, self.window_bytes, round_trip, nanos),
-            carrying: self.carrying(size_bytes),
+            carrying: self.carrying(size_bytes, prior),
         }
     }
 
@@ -257,10 +272,10 @@ impl Path {
     }
 }
 
-/// The time that bytes take to pass at a rate, or at what is assumed of unmeasured paths.
-fn carrying(nanos_per_mebibyte: Option<u64>, size_bytes: u64) -> Span {
-    let nanos = u128::from(nanos_per_mebibyte.unwrap_or(PRIOR_NANOS_PER_MEBIBYTE));
-    Span(u64::try_from((nanos * u128::from(size_bytes)) >> 20).unwrap_or(u64::MAX))
+/// The time that bytes take to pass at a rate.
+fn carrying(nanos_per_mebibyte: u64, size_bytes: u64) -> Span {
+    let nanos = u128::from(nanos_per_mebibyte) * u128::from(size_bytes);
+    Span(u64::try_from(nanos >> 20).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -282,21 +297,22 @@ mod tests {
     #[test]
     fn a_transfer_counts_its_handshake_latency_slow_start_queue_and_bytes() {
         let round_trip = Span::from_millis(20);
-        let unmeasured = Path::default().parts(1, Timestamp(0), round_trip);
+        let prior = Prior { round_trip, ..Prior::default() };
+        let unmeasured = Path::default().parts(1, Timestamp(0), prior);
         assert_eq!(unmeasured.handshake, Span::from_millis(40));
         let mut path = measured(round_trip);
-        let parts = path.parts(12_000, Timestamp(0), Span::ZERO);
+        let parts = path.parts(12_000, Timestamp(0), Prior::default());
         assert_eq!((parts.handshake, parts.slow_start), (Span::ZERO, Span::ZERO), "it fits the first window");
         assert_eq!(parts.latency, Span::from_millis(10));
         // 12, 24, then the rest: two waits of nearly a round trip each.
-        let parts = path.parts(70_000, Timestamp(0), Span::ZERO);
+        let parts = path.parts(70_000, Timestamp(0), Prior::default());
         assert!((39_000_000..40_000_000).contains(&parts.slow_start.0), "{parts:?}");
-        path.ordered(MEBIBYTE, Timestamp(0), path.carrying(MEBIBYTE));
-        let parts = path.parts(1, Timestamp(0), Span::ZERO);
+        path.ordered(MEBIBYTE, Timestamp(0), path.carrying(MEBIBYTE, Prior::default()));
+        let parts = path.parts(1, Timestamp(0), Prior::default());
         assert_eq!(parts.queueing, Span(PRIOR_NANOS_PER_MEBIBYTE));
         assert!(path.ended(MEBIBYTE));
         path.is_now_free(Timestamp(7));
-        assert_eq!(path.parts(1, Timestamp(7), Span::ZERO).queueing, Span::ZERO);
+        assert_eq!(path.parts(1, Timestamp(7), Prior::default()).queueing, Span::ZERO);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Checking commands: what each touches and does, and what speaks against it.
 
 use isochrone_model::{
-    Access, AddressSpace, Argument, BoundArgument, BufferId, BufferKey, ByteRange, CommandError, CommandKind,
-    KernelIndex, KernelSignature, Launch, Payload, SessionId,
+    Access, AddressSpace, Argument, BoundArgument, BoundArguments, BufferId, BufferKey, ByteRange,
+    CommandError, CommandKind, KernelIndex, KernelSignature, Launch, Payload, SessionId,
 };
 
 use super::Scheduler;
@@ -18,11 +18,13 @@ pub(super) struct Checked {
 
 impl Scheduler {
     pub(super) fn buffer(&self, session: SessionId, buffer: BufferId) -> Result<BufferIndex, CommandError> {
-        self.state.sessions[&session]
-            .buffers
-            .get(&buffer)
-            .copied()
-            .ok_or(CommandError::UnknownBuffer { buffer })
+        self.live_buffer(session, buffer).ok_or(CommandError::UnknownBuffer { buffer })
+    }
+
+    /// A buffer that its session has not released.
+    pub(super) fn live_buffer(&self, session: SessionId, buffer: BufferId) -> Option<BufferIndex> {
+        let index = *self.state.buffer_places.get(&BufferKey { session, buffer })?;
+        (!self.state.buffers[index].is_released).then_some(index)
     }
 
     pub(super) fn range_within(
@@ -141,7 +143,7 @@ impl Scheduler {
         Ok(checked)
     }
 
-    fn bind(&self, session: SessionId, arguments: &[Argument]) -> Vec<BoundArgument> {
+    fn bind(&self, session: SessionId, arguments: &[Argument]) -> BoundArguments {
         arguments
             .iter()
             .map(|argument| match argument {
@@ -335,9 +337,8 @@ impl Scheduler {
         if let Ok(checked) = self.check(session, kind) {
             return checked.writes;
         }
-        let Some(record) = self.state.sessions.get(&session) else { return Vec::new() };
         let within = |buffer: &BufferId, offset_bytes: u64, size_bytes: u64| {
-            let index = *record.buffers.get(buffer)?;
+            let index = self.live_buffer(session, *buffer)?;
             let whole = ByteRange::new(0, self.state.buffers[index].size_bytes);
             let range = ByteRange::new(offset_bytes, offset_bytes.saturating_add(size_bytes));
             Some((index, range.intersection(whole)?))

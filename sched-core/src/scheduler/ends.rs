@@ -52,10 +52,12 @@ impl Scheduler {
         match outcome {
             TaskOutcome::Done { execution, .. } => {
                 self.learn(index, execution);
-                for input in self.state.task(index).inputs.clone() {
+                for place in 0..self.state.task(index).inputs.len() {
+                    let input = self.state.task(index).inputs[place];
                     self.mark_resident(input.version, input.range, agent);
                 }
-                for output in self.state.task(index).outputs.clone() {
+                for place in 0..self.state.task(index).outputs.len() {
+                    let output = self.state.task(index).outputs[place];
                     self.mark_resident(output.version, output.range, agent);
                 }
                 self.finish_proven(index);
@@ -334,11 +336,11 @@ impl Scheduler {
         *failures += 1;
         let may_retry = *failures < self.state.limits.attempts_max;
         // Whoever else has it sends it; the one that failed only if there is no other.
-        let (held_by_sender, others): (Vec<Replica>, Vec<Replica>) = self.state.versions[version]
-            .replicas
-            .drain(..)
-            .partition(|replica| replica.agent == from && replica.range.overlaps(region.range));
-        self.state.versions[version].replicas = others;
+        let (held_by_sender, others): (Vec<Replica>, Vec<Replica>) =
+            std::mem::take(&mut self.state.versions[version].replicas)
+                .into_iter()
+                .partition(|replica| replica.agent == from && replica.range.overlaps(region.range));
+        self.state.versions[version].replicas = others.into_iter().collect();
         let mut is_ordered = may_retry && self.order_transfer(version, region.range, to);
         self.state.versions[version].replicas.extend(held_by_sender);
         if may_retry && !is_ordered {

@@ -1,12 +1,13 @@
 //! How tasks fail: with those that depend on them, and with the session that they belong to.
 
 use isochrone_model::message::ClientReply;
-use isochrone_model::{AgentId, CommandError, CommandId, Order, SessionId, Span, TaskId};
+use isochrone_model::{AgentId, BufferKey, CommandError, CommandId, Order, SessionId, Span, TaskId};
 
 use super::Scheduler;
 use super::event::Action;
-use super::state::{TaskState, TaskWork};
+use super::state::{BufferIndex, TaskState, TaskWork};
 use crate::dag::TaskIndex;
+use crate::few::Few;
 use crate::policy::Change;
 
 impl Scheduler {
@@ -60,7 +61,7 @@ impl Scheduler {
         for output in self.state.task(task).outputs.clone() {
             let version = &mut self.state.versions[output.version];
             version.poison = Some(Box::new(cause.clone()));
-            version.replicas.clear();
+            version.replicas = Few::None;
         }
         for (next, kind) in self.state.dag.successors(task) {
             if kind.carries_failure() {
@@ -253,9 +254,8 @@ impl Scheduler {
         let Some(record) = self.state.sessions.get(&session) else {
             return;
         };
-        let (buffers, programs): (Vec<_>, Vec<_>) =
-            (record.buffers.values().copied().collect(), record.programs.keys().copied().collect());
-        for buffer in buffers {
+        let programs: Vec<_> = record.programs.keys().copied().collect();
+        for buffer in self.buffers_of(session) {
             self.state.buffers[buffer].is_released = true;
             self.drop_buffer_if_unused(buffer);
         }
@@ -272,5 +272,16 @@ impl Scheduler {
         let reply = ClientReply::Closed { reason: reason.to_owned() };
         self.actions.push(Action::Reply { session, reply });
         self.actions.push(Action::SessionEnded { session });
+    }
+
+    /// The buffers that a session has not released, in order of their ids.
+    fn buffers_of(&self, session: SessionId) -> Vec<BufferIndex> {
+        let buffers = self.state.buffers.iter();
+        let mut live: Vec<(BufferKey, BufferIndex)> = buffers
+            .filter(|(_, record)| record.key.session == session && !record.is_released)
+            .map(|(place, record)| (record.key, BufferIndex(place)))
+            .collect();
+        live.sort_unstable();
+        live.into_iter().map(|(_, index)| index).collect()
     }
 }

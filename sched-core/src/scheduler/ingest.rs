@@ -11,10 +11,11 @@ use super::Scheduler;
 use super::check::Checked;
 use super::event::Action;
 use super::state::{
-    BufferIndex, BufferRecord, CommandRecord, CommandTasks, InputUse, OutputUse, Replica, TaskRecord,
-    TaskState, TaskWork, VersionIndex, VersionRecord,
+    BufferIndex, BufferRecord, CommandRecord, CommandTasks, InputUse, OutputUse, TaskRecord, TaskState,
+    TaskWork, VersionIndex, VersionRecord,
 };
 use crate::dag::{DependencyKind, TaskIndex, find_cycle};
+use crate::few::Few;
 use crate::policy::Change;
 use crate::range_map::RangeMap;
 
@@ -113,7 +114,7 @@ impl Scheduler {
                 what: format!("{buffer} of 0 bytes; give a size above zero"),
             });
         }
-        if record.buffers.len() >= limit as usize {
+        if record.live_buffers >= limit {
             return Err(CommandError::LimitExceeded {
                 what: "the number of live buffers of a session".to_owned(),
                 limit: u64::from(limit),
@@ -132,10 +133,10 @@ impl Scheduler {
             size_bytes,
             frontier: RangeMap::default(),
             last_version: Version(0),
-            declared: Vec::new(),
+            declared: Few::None,
             users: 0,
             is_released: false,
-            versions: Vec::with_capacity(2),
+            versions: Few::None,
         }));
         self.state.buffer_places.insert(key, index);
         let everything = ByteRange::new(0, size_bytes);
@@ -145,7 +146,7 @@ impl Scheduler {
             producer: None,
             readers: Vec::new(),
             readers_swept_at: 0,
-            replicas: Vec::new(),
+            replicas: Few::None,
             frontier_bytes: size_bytes,
             uses: 0,
             poison: None,
@@ -153,7 +154,7 @@ impl Scheduler {
         self.state.buffers[index].frontier.set(everything, zeros);
         self.state.buffers[index].versions.push(zeros);
         if let Some(record) = self.state.sessions.get_mut(&session) {
-            record.buffers.insert(buffer, index);
+            record.live_buffers += 1;
         }
         Ok(())
     }
@@ -168,10 +169,11 @@ impl Scheduler {
     }
 
     fn release_buffer(&mut self, session: SessionId, buffer: BufferId) -> Result<(), CommandError> {
-        let record = self.state.sessions.get_mut(&session);
-        let index = record.and_then(|record| record.buffers.remove(&buffer));
-        let index = index.ok_or(CommandError::UnknownBuffer { buffer })?;
+        let index = self.buffer(session, buffer)?;
         self.state.buffers[index].is_released = true;
+        if let Some(record) = self.state.sessions.get_mut(&session) {
+            record.live_buffers -= 1;
+        }
         self.drop_buffer_if_unused(index);
         Ok(())
     }
@@ -316,22 +318,23 @@ impl Scheduler {
         command: &Command,
         last_of_batch: CommandId,
     ) -> Result<Vec<TaskIndex>, CommandError> {
-        let limits = self.state.limits.clone();
+        let (commands_max, after_max) =
+            (self.state.limits.commands_per_session_max, self.state.limits.after_max);
         let record = self.state.sessions.get_mut(&session).ok_or(CommandError::Cancelled)?;
         if command.id <= record.last_command {
             return Err(CommandError::IdReused { what: command.id.to_string() });
         }
         record.last_command = command.id;
-        if record.commands.len() >= limits.commands_per_session_max as usize {
+        if record.commands.len() >= commands_max as usize {
             return Err(CommandError::LimitExceeded {
                 what: "the number of unfinished commands of a session".to_owned(),
-                limit: u64::from(limits.commands_per_session_max),
+                limit: u64::from(commands_max),
             });
         }
-        if command.after.len() > limits.after_max as usize {
+        if command.after.len() > after_max as usize {
             return Err(CommandError::LimitExceeded {
                 what: "the number of commands in `after`".to_owned(),
-                limit: u64::from(limits.after_max),
+                limit: u64::from(after_max),
             });
         }
         let mut predecessors = Vec::new();
@@ -503,7 +506,7 @@ impl Scheduler {
         for (buffer, range) in &checked.reads {
             self.read_hazards(*buffer, *range, id, &mut inputs, &mut predecessors);
         }
-        let mut outputs = Vec::new();
+        let mut outputs = Few::None;
         for (buffer, range) in &checked.writes {
             self.write_hazards(*buffer, *range, id, &mut outputs, &mut predecessors);
         }
@@ -532,13 +535,13 @@ impl Scheduler {
             state: TaskState::Blocked,
             waiting: 0,
             attempt: isochrone_model::Attempt(1),
-            inputs,
+            inputs: inputs.into(),
             outputs,
-            buffers: checked.buffers,
+            buffers: checked.buffers.into(),
             is_retracting: false,
             expected: isochrone_model::Span::ZERO,
             expected_finish: self.state.now,
-            label: command.label.clone(),
+            label: command.label.as_str().into(),
         });
         let state = &mut self.state;
         if let Some(record) = state.sessions.get_mut(&session) {
@@ -562,7 +565,7 @@ impl Scheduler {
         let cause = CommandError::of_dependent(command.id, error);
         self.note_failed_command(session, command.id, error);
         for (buffer, range) in self.writes_of_refused(session, &command.kind) {
-            let (mut outputs, mut before) = (Vec::new(), Vec::new());
+            let (mut outputs, mut before) = (Few::None, Vec::new());
             self.write_hazards(buffer, range, TaskId::default(), &mut outputs, &mut before);
             for output in outputs {
                 // Whoever overwrites this must still come after those that the command would have come after.
@@ -593,7 +596,7 @@ impl Scheduler {
         inputs: &mut Vec<InputUse>,
         predecessors: &mut Vec<(TaskIndex, DependencyKind)>,
     ) {
-        let parts: Vec<(ByteRange, VersionIndex)> = self.state.buffers[buffer]
+        let parts: Few<(ByteRange, VersionIndex)> = self.state.buffers[buffer]
             .frontier
             .over(range)
             .filter_map(|(part, version)| Some((part, *version?)))
@@ -628,13 +631,13 @@ impl Scheduler {
         buffer: BufferIndex,
         range: ByteRange,
         writer: TaskId,
-        outputs: &mut Vec<OutputUse>,
+        outputs: &mut Few<OutputUse>,
         predecessors: &mut Vec<(TaskIndex, DependencyKind)>,
     ) {
         if range.is_empty() {
             return;
         }
-        let parts: Vec<(ByteRange, VersionIndex)> = self.state.buffers[buffer]
+        let parts: Few<(ByteRange, VersionIndex)> = self.state.buffers[buffer]
             .frontier
             .over(range)
             .filter_map(|(part, version)| Some((part, *version?)))
@@ -660,7 +663,7 @@ impl Scheduler {
             producer: Some(writer),
             readers: Vec::new(),
             readers_swept_at: 0,
-            replicas: Vec::<Replica>::new(),
+            replicas: Few::None,
             frontier_bytes: range.len(),
             uses: 1,
             poison: None,

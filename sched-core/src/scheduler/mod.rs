@@ -165,7 +165,7 @@ impl Scheduler {
                 programs: Vec::new(),
                 program_keys: BTreeMap::new(),
                 buffers: Table::default(),
-                buffer_places: std::collections::HashMap::new(),
+                buffer_places: crate::hashing::IdMap::default(),
                 versions: Table::default(),
                 dag: Dag::default(),
                 tasks: Vec::new(),
@@ -199,6 +199,14 @@ impl Scheduler {
 
     /// Takes in one event and says what is to be done, in order.
     pub fn step(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.step_into(now, event, &mut actions);
+        actions
+    }
+
+    /// The same, for drivers that keep the memory of one step's actions for the next: what is to be done is appended.
+    pub fn step_into(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, actions);
         self.state.now = self.state.now.max(now);
         match event {
             Event::AgentJoined { agent, facts } => self.add_agent(agent, facts),
@@ -222,7 +230,7 @@ impl Scheduler {
                 self.programs_may_be_decided();
             }
         }
-        std::mem::take(&mut self.actions)
+        std::mem::swap(&mut self.actions, actions);
     }
 
     /// When the driver is to step a `Timer` event, and which. Never earlier than the last step.
@@ -423,7 +431,7 @@ impl Scheduler {
                 last_program: ProgramId(0),
                 ingest: VecDeque::new(),
                 failed: BTreeMap::new(),
-                buffers: BTreeMap::new(),
+                live_buffers: 0,
                 programs: BTreeMap::new(),
                 last_barrier: None,
                 open: Vec::new(),

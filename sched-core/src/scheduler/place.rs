@@ -12,8 +12,13 @@ use super::Scheduler;
 use super::event::Action;
 use super::state::{OutputUse, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
 use crate::dag::{DependencyKind, TaskIndex};
+use crate::few::Few;
 use crate::policy::{DecisionRecord, Plan, Proposal, Rejection};
 use crate::view::View;
+
+/// So many actions and more are handed out before the policies are asked again: of a large graph the first tasks are under
+/// way while the last are placed, and what is to be done takes little memory.
+const ACTIONS_OF_TURN: usize = 4_096;
 
 impl Scheduler {
     /// Counts the predecessors that are not placed.
@@ -101,7 +106,8 @@ impl Scheduler {
         }
     }
 
-    /// Lets the machine place what is its own to place, then the policies, until nothing moves.
+    /// Lets the machine place what is its own to place, then the policies, until nothing moves or much is to be done; then
+    /// placing is due again at once.
     pub(super) fn place_all(&mut self) {
         self.is_placing_due = false;
         let stranded = std::mem::take(&mut self.stranded);
@@ -113,6 +119,10 @@ impl Scheduler {
             }
             if !has_moved && self.automatic.is_empty() {
                 break;
+            }
+            if self.actions.len() >= ACTIONS_OF_TURN {
+                self.is_placing_due = true;
+                return;
             }
         }
         self.place_floating();
@@ -502,8 +512,8 @@ impl Scheduler {
         let expected = slot.map_or(Span::ZERO, |slot| self.expected_execution(task, slot));
         self.account_dispatch(task, agent, slot, expected);
         let order = self.task_order(task, slot, waits);
-        let outputs = self.state.task(task).outputs.clone();
-        for output in outputs {
+        for place in 0..self.state.task(task).outputs.len() {
+            let output = self.state.task(task).outputs[place];
             self.note_making(output, agent);
         }
         self.send_payload_order(task, agent);
@@ -518,7 +528,7 @@ impl Scheduler {
     /// Notes that a replica of a version is being made by its producer.
     pub(super) fn note_making(&mut self, output: OutputUse, agent: AgentId) {
         self.state.versions[output.version].replicas =
-            vec![Replica { agent, range: output.range, state: ReplicaState::Making }];
+            Few::One(Replica { agent, range: output.range, state: ReplicaState::Making });
     }
 
     /// Successors that had not counted this task as settled do so now.
@@ -569,8 +579,8 @@ impl Scheduler {
     }
 
     fn declare_buffers(&mut self, task: TaskIndex, agent: AgentId) {
-        let buffers = self.state.task(task).buffers.clone();
-        for buffer in buffers {
+        for place in 0..self.state.task(task).buffers.len() {
+            let buffer = self.state.task(task).buffers[place];
             let record = &mut self.state.buffers[buffer];
             if !record.declared.contains(&agent) {
                 record.declared.push(agent);
@@ -624,8 +634,8 @@ impl Scheduler {
 
     /// Orders every part of the task's inputs that its agent lacks to be sent there.
     fn order_transfers(&mut self, task: TaskIndex, agent: AgentId) {
-        let inputs = self.state.task(task).inputs.clone();
-        for input in inputs {
+        for place in 0..self.state.task(task).inputs.len() {
+            let input = self.state.task(task).inputs[place];
             for part in self.state.missing(input.version, input.range, agent) {
                 self.order_transfer(input.version, part, agent);
             }
@@ -663,8 +673,8 @@ impl Scheduler {
         version: VersionIndex,
         part: ByteRange,
         to: AgentId,
-    ) -> Option<Vec<(AgentId, Timestamp, ByteRange)>> {
-        let mut sources = Vec::new();
+    ) -> Option<Few<(AgentId, Timestamp, ByteRange)>> {
+        let mut sources = Few::None;
         let mut position = part;
         while !position.is_empty() {
             let (from, ready, reach) = self.state.best_source(version, position, to)?;

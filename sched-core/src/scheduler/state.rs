@@ -1,11 +1,11 @@
 //! The records of the `Scheduler` machine: everything but the policies themselves.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, SessionSecret};
 use isochrone_model::{
-    AgentFacts, AgentId, Attempt, BoundArgument, BufferId, BufferKey, ByteRange, CommandError, CommandId,
+    AgentFacts, AgentId, Attempt, BoundArguments, BufferId, BufferKey, ByteRange, CommandError, CommandId,
     DeviceFacts, DeviceId, DeviceIndex, KernelIndex, KernelSignature, Limits, NdRange, Payload, ProgramId,
     ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
 };
@@ -13,6 +13,8 @@ use isochrone_model::{
 use super::command_table::CommandTable;
 use crate::costs::{CostModel, KernelRow};
 use crate::dag::{Dag, TaskIndex};
+use crate::few::Few;
+use crate::hashing::IdMap;
 use crate::policy::DecisionRecord;
 use crate::range_map::RangeMap;
 
@@ -36,7 +38,7 @@ pub(crate) struct State {
     pub program_keys: BTreeMap<(String, String), ProgramKey>,
     pub buffers: Table<BufferRecord>,
     /// Where the buffers are that have not been dropped, released ones included.
-    pub buffer_places: HashMap<BufferKey, BufferIndex>,
+    pub buffer_places: IdMap<BufferKey, BufferIndex>,
     pub versions: Table<VersionRecord>,
     pub dag: Dag,
     pub tasks: Vec<Option<TaskRecord>>,
@@ -103,7 +105,8 @@ pub(crate) struct SessionRecord {
     /// Requests that wait for a program to build.
     pub ingest: VecDeque<ClientRequest>,
     pub failed: BTreeMap<CommandId, CommandError>,
-    pub buffers: BTreeMap<BufferId, BufferIndex>,
+    /// How many buffers it has not released.
+    pub live_buffers: u32,
     pub programs: BTreeMap<ProgramId, ProgramKey>,
     pub last_barrier: Option<TaskId>,
     /// Tasks since the last barrier; may hold some that have ended.
@@ -173,12 +176,12 @@ pub(crate) struct BufferRecord {
     pub frontier: RangeMap<VersionIndex>,
     pub last_version: Version,
     /// Agents that were told of it.
-    pub declared: Vec<AgentId>,
+    pub declared: Few<AgentId>,
     /// Unfinished tasks that use it.
     pub users: u32,
     pub is_released: bool,
     /// All that are still known, in order.
-    pub versions: Vec<VersionIndex>,
+    pub versions: Few<VersionIndex>,
 }
 
 pub(crate) struct VersionRecord {
@@ -189,7 +192,7 @@ pub(crate) struct VersionRecord {
     /// Tasks that read it; may hold some that have ended.
     pub readers: Vec<TaskId>,
     pub readers_swept_at: usize,
-    pub replicas: Vec<Replica>,
+    pub replicas: Few<Replica>,
     /// Bytes of the frontier that are this version.
     pub frontier_bytes: u64,
     /// Unfinished tasks that read or make it.
@@ -247,16 +250,16 @@ pub(crate) struct TaskRecord {
     /// Predecessors that are not settled; kept while it is blocked or has failed.
     pub waiting: u32,
     pub attempt: Attempt,
-    pub inputs: Vec<InputUse>,
-    pub outputs: Vec<OutputUse>,
+    pub inputs: Box<[InputUse]>,
+    pub outputs: Few<OutputUse>,
     /// Each once.
-    pub buffers: Vec<BufferIndex>,
+    pub buffers: Box<[BufferIndex]>,
     /// Its agent was asked to give it back, since a predecessor must run again.
     pub is_retracting: bool,
     pub expected: Span,
     /// Before its slot's drift.
     pub expected_finish: Timestamp,
-    pub label: String,
+    pub label: Box<str>,
 }
 
 pub(crate) enum TaskWork {
@@ -283,7 +286,7 @@ pub(crate) struct KernelTask {
     pub kernel: KernelIndex,
     pub row: KernelRow,
     pub range: NdRange,
-    pub arguments: Vec<BoundArgument>,
+    pub arguments: BoundArguments,
     pub largest_buffer_bytes: u64,
     pub all_buffer_bytes: u64,
 }

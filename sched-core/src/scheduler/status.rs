@@ -71,7 +71,7 @@ impl Scheduler {
                 policy: self.policies[record.policy].label.clone(),
                 commands_open: record.commands.len() as u64,
                 commands_finished: record.commands_finished,
-                buffers: record.buffers.len() as u32,
+                buffers: record.live_buffers,
             })
             .collect();
         let dispatched: u64 = self.state.agents.iter().map(|agent| u64::from(agent.dispatched)).sum();
@@ -94,6 +94,12 @@ impl Scheduler {
                 .map(|(reason, count)| (reason.name().to_owned(), *count))
                 .collect(),
         }
+    }
+
+    /// Whether no session has anything open: no task that has not ended, no request that waits for a build.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.state.dag.len() == 0 && self.state.sessions.values().all(|session| session.ingest.is_empty())
     }
 
     /// What the cost model has learnt, for a file.

@@ -102,6 +102,22 @@ pub enum NetworkError {
         /// Those it takes.
         known: String,
     },
+    /// The file of a calibration cannot be read.
+    #[error("cannot read calibration {path}: {kind}")]
+    CalibrationUnreadable {
+        /// The file.
+        path: String,
+        /// The system's word.
+        kind: std::io::ErrorKind,
+    },
+    /// The file of a calibration is not one.
+    #[error("{path} is no calibration")]
+    Calibration {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: toml::de::Error,
+    },
     /// A parameter's value does not parse or is out of range.
     #[error("`{model}`: {parameter}={value} is not {expected}")]
     Value {
@@ -134,7 +150,7 @@ pub fn network(label: &str, cluster: &Cluster, seed: u64) -> Result<Box<dyn Netw
             label.only(&[])?;
             Ok(Box::new(Shared::new(cluster)))
         }
-        "quic" => Ok(Box::new(Quic::new(cluster, QuicOptions::read(&label)?, seed))),
+        "quic" => Ok(Box::new(Quic::new(cluster, QuicOptions::read(&label.calibrated()?)?, seed))),
         name => Err(NetworkError::Unknown { name: name.to_owned() }),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use isochrone_link::IP_OVERHEAD_BYTES;
-use isochrone_model::Span;
+use isochrone_link::{IP_OVERHEAD_BYTES, UNLIMITED};
+use isochrone_model::{BytesPerSecond, Span};
 
 use super::NetworkError;
 
@@ -12,6 +12,12 @@ use super::NetworkError;
 pub(super) struct Label {
     pub name: String,
     parameters: BTreeMap<String, String>,
+}
+
+/// What `isochrone calibrate` writes. Only `quic` is read: its keys are the parameters of that model.
+#[derive(serde::Deserialize)]
+struct CalibrationFile {
+    quic: BTreeMap<String, toml::Value>,
 }
 
 impl Label {
@@ -29,6 +35,21 @@ impl Label {
         }
         let name = name.trim().to_owned();
         if name.is_empty() { Err(malformed()) } else { Ok(Self { name, parameters }) }
+    }
+
+    /// With what the file of a parameter `calibration` says, if there is one, of parameters that are not given here.
+    pub fn calibrated(mut self) -> Result<Self, NetworkError> {
+        let Some(path) = self.parameters.remove("calibration") else { return Ok(self) };
+        let text = std::fs::read_to_string(&path).map_err(|error| NetworkError::CalibrationUnreadable {
+            path: path.clone(),
+            kind: error.kind(),
+        })?;
+        let file: CalibrationFile = toml::from_str(&text)
+            .map_err(|source| NetworkError::Calibration { path: path.clone(), source })?;
+        for (parameter, value) in file.quic {
+            self.parameters.entry(parameter).or_insert_with(|| value.to_string());
+        }
+        Ok(self)
     }
 
     /// Refuses parameters beside these.
@@ -122,6 +143,9 @@ pub struct QuicOptions {
     pub message_us: f64,
     /// The same for a transfer (its header, a stream of its own, the hand-over between tasks): 76, an estimate.
     pub transfer_us: f64,
+    /// What the hosts' processors move at most, for each transfer, in bytes of datagrams a second; 0, the default, for no limit. On
+    /// one machine, where links are emulated, this is what limits.
+    pub rate_bytes_per_second: u64,
     /// A connection that was not used for so many milliseconds is gone, its window with it. 0 is never: the transport
     /// keeps connections alive (every 2 s of an idle timeout of 10).
     pub idle_ms: u64,
@@ -146,6 +170,7 @@ impl Default for QuicOptions {
             buffer: 1.0,
             message_us: 76.0,
             transfer_us: 76.0,
+            rate_bytes_per_second: 0,
             idle_ms: 0,
             warm: Warm::Control,
         }
@@ -167,6 +192,7 @@ const KNOWN: &[&str] = &[
     "buffer",
     "message_us",
     "transfer_us",
+    "rate_bytes_per_second",
     "idle_ms",
     "warm",
 ];
@@ -208,9 +234,19 @@ impl QuicOptions {
         label.get("buffer", &mut options.buffer, "a number from 0 to 100", |n| (0.0..=100.0).contains(n))?;
         label.get("message_us", &mut options.message_us, micros, is_micros)?;
         label.get("transfer_us", &mut options.transfer_us, micros, is_micros)?;
+        let rate = "0, or a rate in bytes a second up to 2^50";
+        label.get("rate_bytes_per_second", &mut options.rate_bytes_per_second, rate, |n| *n <= 1 << 50)?;
         label.get("idle_ms", &mut options.idle_ms, "a number of milliseconds", |n| *n <= 1 << 40)?;
         label.get("warm", &mut options.warm, "control, all or none", |_| true)?;
         Ok(options)
+    }
+
+    /// What a transfer reaches at most, whatever its links.
+    pub(super) fn rate_max(&self) -> BytesPerSecond {
+        match self.rate_bytes_per_second {
+            0 => UNLIMITED,
+            rate => BytesPerSecond(rate),
+        }
     }
 
     pub(super) fn handshake(&self, round_trip: Span) -> Span {
@@ -267,5 +303,25 @@ mod tests {
         }
         let plain = Label::parse("quic").unwrap();
         assert_eq!(QuicOptions::read(&plain).unwrap(), QuicOptions::default());
+    }
+
+    #[test]
+    fn a_calibration_file_gives_what_the_label_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("here.toml");
+        std::fs::write(&path, "[quic]\nmessage_us = 12.5\ntransfer_us = 40\n[measured]\nno_op_us = 3\n")
+            .unwrap();
+        let read = |label: &str| QuicOptions::read(&Label::parse(label)?.calibrated()?);
+        let label = format!("quic(calibration={},transfer_us=7)", path.display());
+        let expected = QuicOptions { message_us: 12.5, transfer_us: 7.0, ..QuicOptions::default() };
+        assert_eq!(read(&label), Ok(expected));
+        std::fs::write(&path, "[quic]\nmessage_us = -1\n").unwrap();
+        assert!(matches!(read(&label), Err(NetworkError::Value { .. })));
+        std::fs::write(&path, "[quic]\nfast = 1\n").unwrap();
+        assert!(matches!(read(&label), Err(NetworkError::UnknownParameter { .. })));
+        std::fs::write(&path, "quic = 1").unwrap();
+        assert!(matches!(read(&label), Err(NetworkError::Calibration { .. })));
+        let missing = read("quic(calibration=no/such/file)");
+        assert!(matches!(missing, Err(NetworkError::CalibrationUnreadable { .. })));
     }
 }

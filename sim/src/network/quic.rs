@@ -280,11 +280,12 @@ impl Quic {
             self.senders[sender as usize].datagram(now, &self.options)
         });
         let bytes = if from == to { size_bytes } else { self.options.wire_bytes(size_bytes, datagram) };
-        if let Some(sender) = sender {
-            let entry = &self.senders[sender as usize];
-            let (link, round_trip) = (entry.link, entry.round_trip);
+        if from != to {
+            let entry = sender.map(|sender| &self.senders[sender as usize]);
+            let (link, round_trip) =
+                entry.map_or((None, Span::ZERO), |entry| (Some(entry.link), entry.round_trip));
             let stream = self.stream_link(slot, bytes, round_trip, datagram);
-            for link in [Some(link), stream].into_iter().flatten() {
+            for link in [link, stream].into_iter().flatten() {
                 links[count] = link;
                 count += 1;
             }
@@ -297,16 +298,17 @@ impl Quic {
         }
     }
 
-    /// A link of the flow's own that keeps to the stream's window, unless others limit more anyway.
+    /// A link of the flow's own that keeps to the stream's window and to what hosts move, unless others limit more anyway.
     fn stream_link(&mut self, slot: u32, bytes: u64, round_trip: Span, datagram: u64) -> Option<u32> {
-        let window = self.options.on_the_wire(self.options.stream_window_bytes, datagram);
-        if bytes <= window {
-            return None;
-        }
         let Transfer { from, to, .. } = self.transfers[slot as usize];
-        // The first window waits for nobody: the others take a round trip each.
-        let waits = u128::from(round_trip.0) * u128::from(bytes - window) / u128::from(window);
-        let rate = BytesPerSecond::from_transfer(bytes, Span(u64::try_from(waits).unwrap_or(u64::MAX)));
+        let window = self.options.on_the_wire(self.options.stream_window_bytes, datagram);
+        let mut rate = self.options.rate_max();
+        if bytes > window {
+            // The first window waits for nobody: the others take a round trip each.
+            let waits = u128::from(round_trip.0) * u128::from(bytes - window) / u128::from(window);
+            let waits = Span(u64::try_from(waits).unwrap_or(u64::MAX));
+            rate = rate.min(BytesPerSecond::from_transfer(bytes, waits));
+        }
         if rate >= self.kind(from, to).bandwidth {
             return None;
         }

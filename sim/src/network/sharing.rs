@@ -9,7 +9,7 @@
 //!    lowest share (what is left / free flows on it) is full, and its free flows have that rate.
 //! 3. Each flow that was not free and touches a link of a free one is checked: it must still have its bottleneck, and must not
 //!    be faster than a free flow that has its bottleneck on that link. Those that fail are set free, and 2 is repeated; after a few
-//!    rounds the whole connected component is.
+//!    rounds the whole connected component is. Where that has been so for the last changes, it is at once.
 //!
 //! All is integers: rates in 2^-16 bytes a second, what is left of a flow in 2^-16 bytes times 10^-9, times in
 //! nanoseconds, so that rate x time is exact. Shares are rounded down: a full link keeps fewer than as many units as it has
@@ -33,6 +33,9 @@ const TOLERANCE: u64 = 4;
 /// After so many rounds, or when one in so many flows is free, the whole component is computed at once.
 const ROUNDS_MAX: usize = 6;
 const FREE_PART: usize = 3;
+/// After so many changes in a row that took the whole component, it is taken at once; but now and then rounds are tried again.
+const WHOLE_IN_A_ROW: u32 = 3;
+const TRIED_AGAIN_EVERY: u32 = 8;
 const NONE: u32 = u32::MAX;
 
 /// A rate in units of 2^-16 bytes a second.
@@ -86,6 +89,8 @@ pub(super) struct Sharing {
     free: Vec<u32>,
     touched: Vec<u32>,
     shares: BinaryHeap<Reverse<(u64, u32)>>,
+    /// How many changes in a row took the whole component.
+    whole_in_a_row: u32,
     /// How many flow rates were computed, for tests and measurements.
     #[cfg(test)]
     computed: u64,
@@ -355,10 +360,30 @@ impl Sharing {
             return;
         }
         self.free_changed();
-        let mut round = 0;
+        let is_whole_at_once = self.whole_in_a_row >= WHOLE_IN_A_ROW
+            && !self.whole_in_a_row.is_multiple_of(TRIED_AGAIN_EVERY)
+            && !self.free.is_empty();
+        if is_whole_at_once {
+            self.free_component();
+            self.fill();
+            self.whole_in_a_row += 1;
+        } else {
+            self.fill_in_rounds();
+        }
+        self.untouch();
+        self.commit(now);
+    }
+
+    /// Steps 2 and 3 until nothing is broken.
+    fn fill_in_rounds(&mut self) {
+        let (mut round, mut is_whole) = (0, false);
         while !self.free.is_empty() {
             self.fill();
             let before = self.free.len();
+            // Beside a whole component nothing can be broken.
+            if is_whole {
+                break;
+            }
             self.free_broken();
             if self.free.len() == before {
                 break;
@@ -366,11 +391,11 @@ impl Sharing {
             round += 1;
             if round >= ROUNDS_MAX || self.free.len() * FREE_PART >= self.flowing {
                 self.free_component();
+                is_whole = true;
             }
             self.untouch();
         }
-        self.untouch();
-        self.commit(now);
+        self.whole_in_a_row = if is_whole { self.whole_in_a_row + 1 } else { 0 };
     }
 
     /// Step 1.

@@ -85,7 +85,7 @@ fn arrival_lanes(agents: usize, transfers: &[TransferRun]) -> (Vec<Option<(usize
     let mut free: Vec<Vec<Timestamp>> = vec![Vec::new(); agents];
     let mut lanes = vec![None; transfers.len()];
     for (transfer, lane) in transfers.iter().zip(&mut lanes) {
-        let Party::Agent(agent) = transfer.to else { continue };
+        let Party::Agent(agent) = transfer.to() else { continue };
         let ends = &mut free[agent];
         let place = ends.iter().position(|end| *end <= transfer.start).unwrap_or_else(|| {
             if ends.len() < ARRIVAL_LANES_MAX {
@@ -167,7 +167,7 @@ impl<'a> Drawing<'a> {
             let Some((agent, lane)) = lane else { continue };
             let (from, to) = (self.x(transfer.start), self.x(transfer.finish));
             let y = self.lanes.arrivals[*agent] + ARRIVAL_LANE * *lane as f64;
-            let item = transfer.item.and_then(|item| self.graph.items.get(item));
+            let item = transfer.item().and_then(|item| self.graph.items.get(item));
             let tooltip = format!(
                 "{}: {}, {} to {}",
                 item.map_or("memory", |item| item.name.as_str()),

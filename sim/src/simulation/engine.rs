@@ -1,7 +1,9 @@
 //! The run itself: messages, transfers and operations in the order of a virtual clock.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+mod finish;
+mod measure;
+
+use std::collections::VecDeque;
 
 use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
@@ -11,16 +13,17 @@ use isochrone_model::{
 };
 use isochrone_policies::PolicyInfo;
 use isochrone_sched_core::agent::{
-    AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind,
+    AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationId, OperationKind,
 };
-use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig};
+use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
 use isochrone_workload::task_graph::{GraphError, GraphRequests, KernelShape, TaskGraph, task_of_scalar};
 
+use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
-use super::measuring::{Measured, Measuring};
-use super::outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
-use super::site::Site;
+use super::measuring::Measuring;
+use super::outcome::{Outcome, TaskRun, TransferRun};
+use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
 use crate::network::{Changing, LinkChange, Network, NetworkError, TransferId, network};
@@ -194,34 +197,35 @@ impl<'a> Simulation<'a> {
 }
 
 enum Message {
-    ToScheduler(Event, Option<usize>),
+    ToScheduler(Box<Event>),
+    /// Requests of the client that come together.
+    Requests(Vec<ClientRequest>),
+    Reports(usize, Vec<Report>),
     Orders(usize, OrderBatch),
-    ToAgent(usize, AgentEvent),
-    ToClient(ClientReply),
-    OperationEnds { agent: usize, operation: Operation, work: Span },
-}
-
-struct Queued {
-    at: Timestamp,
-    order: u64,
-    message: Message,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
+    ToAgent(usize, Box<AgentEvent>),
+    Notice {
+        agent: usize,
+        task: TaskId,
+        dependent: TaskId,
+    },
+    ToClient(Box<ClientReply>),
+    Done(CommandId),
+    /// At once.
+    OperationEnds {
+        agent: usize,
+        operation: OperationId,
+        work: Span,
+    },
+    /// The first operation of a lane.
+    LaneEnds {
+        agent: usize,
+        device: usize,
+        slot: usize,
+    },
+    SendEnds {
+        agent: usize,
+        region: Region,
+    },
 }
 
 /// What a transfer brings when it ends.
@@ -234,13 +238,13 @@ enum Cargo {
 struct Engine<'a> {
     run: &'a Simulation<'a>,
     now: Timestamp,
-    order: u64,
-    queue: BinaryHeap<Reverse<Queued>>,
+    queue: Calendar<Message>,
     network: Box<dyn Network>,
     /// When nothing is stated to the scheduler.
     measuring: Option<Measuring>,
-    /// By transfer id.
-    cargo: Vec<Option<(Cargo, usize)>>,
+    /// By transfer id, from `first_cargo` on.
+    cargo: VecDeque<Option<(Cargo, usize)>>,
+    first_cargo: u64,
     scheduler: Scheduler,
     sites: Vec<Site>,
     truth: Truth,
@@ -252,7 +256,15 @@ struct Engine<'a> {
     outcome: Outcome,
     ended: usize,
     failed: Option<(CommandId, String)>,
-    reports: Vec<Report>,
+    /// Agents whose machines have reported in this turn, and their reports: as live, those of one turn go together.
+    reporting: Vec<usize>,
+    reports: Vec<Vec<Report>>,
+    /// Agents to which the scheduler has given orders in this turn, and their orders.
+    ordering: Vec<usize>,
+    orders: Vec<OrderBatch>,
+    // What follows is empty between steps, and kept for its memory.
+    actions: Vec<Action>,
+    agent_actions: Vec<AgentAction>,
     done: Vec<(TransferId, Timestamp)>,
     decision_time: Span,
 }
@@ -296,11 +308,11 @@ impl<'a> Engine<'a> {
         let mut engine = Self {
             run,
             now: Timestamp::ZERO,
-            order: 0,
-            queue: BinaryHeap::new(),
+            queue: Calendar::default(),
             network,
             measuring,
-            cargo: Vec::new(),
+            cargo: VecDeque::new(),
+            first_cargo: 0,
             scheduler,
             sites,
             truth,
@@ -310,7 +322,12 @@ impl<'a> Engine<'a> {
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
             failed: None,
-            reports: Vec::new(),
+            reporting: Vec::new(),
+            reports: run.cluster.agents.iter().map(|_| Vec::new()).collect(),
+            ordering: Vec::new(),
+            orders: run.cluster.agents.iter().map(|_| no_orders()).collect(),
+            actions: Vec::new(),
+            agent_actions: Vec::new(),
             done: Vec::new(),
             decision_time: Span::ZERO,
         };
@@ -324,7 +341,7 @@ impl<'a> Engine<'a> {
     }
 
     fn tell_scheduler(&mut self, event: Event) {
-        self.push(self.now, Message::ToScheduler(event, None));
+        self.push(self.now, Message::ToScheduler(Box::new(event)));
     }
 
     /// Brings the session up and lets programs build: a farm that has been running for a while.
@@ -336,15 +353,19 @@ impl<'a> Engine<'a> {
             policy: String::new(),
             secret: SessionSecret([7; 16]),
         });
-        for request in std::mem::take(&mut self.requests.setup) {
-            self.tell_scheduler(Event::Request { session: SESSION, request });
-        }
+        let setup = std::mem::take(&mut self.requests.setup);
+        self.push(self.now, Message::Requests(setup));
         if let Some(measuring) = &self.measuring {
             let known = measuring.before(self.network.as_mut());
             self.tell_measured(known);
         }
-        while let Some(Reverse(queued)) = self.queue.pop() {
-            self.deliver(queued.message);
+        loop {
+            while let Some(message) = self.queue.take() {
+                self.deliver(message);
+            }
+            if !self.end_turn() {
+                break;
+            }
         }
         self.is_setting_up = false;
         self.outcome.steps = 0;
@@ -356,53 +377,44 @@ impl<'a> Engine<'a> {
         let size_bytes = MESSAGE_BYTES + PART_BYTES * commands.len() as u64;
         let at = self.network.message(self.now, Party::Client, Party::Scheduler, size_bytes);
         let request = ClientRequest::Submit { commands };
-        self.push(at, Message::ToScheduler(Event::Request { session: SESSION, request }, None));
-        for request in std::mem::take(&mut self.requests.releases) {
-            self.push(at, Message::ToScheduler(Event::Request { session: SESSION, request }, None));
-        }
+        self.push(at, Message::Requests(vec![request]));
+        let releases = std::mem::take(&mut self.requests.releases);
+        self.push(at, Message::Requests(releases));
     }
 
     fn run(&mut self) -> Result<(), SimulationError> {
+        // A turn, as live: all that has come, then what is due of the scheduler's timers, then what is to be told.
         loop {
-            let deadline = self.scheduler.deadline();
-            let queued = self.queue.peek().map(|Reverse(queued)| queued.at);
-            let network = self.network.next_event();
-            let next = match (queued, network) {
-                (Some(queued), Some(network)) => Some(queued.min(network)),
-                (queued, network) => queued.or(network),
-            };
-            let first = match (deadline, next) {
-                (Some((at, _)), Some(next)) => Some(at.max(self.now).min(next)),
-                (deadline, next) => deadline.map(|(at, _)| at.max(self.now)).or(next),
-            };
-            if let Some(round) = self.measuring.as_ref().and_then(Measuring::next_round)
-                && first.is_some_and(|first| round <= first)
+            if let Some(message) = self.queue.take() {
+                self.deliver(message);
+            } else if self.network.next_event().is_some_and(|at| at <= self.now) {
+                self.end_transfers();
+            } else if self.end_turn() {
+                // Where words take no time, they have come.
+            } else if let Some((at, timer)) = self.scheduler.deadline()
+                && at <= self.now
             {
-                self.now = self.now.max(round);
-                self.measure();
-                continue;
-            }
-            match (deadline, next) {
-                (None, None) => break,
-                // Waiting events come first, so that a burst is placed as one batch.
-                (Some((at, timer)), next) if next.is_none_or(|next| next > at.max(self.now)) => {
-                    self.now = self.now.max(at);
-                    self.step_scheduler(Event::Timer(timer));
+                self.step_scheduler(Event::Timer(timer));
+                // What is placed at one time goes out at one time.
+                while self.scheduler.deadline() == Some((self.now, Timer::Place))
+                    && self.outcome.steps <= self.run.steps_max
+                {
+                    self.step_scheduler(Event::Timer(Timer::Place));
                 }
-                (_, Some(next)) if queued == Some(next) => {
-                    if let Some(Reverse(queued)) = self.queue.pop() {
-                        self.now = self.now.max(queued.at);
-                        self.deliver(queued.message);
-                    }
+            } else {
+                let deadline = self.scheduler.deadline().map(|(at, _)| at);
+                let times = [deadline, self.queue.next(), self.network.next_event()];
+                let Some(next) = times.into_iter().flatten().min() else { break };
+                let round = self.measuring.as_ref().and_then(Measuring::next_round);
+                let round = round.filter(|round| *round <= next);
+                self.now = self.now.max(round.unwrap_or(next));
+                self.queue.go_on(self.now);
+                if round.is_some() {
+                    self.measure();
                 }
-                (_, Some(next)) => {
-                    self.now = self.now.max(next);
-                    self.end_transfers();
-                }
-                (Some(_), None) => {}
             }
             if let Some((command, reason)) = self.failed.take() {
-                let place = self.requests.command_of.binary_search(&command).unwrap_or(0);
+                let place = self.place_of(command).unwrap_or(0);
                 let task = self.run.graph.tasks.get(place).map(|task| task.name.clone()).unwrap_or_default();
                 return Err(SimulationError::TaskFailed { task, reason });
             }
@@ -413,52 +425,8 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// All paths are measured once more.
-    fn measure(&mut self) {
-        if let Some(measuring) = &mut self.measuring {
-            let measured = measuring.round(self.now, self.network.as_mut());
-            self.tell_measured(measured);
-        }
-    }
-
-    /// Sends the scheduler what parties have measured. While the farm is set up it has been known for a while.
-    fn tell_measured(&mut self, measured: Vec<Measured>) {
-        for Measured { from, at, paths } in measured {
-            let size_bytes = MESSAGE_BYTES + PART_BYTES * paths.len() as u64;
-            let at = match from {
-                _ if self.is_setting_up => self.now,
-                Party::Agent(_) => {
-                    let way = self.network.message(self.now, from, Party::Scheduler, size_bytes);
-                    at + way.since(self.now)
-                }
-                Party::Scheduler | Party::Client => at,
-            };
-            match from {
-                Party::Agent(agent) => {
-                    let path = |(to, sample)| Report::PathMeasured { to, sample };
-                    let reports = paths.into_iter().map(path).collect();
-                    let event = Event::Reports { agent: AgentId::from_index(agent), reports };
-                    self.push(at, Message::ToScheduler(event, None));
-                }
-                Party::Scheduler | Party::Client => {
-                    for (to, sample) in paths {
-                        self.push(at, Message::ToScheduler(Event::PathMeasured { to, sample }, None));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends the scheduler what an agent saw of a transfer that has ended.
-    fn tell_carried(&mut self, agent: usize, report: Report) {
-        let (from, to) = (Party::Agent(agent), Party::Scheduler);
-        let event = Event::Reports { agent: AgentId::from_index(agent), reports: vec![report] };
-        self.send(from, to, MESSAGE_BYTES + PART_BYTES, Message::ToScheduler(event, None));
-    }
-
     fn push(&mut self, at: Timestamp, message: Message) {
-        self.order += 1;
-        self.queue.push(Reverse(Queued { at: at.max(self.now), order: self.order, message }));
+        self.queue.put(at, message);
     }
 
     fn send(&mut self, from: Party, to: Party, size_bytes: u64, message: Message) {
@@ -469,29 +437,55 @@ impl<'a> Engine<'a> {
 
     fn deliver(&mut self, message: Message) {
         match message {
-            Message::ToScheduler(event, from) => {
-                if let (Event::Reports { reports, .. }, Some(agent)) = (&event, from) {
-                    self.sites[agent].reports_taken += reports.len() as u64;
+            Message::ToScheduler(event) => self.step_scheduler(*event),
+            Message::Requests(requests) => {
+                for request in requests {
+                    self.step_scheduler(Event::Request { session: SESSION, request });
                 }
-                self.step_scheduler(event);
+            }
+            Message::Reports(agent, reports) => {
+                self.sites[agent].reports_taken += reports.len() as u64;
+                self.step_scheduler(Event::Reports { agent: AgentId::from_index(agent), reports });
             }
             Message::Orders(agent, batch) => {
-                self.note_orders(agent, &batch);
+                self.note_orders(&batch);
                 self.step_agent(agent, AgentEvent::Orders(batch));
             }
-            Message::ToAgent(agent, event) => self.step_agent(agent, event),
-            Message::ToClient(reply) => self.take_reply(reply),
-            Message::OperationEnds { agent, operation, work } => {
-                let done = OperationDone { operation: operation.id, outcome: Ok(work) };
-                self.step_agent(agent, AgentEvent::OperationDone(done));
+            Message::ToAgent(agent, event) => self.step_agent(agent, *event),
+            Message::Notice { agent, task, dependent } => {
+                self.step_agent(agent, AgentEvent::Notice { task, dependent });
+            }
+            Message::SendEnds { agent, region } => self.step_agent(agent, AgentEvent::SendDone { region }),
+            Message::ToClient(reply) => self.take_reply(*reply),
+            Message::Done(command) => self.take_done(command),
+            Message::OperationEnds { agent, operation, work } => self.end_operation(agent, operation, work),
+            Message::LaneEnds { agent, device, slot } => {
+                let lane = self.sites[agent].lane(device, slot);
+                let Some(Ending { operation, work, .. }) = lane.ending.pop_front() else { return };
+                if let Some(next) = lane.ending.front() {
+                    self.queue.put_as(next.at, next.number, Message::LaneEnds { agent, device, slot });
+                }
+                self.end_operation(agent, operation, work);
             }
         }
     }
 
-    fn note_orders(&mut self, _agent: usize, batch: &OrderBatch) {
+    fn end_operation(&mut self, agent: usize, operation: OperationId, work: Span) {
+        let done = OperationDone { operation, outcome: Ok(work) };
+        self.step_agent(agent, AgentEvent::OperationDone(done));
+    }
+
+    /// The task of a command, by its place; commands are numbered in a row.
+    fn place_of(&self, command: CommandId) -> Option<usize> {
+        let first = self.requests.command_of.first()?;
+        let place = command.0.checked_sub(first.0)? as usize;
+        (self.requests.command_of.get(place) == Some(&command)).then_some(place)
+    }
+
+    fn note_orders(&mut self, batch: &OrderBatch) {
         for order in &batch.orders {
             if let Order::Run(order) = order
-                && let Ok(place) = self.requests.command_of.binary_search(&order.command)
+                && let Some(place) = self.place_of(order.command)
             {
                 self.outcome.tasks[place].ordered = self.now;
                 self.outcome.tasks[place].attempts += 1;
@@ -502,7 +496,7 @@ impl<'a> Engine<'a> {
     /// What the scheduler decided, and when.
     fn note_order(&mut self, order: &Order) {
         let Order::Run(order) = order else { return };
-        let Ok(place) = self.requests.command_of.binary_search(&order.command) else { return };
+        let Some(place) = self.place_of(order.command) else { return };
         self.outcome.tasks[place].placed = self.now;
         if self.run.explained == Some(place)
             && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
@@ -514,77 +508,100 @@ impl<'a> Engine<'a> {
     fn step_scheduler(&mut self, event: Event) {
         self.outcome.steps += 1;
         let begun = self.run.stopwatch.map(|stopwatch| stopwatch());
-        let actions = self.scheduler.step(self.now, event);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.scheduler.step_into(self.now, event, &mut actions);
         if let (Some(begun), Some(stopwatch)) = (begun, self.run.stopwatch) {
             self.decision_time += stopwatch().saturating_sub(begun);
         }
         if self.run.is_checked {
             self.scheduler.check_invariants();
         }
-        let mut batches: BTreeMap<AgentId, Vec<Order>> = BTreeMap::new();
-        for action in actions {
+        for action in actions.drain(..) {
             match action {
                 Action::Order { agent, order } => {
                     self.note_order(&order);
-                    batches.entry(agent).or_default().push(order);
+                    let batch = &mut self.orders[agent.index()];
+                    if batch.orders.is_empty() {
+                        // As live: the count at the first order.
+                        batch.reports_taken = self.sites[agent.index()].reports_taken;
+                        self.ordering.push(agent.index());
+                    }
+                    batch.orders.push(order);
                 }
                 Action::Reply { session: _, reply } => {
-                    self.send(Party::Scheduler, Party::Client, MESSAGE_BYTES, Message::ToClient(reply));
+                    let message = Message::ToClient(Box::new(reply));
+                    self.send(Party::Scheduler, Party::Client, MESSAGE_BYTES, message);
                 }
                 Action::SessionEnded { session: _ } => {}
             }
         }
-        for (agent, orders) in batches {
-            let agent = agent.index();
-            let size_bytes = MESSAGE_BYTES + PART_BYTES * orders.len() as u64;
-            let batch = OrderBatch { reports_taken: self.sites[agent].reports_taken, orders };
+        self.actions = actions;
+    }
+
+    /// Sends what was reported and ordered since the last time; whether there was anything.
+    fn end_turn(&mut self) -> bool {
+        if self.reporting.is_empty() && self.ordering.is_empty() {
+            return false;
+        }
+        for agent in std::mem::take(&mut self.reporting) {
+            let reports = std::mem::take(&mut self.reports[agent]);
+            let size_bytes = MESSAGE_BYTES + PART_BYTES * reports.len() as u64;
+            let message = Message::Reports(agent, reports);
+            self.send(Party::Agent(agent), Party::Scheduler, size_bytes, message);
+        }
+        let mut ordering = std::mem::take(&mut self.ordering);
+        ordering.sort_unstable();
+        for agent in ordering {
+            let batch = std::mem::replace(&mut self.orders[agent], no_orders());
+            let size_bytes = MESSAGE_BYTES + PART_BYTES * batch.orders.len() as u64;
             self.send(Party::Scheduler, Party::Agent(agent), size_bytes, Message::Orders(agent, batch));
         }
+        true
     }
 
     fn step_agent(&mut self, agent: usize, event: AgentEvent) {
         self.outcome.steps += 1;
-        let actions = self.sites[agent].machine.step(self.now, event);
+        let mut actions = std::mem::take(&mut self.agent_actions);
+        self.sites[agent].machine.step_into(self.now, event, &mut actions);
         if self.run.is_checked {
             self.sites[agent].machine.check_invariants();
         }
-        for action in actions {
+        for action in actions.drain(..) {
             self.perform(agent, action);
         }
-        if !self.reports.is_empty() {
-            let reports = std::mem::take(&mut self.reports);
-            let size_bytes = MESSAGE_BYTES + PART_BYTES * reports.len() as u64;
-            let event = Event::Reports { agent: AgentId::from_index(agent), reports };
-            let message = Message::ToScheduler(event, Some(agent));
-            self.send(Party::Agent(agent), Party::Scheduler, size_bytes, message);
-        }
+        self.agent_actions = actions;
     }
 
     fn perform(&mut self, agent: usize, action: AgentAction) {
         match action {
-            AgentAction::Operate(operation) => self.operate(agent, operation),
+            AgentAction::Operate(operation) => self.operate(agent, &operation),
             AgentAction::Build { program, source, options: _ } => self.build(agent, program, &source),
             AgentAction::SendReplica { region, to } => {
                 let to = to.index();
                 let cargo = Cargo::Replica { from: agent, to, region };
                 let item = self.item_of(region);
                 self.carry(Party::Agent(agent), Party::Agent(to), region.range.len(), item, cargo);
-                self.push(self.now, Message::ToAgent(agent, AgentEvent::SendDone { region }));
+                self.push(self.now, Message::SendEnds { agent, region });
             }
             AgentAction::SendData { session: _, command: _, offset_bytes: _, region } => {
                 let item = self.item_of(region);
                 self.carry(Party::Agent(agent), Party::Client, region.range.len(), item, Cargo::Read);
             }
             AgentAction::SendNotice { to, task, dependent } => {
-                let event = AgentEvent::Notice { task, dependent };
-                let (to, size_bytes) = (to.index(), MESSAGE_BYTES);
-                self.send(Party::Agent(agent), Party::Agent(to), size_bytes, Message::ToAgent(to, event));
+                let to = to.index();
+                let message = Message::Notice { agent: to, task, dependent };
+                self.send(Party::Agent(agent), Party::Agent(to), MESSAGE_BYTES, message);
             }
-            AgentAction::SendDone { session: _, command, execution } => {
-                let reply = ClientReply::Relayed(AgentToClient::Done { command, execution });
-                self.send(Party::Agent(agent), Party::Client, MESSAGE_BYTES, Message::ToClient(reply));
+            AgentAction::SendDone { session: _, command, execution: _ } => {
+                self.send(Party::Agent(agent), Party::Client, MESSAGE_BYTES, Message::Done(command));
             }
-            AgentAction::Report(report) => self.reports.push(report),
+            AgentAction::Report(report) => {
+                let reports = &mut self.reports[agent];
+                if reports.is_empty() {
+                    self.reporting.push(agent);
+                }
+                reports.push(report);
+            }
             // No bytes are kept here.
             AgentAction::StoreBytes { .. }
             | AgentAction::StorePayload { .. }
@@ -619,7 +636,8 @@ impl<'a> Engine<'a> {
                 }
             };
             let device = DeviceIndex::from_index(device);
-            self.push(self.now, Message::ToAgent(agent, AgentEvent::Built { program, device, outcome }));
+            let event = AgentEvent::Built { program, device, outcome };
+            self.push(self.now, Message::ToAgent(agent, Box::new(event)));
         }
     }
 
@@ -629,7 +647,7 @@ impl<'a> Engine<'a> {
         self.requests.item_of_buffer.get(buffer).copied()
     }
 
-    fn operate(&mut self, agent: usize, operation: Operation) {
+    fn operate(&mut self, agent: usize, operation: &Operation) {
         let device = &self.run.cluster.agents[agent].devices[operation.device.index()];
         let mut task = None;
         let work = match &operation.kind {
@@ -646,7 +664,7 @@ impl<'a> Engine<'a> {
                 task.map_or(Span::ZERO, |task| self.truth.duration(task, place))
             }
         };
-        let (start, end) = self.sites[agent].schedule(self.now, &operation, work);
+        let (start, end) = self.sites[agent].schedule(self.now, operation, work);
         if let Some(task) = task {
             let run = &mut self.outcome.tasks[task];
             run.device = self.sites[agent].first_device + operation.device.index();
@@ -654,35 +672,50 @@ impl<'a> Engine<'a> {
             run.start = start;
             run.finish = end;
         }
-        self.push(end, Message::OperationEnds { agent, operation, work });
+        if end <= self.now {
+            self.push(end, Message::OperationEnds { agent, operation: operation.id, work });
+            return;
+        }
+        let (device, slot) = (operation.device.index(), operation.slot.index());
+        let ending = Ending { at: end, number: self.queue.number(), operation: operation.id, work };
+        let lane = self.sites[agent].lane(device, slot);
+        if lane.ending.is_empty() {
+            self.queue.put_as(ending.at, ending.number, Message::LaneEnds { agent, device, slot });
+        }
+        lane.ending.push_back(ending);
     }
 
     fn carry(&mut self, from: Party, to: Party, size_bytes: u64, item: Option<usize>, cargo: Cargo) {
         let TransferId(id) = self.network.start(self.now, from, to, size_bytes);
-        let id = id as usize;
-        if self.cargo.len() <= id {
-            self.cargo.resize_with(id + 1, || None);
+        let index = (id - self.first_cargo) as usize;
+        if self.cargo.len() <= index {
+            self.cargo.resize_with(index + 1, || None);
         }
         let place = self.outcome.transfers.len();
         let now = self.now;
-        self.outcome.transfers.push(TransferRun { item, from, to, size_bytes, start: now, finish: now });
+        self.outcome.transfers.push(TransferRun::begun(item, from, to, size_bytes, now));
         self.outcome.moved_bytes += size_bytes;
         if let Some(measuring) = &mut self.measuring {
             measuring.begin(place, &self.outcome.transfers[place]);
         }
-        self.cargo[id] = Some((cargo, place));
+        self.cargo[index] = Some((cargo, place));
     }
 
     fn end_transfers(&mut self) {
         let mut done = std::mem::take(&mut self.done);
         self.network.advance(self.now, &mut done);
         for (TransferId(id), first_byte) in done.drain(..) {
-            let Some((cargo, place)) = self.cargo.get_mut(id as usize).and_then(Option::take) else {
+            let index = (id - self.first_cargo) as usize;
+            let Some((cargo, place)) = self.cargo.get_mut(index).and_then(Option::take) else {
                 continue;
             };
+            while let Some(None) = self.cargo.front() {
+                self.cargo.pop_front();
+                self.first_cargo += 1;
+            }
             self.outcome.transfers[place].finish = self.now;
             if let Some(report) = self.carried(place, first_byte)
-                && let Party::Agent(agent) = self.outcome.transfers[place].to
+                && let Party::Agent(agent) = self.outcome.transfers[place].to()
             {
                 self.tell_carried(agent, report);
             }
@@ -700,20 +733,9 @@ impl<'a> Engine<'a> {
         self.done = done;
     }
 
-    /// What the receiver of a transfer that has just ended has seen of its path.
-    fn carried(&mut self, place: usize, first_byte: Timestamp) -> Option<Report> {
-        let measuring = self.measuring.as_mut()?;
-        measuring.end(self.now, place, first_byte, &self.outcome.transfers)
-    }
-
     fn take_reply(&mut self, reply: ClientReply) {
         match reply {
-            ClientReply::Relayed(AgentToClient::Done { command, .. }) => {
-                if self.requests.command_of.binary_search(&command).is_ok() {
-                    self.ended += 1;
-                    self.outcome.turnaround = self.now.since(Timestamp::ZERO);
-                }
-            }
+            ClientReply::Relayed(AgentToClient::Done { command, .. }) => self.take_done(command),
             ClientReply::Failed { command, error } => {
                 self.failed.get_or_insert((command, error.to_string()));
             }
@@ -738,39 +760,16 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn outcome(mut self) -> Result<Outcome, SimulationError> {
-        let tasks = self.run.graph.tasks.len();
-        if self.ended < tasks {
-            let first = self.outcome.tasks.iter().position(|run| run.attempts == 0).unwrap_or(0);
-            let hint = if self.outcome.rejections > 0 {
-                "the policy's proposals were refused"
-            } else {
-                "the policy placed nothing more, or no device can run it"
-            };
-            return Err(SimulationError::Stalled {
-                unfinished: tasks - self.ended,
-                tasks,
-                first: self.run.graph.tasks.get(first).map(|task| task.name.clone()).unwrap_or_default(),
-                hint,
-            });
+    fn take_done(&mut self, command: CommandId) {
+        if self.place_of(command).is_some() {
+            self.ended += 1;
+            self.outcome.turnaround = self.now.since(Timestamp::ZERO);
         }
-        let devices = self.run.cluster.devices().map(|(agent, _, device)| DeviceRun {
-            name: format!("{}/{}", self.run.cluster.agents[agent].name, device.name),
-            slots: usize::from(device.slots),
-            ..DeviceRun::default()
-        });
-        self.outcome.devices = devices.collect();
-        for run in &self.outcome.tasks {
-            let device = &mut self.outcome.devices[run.device];
-            device.tasks += 1;
-            device.busy += run.finish.since(run.start);
-        }
-        let last = self.outcome.tasks.iter().map(|run| run.finish).max().unwrap_or_default();
-        self.outcome.makespan = last.since(Timestamp::ZERO);
-        self.outcome.rejections = self.scheduler.status().rejections.iter().map(|(_, count)| count).sum();
-        self.outcome.decision_time = self.run.stopwatch.map(|_| self.decision_time);
-        Ok(self.outcome)
     }
+}
+
+fn no_orders() -> OrderBatch {
+    OrderBatch { reports_taken: 0, orders: Vec::new() }
 }
 
 /// The task that a launch is of.

@@ -27,7 +27,8 @@ pub enum Knowledge {
     },
     /// For every task the mean of its kind's durations on that device, for every link the mean of all links.
     Mean,
-    /// Nothing: tasks of a kind look alike, and what they take is learnt from what has run.
+    /// Nothing of durations and rates: tasks of a kind look alike, and what they take is learnt from what has run. Round trips are
+    /// known as a live farm knows them: its connections measure them before any task runs.
     Blind,
 }
 

@@ -86,7 +86,7 @@ impl Measuring {
 
     /// A transfer begins; `place` is its place among all.
     pub fn begin(&mut self, place: usize, transfer: &TransferRun) {
-        self.flows.entry((transfer.from.place(), transfer.to.place())).or_default().push((place, true));
+        self.flows.entry((transfer.from().place(), transfer.to().place())).or_default().push((place, true));
     }
 
     /// A transfer has ended whose first byte came at `first_byte`: what its receiver reports. Those beside it on the
@@ -99,7 +99,7 @@ impl Measuring {
         transfers: &[TransferRun],
     ) -> Option<Report> {
         let transfer = &transfers[place];
-        let pair = (transfer.from.place(), transfer.to.place());
+        let pair = (transfer.from().place(), transfer.to().place());
         let flows = self.flows.get_mut(&pair)?;
         let span = now.since(first_byte);
         if let Some((_, is_under_way)) = flows.iter_mut().find(|(own, _)| *own == place) {
@@ -116,7 +116,7 @@ impl Measuring {
         if flows.iter().all(|(_, is_under_way)| !is_under_way) {
             self.flows.remove(&pair);
         }
-        let from = match transfer.from {
+        let from = match transfer.from() {
             Party::Agent(agent) => LinkEnd::Agent(AgentId::from_index(agent)),
             Party::Client => LinkEnd::Session(self.session),
             Party::Scheduler => LinkEnd::Scheduler,

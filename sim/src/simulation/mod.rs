@@ -4,6 +4,7 @@
 //! Holds the truth of the run (durations, links) and never shows it to a policy, except through what the experiment's
 //! [`Knowledge`] states. No bytes are kept: contents are only regions that move.
 
+mod calendar;
 mod engine;
 mod farm_facts;
 mod knowledge;
@@ -19,3 +20,4 @@ pub use knowledge::{Knowledge, KnowledgeError};
 pub use measures::{Measures, Yardstick};
 pub use outcome::{DeviceRun, Outcome, TaskRun, TransferRun};
 pub use problem::problem;
+pub(crate) use site::Site;

@@ -54,18 +54,49 @@ pub struct TaskRun {
 /// Contents that moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferRun {
-    /// The item, by its place in the graph; `None` for memory that tasks work in.
-    pub item: Option<usize>,
-    /// Where from.
-    pub from: Party,
-    /// Where to.
-    pub to: Party,
+    /// One more than the item's place; 0 for none.
+    item: u32,
+    from: u32,
+    to: u32,
     /// How many bytes.
     pub size_bytes: u64,
     /// When it began.
     pub start: Timestamp,
     /// When it was there; the time of its start until then.
     pub finish: Timestamp,
+}
+
+impl TransferRun {
+    /// One that begins: its finish is to be set.
+    pub(super) fn begun(
+        item: Option<usize>,
+        from: Party,
+        to: Party,
+        size_bytes: u64,
+        now: Timestamp,
+    ) -> Self {
+        let item = item.map_or(0, |item| item as u32 + 1);
+        let (from, to) = (from.place() as u32, to.place() as u32);
+        Self { item, from, to, size_bytes, start: now, finish: now }
+    }
+
+    /// The item, by its place in the graph; `None` for memory that tasks work in.
+    #[must_use]
+    pub fn item(&self) -> Option<usize> {
+        self.item.checked_sub(1).map(|item| item as usize)
+    }
+
+    /// Where from.
+    #[must_use]
+    pub fn from(&self) -> Party {
+        Party::at(self.from as usize)
+    }
+
+    /// Where to.
+    #[must_use]
+    pub fn to(&self) -> Party {
+        Party::at(self.to as usize)
+    }
 }
 
 /// What one device did.
@@ -98,7 +129,7 @@ impl Outcome {
                 Party::Client => 1,
                 Party::Agent(agent) => agent as u64 + 2,
             };
-            for value in [party(transfer.from), party(transfer.to), transfer.start.0, transfer.finish.0] {
+            for value in [party(transfer.from()), party(transfer.to()), transfer.start.0, transfer.finish.0] {
                 take(value);
             }
         }

@@ -119,8 +119,8 @@ fn add_inputs(
                 let (latency, rate, _) = network.stated(Party::Client, Party::Agent(agent));
                 ask + latency + rate.span_for(size_bytes)
             };
-            builder.outside_contents(size_bytes, &(0..cluster.agents.len()).map(direct).collect::<Vec<_>>())
+            builder.client_contents(size_bytes, &(0..cluster.agents.len()).map(direct).collect::<Vec<_>>())
         });
-        builder.reads_outside(place, contents);
+        builder.reads_from_client(place, contents);
     }
 }

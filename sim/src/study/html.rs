@@ -13,6 +13,7 @@ use super::figures::{
 use super::grid::{Cell, Study};
 use super::parquet_file::parquet;
 use super::run::{Records, gantt_file};
+use super::tables::{makespans, tables};
 use crate::plot::{escaped, fixed, significant};
 use crate::statistics::mean_ranks;
 
@@ -30,7 +31,7 @@ tr.reference td { background: #eef5fb; } pre { background: #f6f6f6; padding: 1em
 .scroll { overflow-x: auto; }
 ";
 
-/// Writes `results.csv`, `results.parquet`, `decision-times.csv`, `figures/*.svg` and `report.html`.
+/// Writes `results.csv`, `results.parquet`, `decision-times.csv`, `tables.md`, `makespans.csv`, `figures/*.svg` and `report.html`.
 pub(super) fn write_all(study: &Study, records: &Records, folder: &Path) -> Result<Vec<PathBuf>, StudyError> {
     let table = columns(study, records);
     let mut files = Vec::new();
@@ -45,6 +46,8 @@ pub(super) fn write_all(study: &Study, records: &Records, folder: &Path) -> Resu
     write("decision-times.csv", decision_times(study, records).as_bytes())?;
     let comparison = Comparison::new(study, records);
     let standing = Standing::new(study, &comparison);
+    write("tables.md", tables(study, &comparison, &standing).as_bytes())?;
+    write("makespans.csv", makespans(study, &comparison).as_bytes())?;
     let path = folder.join("figures");
     fs::create_dir_all(&path).map_err(StudyError::file(&path))?;
     let figures =

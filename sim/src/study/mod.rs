@@ -13,6 +13,7 @@ mod merge;
 mod parquet_file;
 mod results;
 mod run;
+mod tables;
 
 use std::io;
 use std::path::PathBuf;

@@ -30,7 +30,7 @@ fn planners() -> Vec<(&'static str, Box<dyn Planner>)> {
         ("fcp", Box::new(policies::Fcp)),
         ("fixed", Box::new(policies::Fixed::default())),
         ("flb", Box::new(policies::Flb)),
-        ("foresight(effort=100)", Box::new(policies::Foresight::new(100))),
+        ("foresight", Box::new(policies::Foresight)),
         ("hbmct", Box::new(policies::Hbmct)),
         ("heft", Box::new(policies::Heft)),
         ("hlfet", Box::new(policies::Hlfet)),
@@ -166,7 +166,7 @@ fn contents_come_from_where_they_were_made() {
     let last = builder.work("2", 10, &[item], &[]);
     let outcome = run_as_planned(&policies::Heft, "heft", &builder.0, &cluster);
     assert_eq!(outcome.tasks[last].start, Timestamp(60 * MILLISECOND));
-    assert!(outcome.transfers.iter().all(|transfer| transfer.from == Party::Agent(0)));
+    assert!(outcome.transfers.iter().all(|transfer| transfer.from() == Party::Agent(0)));
 }
 
 /// Contents of the client go to their first reader, and on from there: sooner than they would come directly, or later than

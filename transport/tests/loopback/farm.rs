@@ -103,6 +103,8 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 /// whatever rule a test wants broken.
 pub struct RawClient {
     pub endpoint: quinn::Endpoint,
+    /// As the endpoint's own, without a protocol.
+    tls: rustls::ClientConfig,
 }
 
 /// Which certificate a raw peer shows.
@@ -113,6 +115,15 @@ pub enum Shown<'a> {
 
 impl RawClient {
     pub fn new(trusted: &Farm, shown: &Shown<'_>) -> Self {
+        Self::make(trusted, shown, "raw")
+    }
+
+    /// One whose certificate is for a client of that name.
+    pub fn named(farm: &Farm, name: &str) -> Self {
+        Self::make(farm, &Shown::Client(farm), name)
+    }
+
+    fn make(trusted: &Farm, shown: &Shown<'_>, name: &str) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate(trusted.authority.certificate_pem())).expect("authority");
@@ -125,7 +136,7 @@ impl RawClient {
             Shown::Client(farm) => {
                 let issued = farm
                     .authority
-                    .issue(Role::Client, "raw", Some("tenant"), IDENTITY_VALIDITY)
+                    .issue(Role::Client, name, Some("tenant"), IDENTITY_VALIDITY)
                     .expect("issued");
                 let key = PrivateKeyDer::from_pem_slice(issued.key_pem().as_bytes()).expect("key");
                 builder
@@ -133,11 +144,25 @@ impl RawClient {
                     .expect("usable")
             }
         };
+        let tls = config.clone();
         config.alpn_protocols = vec![b"isochrone/1".to_vec()];
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).expect("ciphers");
         let mut endpoint = quinn::Endpoint::client(any_port()).expect("bound");
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        Self { endpoint }
+        Self { endpoint, tls }
+    }
+
+    /// A raw connection that claims to be the second one of a pair.
+    pub async fn dial_second(&self, server: &Endpoint, name: [u8; 20]) -> quinn::Connection {
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![b"isochrone-bulk/1".to_vec()];
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("ciphers");
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.initial_dst_cid_provider(Arc::new(move || quinn::ConnectionId::new(&name)));
+        let address = server.local_address().expect("bound");
+        let connecting =
+            self.endpoint.connect_with(config, address, "scheduler.isochrone").expect("dialling");
+        within(connecting).await.expect("handshake")
     }
 
     /// The raw connection; the peer may still refuse it.

@@ -71,7 +71,9 @@ impl Delayed {
 async fn pair(one_way_ms: u64) -> (Connection, Connection, Delayed, (Endpoint, Endpoint)) {
     let farm = Farm::new();
     // Without the search for larger datagrams, so that what probes cost can be counted.
-    let adjust = |options: &mut TransportOptions| drop(options.datagram_bytes_max(1_200));
+    let adjust = |options: &mut TransportOptions| {
+        options.datagram_bytes_max(1_200);
+    };
     let server = farm.endpoint_with(Role::Scheduler, "main", &[Role::Client], adjust);
     let client = farm.endpoint_with(Role::Client, "c", &[], adjust);
     let path = Delayed::to(server.local_address().expect("bound"), one_way_ms).await;

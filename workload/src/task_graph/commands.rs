@@ -142,9 +142,10 @@ impl GraphRequests {
             }
         }
         requests.command_of = graph.tasks.iter().map(|_| next_id()).collect();
+        let mut scalars = Scalars::new(graph.tasks.len());
         for (place, task) in graph.tasks.iter().enumerate() {
             let scratch = (task.memory_bytes > 0).then(|| buffers.create(task.memory_bytes, &mut requests));
-            let command = requests.launch(graph, appearance, &buffer_of, scratch, place);
+            let command = requests.launch(graph, appearance, &buffer_of, scratch, &mut scalars, place);
             requests.commands.push(command);
         }
         for kernels in &mut requests.kernels_of {
@@ -160,6 +161,7 @@ impl GraphRequests {
         appearance: &Appearance,
         buffer_of: &[Option<BufferId>],
         scratch: Option<BufferId>,
+        scalars: &mut Scalars,
         place: usize,
     ) -> Command {
         let task = &graph.tasks[place];
@@ -177,10 +179,11 @@ impl GraphRequests {
         };
         let items = appearance.items_of[place].max(1);
         let mut arguments = inputs;
+        arguments.reserve_exact(outputs.len() + 3);
         arguments.extend(outputs);
         arguments.extend(scratch.map(|buffer| whole(buffer, Access::Write)));
-        arguments.push(Argument::Scalar(Bytes::copy_from_slice(&items.to_le_bytes())));
-        arguments.push(Argument::Scalar(Bytes::copy_from_slice(&(place as u32).to_le_bytes())));
+        arguments.push(Argument::Scalar(scalars.items(items)));
+        arguments.push(Argument::Scalar(scalars.index(place)));
         let program = appearance.program_of[class];
         let kernel = shape.name();
         self.kernels_of[program].push(shape);
@@ -204,6 +207,31 @@ impl GraphRequests {
                 arguments,
             }),
         }
+    }
+}
+
+/// Values of arguments; commands share their bytes.
+struct Scalars {
+    /// Of all tasks, side by side.
+    indices: Bytes,
+    last_items: (u64, Bytes),
+}
+
+impl Scalars {
+    fn new(tasks: usize) -> Self {
+        let indices: Vec<u8> = (0..tasks as u32).flat_map(u32::to_le_bytes).collect();
+        Self { indices: indices.into(), last_items: (0, Bytes::from_static(&[0; 8])) }
+    }
+
+    fn items(&mut self, items: u64) -> Bytes {
+        if self.last_items.0 != items {
+            self.last_items = (items, Bytes::copy_from_slice(&items.to_le_bytes()));
+        }
+        self.last_items.1.clone()
+    }
+
+    fn index(&self, place: usize) -> Bytes {
+        self.indices.slice(place * 4..place * 4 + 4)
     }
 }
 

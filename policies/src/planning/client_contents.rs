@@ -9,15 +9,15 @@ use isochrone_model::Span;
 use super::problem::{Assignment, Problem, Schedule};
 use super::ranks::topological_order;
 
-/// Contents from outside.
+/// Contents that the client holds.
 #[derive(Clone, Debug)]
-pub(super) struct Outside {
+pub(super) struct ClientContents {
     pub size_bytes: u64,
     /// By agent, when they are there if they are sent there first.
     pub direct: Vec<Span>,
 }
 
-impl Outside {
+impl ClientContents {
     /// By agent, when they can be there at the earliest: directly, or by one other agent.
     pub fn earliest(&self, moving: impl Fn(usize, usize) -> Span) -> Vec<Span> {
         let mut homes: Vec<(Span, usize)> =
@@ -59,7 +59,7 @@ pub(super) fn in_order(problem: &Problem, schedule: &Schedule) -> Vec<usize> {
 pub(super) fn settle(problem: &Problem, schedule: &Schedule) -> Settled {
     let mut settled = Settled { schedule: schedule.clone(), outside: vec![Span::ZERO; problem.tasks()] };
     let order = in_order(problem, schedule);
-    if problem.outside_contents().is_empty() || problem.is_contended() {
+    if problem.client_contents().is_empty() || problem.is_contended() {
         for task in order {
             if let Some(here) = &schedule.assignments[task] {
                 settled.outside[task] = problem.outside_ready(task, here.slot);
@@ -68,14 +68,14 @@ pub(super) fn settle(problem: &Problem, schedule: &Schedule) -> Settled {
         return settled;
     }
     // By contents, the agent to which they are sent first.
-    let mut homes: Vec<Option<usize>> = vec![None; problem.outside_contents().len()];
+    let mut homes: Vec<Option<usize>> = vec![None; problem.client_contents().len()];
     let mut free: Vec<Span> = (0..problem.slots()).map(|slot| problem.slot_free(slot)).collect();
     for task in order {
         let Some(Assignment { slot, .. }) = schedule.assignments[task] else { continue };
         let agent = problem.agent_of(slot);
         let mut outside = problem.other_outside_ready(task, slot);
-        for contents in problem.outside_reads(task) {
-            let Outside { size_bytes, direct } = &problem.outside_contents()[*contents as usize];
+        for contents in problem.client_reads(task) {
+            let ClientContents { size_bytes, direct } = &problem.client_contents()[*contents as usize];
             let home = *homes[*contents as usize].get_or_insert(agent);
             let arrival = direct[home] + problem.transfer_between_agents(*size_bytes, home, agent);
             outside = outside.max(arrival);

@@ -1,0 +1,415 @@
+//! `fidelity-bench`: graphs on live farms whose links are emulated, under many policies, beside what the simulator says.
+//!
+//! For each cluster and policy a farm of processes runs every graph some times; the scheduler's journal tells how long the
+//! farm had something open for each run. The simulator has one recording of the same runs under a reference policy, the
+//! cluster's links, and a calibration; it says what each policy would have taken. Must never assert a time: it measures
+//! and writes down.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use isochrone_benches::links;
+use isochrone_benches::report::{self, median};
+use isochrone_client::SessionOptions;
+use isochrone_metrics::{Alignment, RunManifest, Table};
+use isochrone_policies::POLICIES;
+use isochrone_sim::cluster::Cluster;
+use isochrone_sim::replay::Recording;
+use isochrone_sim::sources;
+use isochrone_testbed::{PreparedGraph, RunOptions, read_recording, run_task_graph};
+use isochrone_workload::graph_file::Settings;
+use isochrone_workload::inputs::{InputOptions, write_inputs};
+use isochrone_workload::task_graph::{ReadOptions, TaskGraph};
+use serde::Serialize;
+
+/// Runs graphs live over emulated links under many policies, and compares with the simulator.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to write policies.md and policies.json, the live makespans [default: print only]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Where to write fidelity.md and fidelity.json, the comparison [default: print only]
+    #[arg(long, value_name = "DIR")]
+    fidelity: Option<PathBuf>,
+
+    /// The `isochrone` binary [default: beside this one]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+
+    /// The repository, for its graphs and clusters
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    repository: PathBuf,
+
+    /// Clusters of four agents
+    #[arg(long, value_name = "CLUSTER", default_values = [
+        "preset(campus,agents=4,speeds=1:2:4:2)",
+        "preset(continent,agents=4,speeds=1:2:4:2)",
+        "sim/clusters/home-and-office.toml",
+    ])]
+    cluster: Vec<String>,
+
+    /// Graphs: folders of `graphs/`, graph files or generators
+    #[arg(long, value_name = "GRAPH", default_values = [
+        "vector-add",
+        "cholesky",
+        "image-pipeline",
+        "sim/studies/instances/blast.wfcommons-1.6.json",
+        "sim/studies/instances/epigenomics.wfcommons-1.6.json",
+        "sim/studies/instances/genome.wfcommons-1.6.json",
+        "sim/studies/instances/montage.wfcommons-1.6.json",
+        "sim/studies/instances/soykb.wfcommons-1.6.json",
+    ])]
+    graph: Vec<String>,
+
+    /// Policies [default: all dynamic ones, and heft]
+    #[arg(long, value_name = "LABEL")]
+    policy: Vec<String>,
+
+    /// The policy whose runs the simulator is given
+    #[arg(long, value_name = "LABEL", default_value = "round-robin")]
+    reference: String,
+
+    /// Runs of each graph that count, after one that does not; the median is told
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+
+    /// The network model; `isochrone calibrate --emulated` writes the file of a calibration
+    #[arg(long, value_name = "MODEL", default_value = "quic(warm=all)")]
+    network: String,
+}
+
+/// One graph under one policy on one cluster.
+#[derive(Clone, Debug, Serialize)]
+struct Point {
+    cluster: String,
+    graph: String,
+    policy: String,
+    live_ms: f64,
+    live_all_ms: Vec<f64>,
+    simulated_ms: f64,
+    /// (simulated - live) / live
+    error: f64,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    points: &'a [Point],
+}
+
+/// A graph that a live farm can run.
+enum Source {
+    File(Box<PreparedGraph>),
+    Tasks(Box<TaskGraph>),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // On a thread of the runtime, so that completions wake it without a hop between threads.
+    runtime.block_on(async { tokio::spawn(measure(arguments)).await? })
+}
+
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
+    let arguments = &arguments;
+    let mut command_line = vec!["target/release/fidelity-bench".to_owned()];
+    command_line.extend(std::env::args().skip(1));
+    let mut manifest = report::manifest(command_line)?;
+    manifest.note("network model", &arguments.network);
+    manifest.note("reference policy", &arguments.reference);
+    let folder = tempfile::tempdir()?;
+    let graphs = graphs(arguments, folder.path())?;
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()?.with_file_name("isochrone"),
+    };
+    let policies = policies(arguments);
+    let mut points = Vec::new();
+    for text in &arguments.cluster {
+        let cluster = sources::cluster(text, &arguments.repository)?;
+        let bench =
+            Bench { arguments, binary: &binary, cluster: &cluster, graphs: &graphs, folder: folder.path() };
+        let mut reference = bench.live(&arguments.reference).await?;
+        reference.use_links_of(&cluster)?;
+        for policy in &policies {
+            eprintln!("measuring {policy} on {text}");
+            let recorded = bench.live(policy).await.with_context(|| format!("{policy} on {text}"))?;
+            let simulated = reference.run(Some(policy), &arguments.network);
+            let simulated = simulated.with_context(|| format!("simulating {policy} on {text}"))?;
+            points.extend(bench.points(text, policy, &recorded, &simulated.periods)?);
+        }
+    }
+    let (live, fidelity) = (live_body(arguments, &points), fidelity_body(&points));
+    println!("{live}\n{fidelity}");
+    write(arguments, &manifest, &live, &fidelity, &points)
+}
+
+fn write(
+    arguments: &Arguments,
+    manifest: &RunManifest,
+    live: &str,
+    fidelity: &str,
+    points: &[Point],
+) -> anyhow::Result<()> {
+    let content = Content { points };
+    if let Some(folder) = &arguments.output {
+        let title = "Policies on live farms over emulated links";
+        report::write(folder, "policies", title, manifest, live, &content)?;
+    }
+    if let Some(folder) = &arguments.fidelity {
+        let title = "The simulator beside live farms";
+        report::write(folder, "fidelity", title, manifest, fidelity, &content)?;
+    }
+    Ok(())
+}
+
+fn policies(arguments: &Arguments) -> Vec<String> {
+    if !arguments.policy.is_empty() {
+        return arguments.policy.clone();
+    }
+    let dynamic = POLICIES.iter().filter(|info| !info.summary.starts_with("static"));
+    dynamic.map(|info| info.name.to_owned()).chain(["heft".to_owned()]).collect()
+}
+
+/// The graphs, with the inputs of the shipped ones written into a folder.
+fn graphs(arguments: &Arguments, folder: &Path) -> anyhow::Result<Vec<(String, Source)>> {
+    let mut graphs = Vec::new();
+    for text in &arguments.graph {
+        let shipped = arguments.repository.join("graphs").join(text);
+        let source = if shipped.join("graph.toml").is_file() {
+            let copy = folder.join(text);
+            std::fs::create_dir_all(&copy)?;
+            for entry in std::fs::read_dir(&shipped)? {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    std::fs::copy(entry.path(), copy.join(entry.file_name()))?;
+                }
+            }
+            write_inputs(text, &copy, &InputOptions::default())?;
+            let settings =
+                Settings { capabilities: ["fp64".to_owned()].into_iter().collect(), ..Settings::default() };
+            Source::File(Box::new(PreparedGraph::load(&copy.join("graph.toml"), &settings)?))
+        } else {
+            let options = ReadOptions::default();
+            Source::Tasks(Box::new(sources::graph(text, &arguments.repository, &options)?.graph))
+        };
+        let name = Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or(text);
+        graphs.push((name.split('.').next().unwrap_or(name).to_owned(), source));
+    }
+    Ok(graphs)
+}
+
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    binary: &'a Path,
+    cluster: &'a Cluster,
+    graphs: &'a [(String, Source)],
+    folder: &'a Path,
+}
+
+impl Bench<'_> {
+    /// All graphs in a row on a farm of this policy; what its journal tells.
+    async fn live(&self, policy: &str) -> anyhow::Result<Recording> {
+        let journal = self.folder.join("journal");
+        let farm = links::on_cluster(self.binary, self.cluster, policy, journal.clone(), 1).await?;
+        let client = farm.connect().await?;
+        let devices = client.devices().await?;
+        for (name, source) in self.graphs {
+            for _ in 0..=self.arguments.repeat {
+                let session = client.session(SessionOptions::new()).await?;
+                let context = || format!("running {name}");
+                match source {
+                    Source::File(graph) => {
+                        let options = RunOptions { builds_awaited: devices.len() as u32 };
+                        graph.run(&session, options, &mut |_| {}).await.with_context(context)?;
+                    }
+                    Source::Tasks(graph) => {
+                        run_task_graph(graph, &session, &devices, &mut |_| {}).await.with_context(context)?;
+                    }
+                }
+                session.close().await?;
+            }
+        }
+        client.close().await;
+        farm.stop().await;
+        let recording = read_recording(&journal)?;
+        std::fs::remove_file(&journal)?;
+        Ok(recording)
+    }
+
+    fn points(
+        &self,
+        cluster: &str,
+        policy: &str,
+        recorded: &Recording,
+        simulated: &[isochrone_model::Span],
+    ) -> anyhow::Result<Vec<Point>> {
+        let runs = self.arguments.repeat as usize + 1;
+        let count = runs * self.graphs.len();
+        ensure!(recorded.periods.len() == count, "{} live runs of {count}", recorded.periods.len());
+        ensure!(simulated.len() == count, "{} simulated runs of {count}", simulated.len());
+        let millis = |spans: &[isochrone_model::Span]| -> Vec<f64> {
+            // The first of each graph teaches the scheduler.
+            spans[1..].iter().map(|span| span.as_secs_f64() * 1e3).collect()
+        };
+        let of_graph = self.graphs.iter().enumerate().map(|(place, (graph, _))| {
+            let range = place * runs..(place + 1) * runs;
+            let live_all_ms = millis(&recorded.periods[range.clone()]);
+            let (live_ms, simulated_ms) = (median(live_all_ms.clone()), median(millis(&simulated[range])));
+            Point {
+                cluster: cluster.to_owned(),
+                graph: graph.clone(),
+                policy: policy.to_owned(),
+                live_ms,
+                live_all_ms,
+                simulated_ms,
+                error: (simulated_ms - live_ms) / live_ms,
+            }
+        });
+        Ok(of_graph.collect())
+    }
+}
+
+/// In order of appearance, each once.
+fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+fn live_body(arguments: &Arguments, points: &[Point]) -> String {
+    let mut text = format!(
+        "Makespans in milliseconds: from the submission's coming to the scheduler until it has heard of the last end, inputs and outputs \
+         included; the median of {} runs after one that teaches the scheduler what kernels take. Farms are of processes with modelled devices and \
+         emulated links.\n",
+        arguments.repeat
+    );
+    for cluster in distinct(points.iter().map(|point| point.cluster.clone())) {
+        let of: Vec<&Point> = points.iter().filter(|point| point.cluster == cluster).collect();
+        let graphs = distinct(of.iter().map(|point| point.graph.clone()));
+        let mut columns = vec![("policy", Alignment::Left)];
+        columns.extend(graphs.iter().map(|graph| (graph.as_str(), Alignment::Right)));
+        let mut table = Table::new(&columns);
+        for policy in distinct(of.iter().map(|point| point.policy.clone())) {
+            let cells = graphs.iter().map(|graph| {
+                let point = of.iter().find(|point| point.policy == policy && point.graph == *graph);
+                let best = of.iter().filter(|point| point.graph == *graph).map(|point| point.live_ms);
+                let best = best.fold(f64::INFINITY, f64::min);
+                point.map_or_else(String::new, |point| {
+                    format!("{:.1}{}", point.live_ms, if point.live_ms <= best { " *" } else { "" })
+                })
+            });
+            table.row(std::iter::once(policy.clone()).chain(cells));
+        }
+        text.push_str(&format!("\n## `{cluster}`\n\n{table}"));
+    }
+    text + "\n`*`: the shortest of the column.\n"
+}
+
+/// Pairs of policies that live runs tell apart by more than 5 %, and those that the simulator orders likewise.
+fn ranking(points: &[Point]) -> (usize, usize, Vec<String>) {
+    let (mut pairs, mut equal, mut wrong) = (0, 0, Vec::new());
+    for (place, one) in points.iter().enumerate() {
+        for other in &points[place + 1..] {
+            let is_comparable = one.cluster == other.cluster && one.graph == other.graph;
+            let (less, more) = if one.live_ms < other.live_ms { (one, other) } else { (other, one) };
+            if is_comparable && more.live_ms > less.live_ms * 1.05 {
+                pairs += 1;
+                if less.simulated_ms < more.simulated_ms {
+                    equal += 1;
+                } else {
+                    wrong.push(format!(
+                        "{} on {}: {} {:.1} before {} {:.1} live, {:.1} and {:.1} simulated",
+                        less.graph,
+                        less.cluster,
+                        less.policy,
+                        less.live_ms,
+                        more.policy,
+                        more.live_ms,
+                        less.simulated_ms,
+                        more.simulated_ms
+                    ));
+                }
+            }
+        }
+    }
+    (pairs, equal, wrong)
+}
+
+fn fidelity_body(points: &[Point]) -> String {
+    let mut table = Table::new(&[
+        ("cluster", Alignment::Left),
+        ("graph", Alignment::Left),
+        ("policy", Alignment::Left),
+        ("live, ms", Alignment::Right),
+        ("spread, %", Alignment::Right),
+        ("simulated, ms", Alignment::Right),
+        ("error, %", Alignment::Right),
+    ]);
+    for point in points {
+        let least = point.live_all_ms.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = point.live_all_ms.iter().copied().fold(0.0, f64::max);
+        table.row([
+            point.cluster.clone(),
+            point.graph.clone(),
+            point.policy.clone(),
+            format!("{:.1}", point.live_ms),
+            format!("{:.0}", (most - least) / point.live_ms * 100.0),
+            format!("{:.1}", point.simulated_ms),
+            format!("{:+.1}", point.error * 100.0),
+        ]);
+    }
+    let errors: Vec<f64> = points.iter().map(|point| point.error.abs()).collect();
+    let worst = errors.iter().copied().fold(0.0, f64::max);
+    let (pairs, equal, wrong) = ranking(points);
+    let mut text = format!(
+        "Makespans as the scheduler sees them, live and simulated. The simulator has the requests, kernel durations and builds of one run under the \
+         reference policy, the links of the cluster file, and the network model above; nothing of the run that it predicts.\n\n\
+         Error of {} makespans: median {:.1} % (target 5), worst {:.1} % (target 15). Of {pairs} pairs of policies that differ live by more \
+         than 5 % on one graph and cluster, {equal} are in the same order in simulation.\n\n{table}",
+        points.len(),
+        median(errors) * 100.0,
+        worst * 100.0
+    );
+    if !wrong.is_empty() {
+        text.push_str("\nIn another order:\n\n");
+        text.extend(wrong.iter().take(40).map(|line| format!("- {line}\n")));
+        if wrong.len() > 40 {
+            text.push_str(&format!("- and {} more\n", wrong.len() - 40));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(policy: &str, live_ms: f64, simulated_ms: f64) -> Point {
+        let error = (simulated_ms - live_ms) / live_ms;
+        let (cluster, graph) = ("c".to_owned(), "g".to_owned());
+        Point {
+            cluster,
+            graph,
+            policy: policy.to_owned(),
+            live_ms,
+            live_all_ms: vec![live_ms],
+            simulated_ms,
+            error,
+        }
+    }
+
+    #[test]
+    fn only_policies_that_differ_are_ranked() {
+        let points = [point("a", 100.0, 90.0), point("b", 104.0, 80.0), point("c", 120.0, 85.0)];
+        let (pairs, equal, wrong) = ranking(&points);
+        assert_eq!((pairs, equal), (2, 1), "{wrong:?}");
+        assert!(wrong[0].starts_with("g on c: a 100.0 before c 120.0"), "{wrong:?}");
+    }
+}

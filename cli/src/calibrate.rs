@@ -1,0 +1,198 @@
+//! `isochrone calibrate`: what messages, transfers and handshakes cost on this machine, for the `quic` network model.
+//!
+//! Must never hold what the model does with it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use isochrone_client::{Farm as Client, Program, Session, SessionOptions};
+use isochrone_metrics::RunManifest;
+use isochrone_model::{BytesPerSecond, Span};
+use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
+use isochrone_sim::cluster::{LinkSpec, Topology};
+use isochrone_testbed::{Devices, Farm};
+
+use crate::arguments::CalibrateArguments;
+use crate::clock::{now, unix_seconds};
+use crate::{local_farm, output};
+
+const SOURCE: &str = "
+kernel void no_op(void) {}
+kernel void touch(global uchar *bytes) { bytes[get_global_id(0)] += 1; }
+";
+/// Latencies are medians of so many.
+const SAMPLES: usize = 400;
+const HANDSHAKES: usize = 20;
+/// Hops of a chain between two agents.
+const HOPS: u32 = 100;
+const CHAINS: usize = 5;
+/// Too large to ride in a message, too small to take long.
+const SMALL_BYTES: u64 = 8 << 10;
+const LARGE_BYTES: u64 = 16 << 20;
+const LARGE_HOPS: u32 = 8;
+/// Processes that a no-op launch goes between: client, scheduler, agent, client.
+const LAUNCH_MESSAGES: f64 = 3.0;
+
+/// What was measured, in microseconds.
+struct Measured {
+    no_op: f64,
+    handshake: f64,
+    small_hop: f64,
+    large_hop: f64,
+}
+
+impl Measured {
+    fn message(&self) -> f64 {
+        self.no_op / LAUNCH_MESSAGES
+    }
+
+    /// Bytes a second at which contents follow each other.
+    fn rate(&self) -> f64 {
+        (LARGE_BYTES - SMALL_BYTES) as f64 / (self.large_hop - self.small_hop).max(1.0) * 1e6
+    }
+
+    /// Beside its bytes.
+    fn transfer(&self) -> f64 {
+        (self.small_hop - SMALL_BYTES as f64 / self.rate() * 1e6).max(0.0)
+    }
+}
+
+/// Measures a farm of processes on this machine and writes the file.
+pub async fn calibrate(arguments: CalibrateArguments) -> anyhow::Result<()> {
+    let mut device = VirtualDevice::new("modelled", 1_000, 2 << 30, BytesPerSecond(u64::MAX / 2));
+    device.launch_overhead = Span::ZERO;
+    let devices = Devices::Virtual(VirtualOptions { devices: vec![device], spin: false, seed: 0 });
+    let mut options = local_farm::of_this_binary()?.agents(2, &devices).policy("round-robin");
+    if arguments.emulated {
+        options = options.links(Topology::uniform(2, LinkSpec::LOCAL), 1);
+    }
+    let farm = Farm::start(options).await?;
+    let measured = measure(&farm).await;
+    farm.stop().await;
+    let measured = measured?;
+    let text = text(&measured, arguments.emulated);
+    std::fs::write(&arguments.file, &text)
+        .with_context(|| format!("cannot write {}", arguments.file.display()))?;
+    output::print(&text);
+    output::line(format!("\nUse it with --network 'quic(calibration={})'", arguments.file.display()));
+    Ok(())
+}
+
+async fn measure(farm: &Farm) -> anyhow::Result<Measured> {
+    let mut handshakes = Vec::new();
+    for _ in 0..HANDSHAKES {
+        let begun = now();
+        let client = farm.connect().await?;
+        handshakes.push(begun.elapsed());
+        client.close().await;
+    }
+    let client = farm.connect().await?;
+    let session = client.session(SessionOptions::new()).await?;
+    let program = session.program(SOURCE).build();
+    program.built().await?;
+    let mut launches = Vec::new();
+    for _ in 0..SAMPLES {
+        let begun = now();
+        session.launch(&program, "no_op").range([1]).enqueue().await?;
+        launches.push(begun.elapsed());
+    }
+    let small_hop = hop(&client, &session, &program, SMALL_BYTES, HOPS).await?;
+    let large_hop = hop(&client, &session, &program, LARGE_BYTES, LARGE_HOPS).await?;
+    session.close().await?;
+    client.close().await;
+    Ok(Measured { no_op: median(launches), handshake: median(handshakes), small_hop, large_hop })
+}
+
+/// What it takes to go from one agent to the other with contents, as part of a chain that was submitted whole: a message
+/// there and back is taken off.
+async fn hop(
+    client: &Client,
+    session: &Session,
+    program: &Program,
+    bytes: u64,
+    hops: u32,
+) -> anyhow::Result<f64> {
+    let state = session.buffer(bytes);
+    let before = client.status().await?.moved_bytes;
+    let mut times = Vec::new();
+    for _ in 0..=CHAINS {
+        let mut graph = session.graph();
+        for _ in 0..hops {
+            graph.launch(program, "touch").range([1]).read_write(&state).enqueue();
+        }
+        let begun = now();
+        graph.submit()?.await?;
+        times.push(begun.elapsed());
+    }
+    // The first connects the agents.
+    times.remove(0);
+    let moved = client.status().await?.moved_bytes - before;
+    ensure!(
+        moved >= bytes * u64::from(hops - 2) * CHAINS as u64,
+        "the chain did not go between the agents: {moved} bytes moved"
+    );
+    let whole = median(times);
+    let mut ends = Vec::new();
+    for _ in 0..SAMPLES / 4 {
+        let begun = now();
+        session.launch(program, "no_op").range([1]).enqueue().await?;
+        ends.push(begun.elapsed());
+    }
+    Ok(((whole - median(ends)) / f64::from(hops - 1)).max(0.0))
+}
+
+/// In microseconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+}
+
+fn text(measured: &Measured, is_emulated: bool) -> String {
+    let manifest = RunManifest::new(unix_seconds(), env!("CARGO_PKG_VERSION"), Vec::new());
+    let mut text = String::from("# What peers cost on one machine, measured by `isochrone calibrate`");
+    text.push_str(if is_emulated {
+        " --emulated: over the relay\n# of emulated links, without latency.\n"
+    } else {
+        ".\n"
+    });
+    for line in manifest.table().to_string().lines().skip(2) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let [_, name, value, _] = cells[..] {
+            let _ = writeln!(text, "# {name}: {value}");
+        }
+    }
+    let _ = write!(
+        text,
+        "\n[quic]\nmessage_us = {:.1}\ntransfer_us = {:.1}\nhandshake_us = {:.1}\nrate_bytes_per_second = {:.0}\n\n\
+         [measured]\nno_op_launch_us = {:.1}\nhop_{SMALL_BYTES}_bytes_us = {:.1}\nhop_{LARGE_BYTES}_bytes_us = {:.1}\nconnect_us = {:.1}\n",
+        measured.message(),
+        measured.transfer(),
+        measured.handshake,
+        measured.rate(),
+        measured.no_op,
+        measured.small_hop,
+        measured.large_hop,
+        measured.handshake
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_what_the_network_model_reads() {
+        let measured = Measured { no_op: 300.0, handshake: 900.0, small_hop: 200.0, large_hop: 20_200.0 };
+        assert!((measured.message() - 100.0).abs() < 1e-9);
+        assert!((measured.rate() - 838_451_200.0).abs() < 1.0, "{}", measured.rate());
+        assert!((measured.transfer() - 190.2).abs() < 0.1, "{}", measured.transfer());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("here.toml");
+        std::fs::write(&path, text(&measured, true)).unwrap();
+        let label = format!("quic(calibration={})", path.display());
+        let cluster = isochrone_sim::cluster::Cluster::from_label("uniform(agents=2)").unwrap();
+        isochrone_sim::network::network(&label, &cluster, 0).unwrap();
+    }
+}

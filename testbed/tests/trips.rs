@@ -1,0 +1,246 @@
+//! How many one-way trips things take, counted over emulated links of 10 ms each way between all parties.
+//!
+//! A scenario runs over links of none and over links of 10 ms; the difference of the shortest times, in units of 10 ms, is
+//! its number of trips, whatever this machine needs beside them. It runs again while it seems to take too many: what else
+//! runs on the machine can only make it longer.
+
+use std::time::{Duration, Instant};
+
+use isochrone_client::{Program, Session, SessionOptions};
+use isochrone_link::{LinkSpec, UNLIMITED};
+use isochrone_model::Span;
+use isochrone_model::units::BytesPerSecond;
+use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
+use isochrone_sim::cluster::Topology;
+use isochrone_testbed::emulator::LinkSettings;
+use isochrone_testbed::{Devices, Farm, FarmOptions};
+
+const ONE_WAY: Span = Span::from_millis(10);
+/// From a client to the scheduler, from there to an agent, and straight back to the client.
+const DISPATCHED: usize = 3;
+
+const ATTEMPTS_MIN: usize = 3;
+const ATTEMPTS_MAX: usize = 25;
+
+const SOURCE: &str = "kernel void touch(global uchar *bytes) { bytes[0] += 1; }
+                      kernel void no_op() {}";
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "trips are counted by the time that they take")]
+    Instant::now()
+}
+
+/// A farm of agents with one device each that takes no time for anything.
+struct Trips {
+    farm: Farm,
+    client: isochrone_client::Farm,
+    agents: usize,
+}
+
+impl Trips {
+    async fn new(agents: usize, policy: &str) -> Self {
+        let mut device = VirtualDevice::new("idle", 1_000_000, 1 << 30, BytesPerSecond(1 << 40));
+        device.launch_overhead = Span::ZERO;
+        let devices = Devices::Virtual(VirtualOptions { devices: vec![device], spin: false, seed: 0 });
+        let topology = Topology::uniform(agents, LinkSpec::fixed(Span::ZERO, UNLIMITED));
+        let options = FarmOptions::in_process()
+            .policy(policy)
+            .agents(agents, &devices)
+            .links(topology, 1)
+            .log_links(1 << 20);
+        let farm = Farm::start(options).await.unwrap();
+        let client = farm.connect().await.unwrap();
+        Self { farm, client, agents }
+    }
+
+    /// Gives all links this latency.
+    fn set_links(&self, latency: Span) {
+        let parties = self.agents + 2;
+        let settings = LinkSettings { wire: LinkSpec::fixed(latency, UNLIMITED).wire(), queue: None };
+        for (from, to) in (0..parties).flat_map(|from| (0..parties).map(move |to| (from, to))) {
+            self.farm.emulator().unwrap().change(from, to, settings.clone()).unwrap();
+        }
+    }
+
+    /// A session that knows its program and is connected with all agents.
+    async fn session(&self) -> (Session, Program) {
+        let session = self.client.session(SessionOptions::new()).await.unwrap();
+        let program = session.program(SOURCE).build();
+        program.built().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (session, program)
+    }
+
+    async fn stop(self) {
+        self.client.close().await;
+        self.farm.stop().await;
+    }
+}
+
+/// Checks how many one-way trips a scenario takes.
+async fn takes(farm: &Trips, expected: usize, mut scenario: impl AsyncFnMut() -> Duration) {
+    let expected = expected as f64;
+    // More than half of a trip less cannot be; a fifth more are words that waited for a busy core.
+    let (least, most) = (expected - 0.5, expected * 1.2 + 0.4);
+    let mut shortest = [Duration::MAX; 2];
+    let mut trips = f64::MAX;
+    for (place, latency) in [Span::ZERO, ONE_WAY].into_iter().enumerate() {
+        farm.set_links(latency);
+        for attempt in 0..ATTEMPTS_MAX {
+            if place == 1 {
+                trips = (shortest[1].as_secs_f64() - shortest[0].as_secs_f64()) / ONE_WAY.as_secs_f64();
+            }
+            if attempt >= ATTEMPTS_MIN && (place == 0 || trips <= most) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            shortest[place] = shortest[place].min(scenario().await);
+        }
+    }
+    eprintln!("{:?} without latency, {:?} with it: {trips:.2} trips", shortest[0], shortest[1]);
+    assert!((least..=most).contains(&trips), "{trips} trips instead of {expected}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_goes_to_the_scheduler_then_to_the_agent_and_straight_back() {
+    let farm = Trips::new(1, "latency-eft").await;
+    let (session, program) = farm.session().await;
+    takes(&farm, DISPATCHED, async || {
+        let started = now();
+        session.launch(&program, "no_op").range([1]).enqueue().await.unwrap();
+        started.elapsed()
+    })
+    .await;
+    session.close().await.unwrap();
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_launch_and_read_of_four_bytes_take_no_more_than_a_launch() {
+    let farm = Trips::new(1, "latency-eft").await;
+    let (session, program) = farm.session().await;
+    takes(&farm, DISPATCHED, async || {
+        let buffer = session.buffer(4);
+        let started = now();
+        session.write(&buffer, 0, [7_u8; 4]).enqueue();
+        session.launch(&program, "touch").range([1]).read_write(&buffer).enqueue();
+        session.read(&buffer).enqueue().await.unwrap();
+        started.elapsed()
+    })
+    .await;
+    session.close().await.unwrap();
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_dependent_launches_take_one_trip_there_and_one_back() {
+    let farm = Trips::new(1, "latency-eft").await;
+    let (session, program) = farm.session().await;
+    let buffer = session.buffer(4);
+    takes(&farm, DISPATCHED, async || {
+        let started = now();
+        let mut last = None;
+        for _ in 0..1_000 {
+            last = Some(session.launch(&program, "touch").range([1]).read_write(&buffer).enqueue());
+        }
+        last.unwrap().await.unwrap();
+        started.elapsed()
+    })
+    .await;
+    session.close().await.unwrap();
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_do_a_thousand_launches_of_a_kernel_that_has_never_run() {
+    let farm = Trips::new(1, "latency-eft").await;
+    let (session, _) = farm.session().await;
+    let buffer = session.buffer(4);
+    let mut number = 0;
+    takes(&farm, DISPATCHED, async || {
+        number += 1;
+        let kernel = format!("fresh{number}");
+        let source = format!("kernel void {kernel}(global uchar *bytes) {{ bytes[0] += 1; }}");
+        let program = session.program(source).build();
+        program.built().await.unwrap();
+        let started = now();
+        let mut last = None;
+        for _ in 0..1_000 {
+            last = Some(session.launch(&program, &kernel).range([1]).read_write(&buffer).enqueue());
+        }
+        last.unwrap().await.unwrap();
+        started.elapsed()
+    })
+    .await;
+    session.close().await.unwrap();
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_launch_of_a_graph_starts_one_trip_after_its_submission() {
+    let farm = Trips::new(2, "latency-eft").await;
+    let (session, program) = farm.session().await;
+    takes(&farm, DISPATCHED, async || {
+        let mut graph = session.graph();
+        let started = now();
+        let first = graph.launch(&program, "no_op").range([1]).enqueue();
+        for _ in 0..2_000 {
+            graph.launch(&program, "no_op").range([1]).enqueue();
+        }
+        let handle = graph.submit().unwrap();
+        first.await.unwrap();
+        let elapsed = started.elapsed();
+        handle.wait().await.unwrap();
+        elapsed
+    })
+    .await;
+    session.close().await.unwrap();
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_alternates_between_two_agents_takes_one_trip_a_hop() {
+    const HOPS: usize = 20;
+    let farm = Trips::new(2, "round-robin").await;
+    let (session, program) = farm.session().await;
+    let buffer = session.buffer_from([0_u8; 4]);
+    takes(&farm, HOPS + DISPATCHED, async || {
+        let mut graph = session.graph();
+        let started = now();
+        for _ in 0..=HOPS {
+            graph.launch(&program, "touch").range([1]).read_write(&buffer).enqueue();
+        }
+        graph.submit().unwrap().wait().await.unwrap();
+        started.elapsed()
+    })
+    .await;
+    session.close().await.unwrap();
+    farm.stop().await;
+}
+
+/// Three round trips: the handshake, the preambles, the request for a session; then the first command, whose word comes back
+/// through the scheduler as long as the agent is not reached. The floor is one for the handshake, and the command behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_session_opens_in_three_round_trips() {
+    let farm = Trips::new(1, "latency-eft").await;
+    takes(&farm, 6, async || {
+        let started = now();
+        let session = farm.client.session(SessionOptions::new()).await.unwrap();
+        let elapsed = started.elapsed();
+        session.close().await.unwrap();
+        elapsed
+    })
+    .await;
+    takes(&farm, 6 + 4, async || {
+        let started = now();
+        let session = farm.client.session(SessionOptions::new()).await.unwrap();
+        let buffer = session.buffer(4);
+        session.write(&buffer, 0, [7_u8; 4]).enqueue();
+        session.read(&buffer).enqueue().await.unwrap();
+        let elapsed = started.elapsed();
+        session.close().await.unwrap();
+        elapsed
+    })
+    .await;
+    farm.stop().await;
+}

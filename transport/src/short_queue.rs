@@ -1,0 +1,340 @@
+//! A congestion controller that keeps the queue at the bottleneck short.
+//!
+//! CUBIC fills whatever queue a path has before it slows down, and every message on the same path waits behind
+//! that queue. Here the window follows from the delay instead: with a round trip of `base` on the empty path
+//! and of `now` under way, a window `w` moves `w / now` a second, and `w * (base + allowed) / now` is what moves as
+//! much with `allowed` of queueing. A loss cuts the window as ever. `base` is the smallest round trip of the
+//! last two epochs; once in each, half a window for one round trip empties the queue, so that it is seen. Must
+//! never read a clock: quinn tells the time.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerMetrics};
+use quinn_proto::RttEstimator;
+
+/// How long messages may wait behind bulk at the bottleneck. On a path without any delay of its own this also
+/// bounds what is under way: 1 MB at 1 GB/s, about what it takes to keep two processes busy.
+const QUEUEING_MAX: Duration = Duration::from_millis(1);
+
+/// Windows in datagrams: the first, and the smallest after losses.
+const INITIAL_DATAGRAMS: u64 = 10;
+const DATAGRAMS_MIN: u64 = 4;
+
+/// Far beyond what any path carries; keeps products within 64 bits.
+const WINDOW_BYTES_MAX: u64 = 1 << 32;
+
+/// How long a smallest round trip counts at least.
+const EPOCH: Duration = Duration::from_secs(5);
+
+/// Rounds in which the delay stays too long although the window shrinks, before that is taken to be the path.
+const LONG_ROUNDS_MAX: u32 = 6;
+
+/// The window's part that is left after a loss.
+const LOSS_PERCENT: u64 = 70;
+
+/// How fast the window grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Doubling each round trip until a queue is seen.
+    Start,
+    /// By a quarter at most each round trip.
+    Steady,
+    /// Half a window, for one round trip that begins with the first packet sent since.
+    Drain,
+}
+
+/// The controller of one path.
+#[derive(Debug, Clone)]
+pub(crate) struct ShortQueue {
+    window_bytes: u64,
+    datagram_bytes: u64,
+    phase: Phase,
+    /// What follows after draining.
+    after_drain: Phase,
+    /// Packets sent before this are of an earlier round.
+    round_start: Option<Instant>,
+    /// The smallest round trip of this round, in nanoseconds.
+    round_min: Option<u64>,
+    /// Bytes acknowledged in this round while the window was full, and while it was not.
+    full_bytes: u64,
+    spare_bytes: u64,
+    /// Smallest round trips of this epoch and of the one before, in nanoseconds.
+    epoch_min: u64,
+    previous_min: u64,
+    epoch_start: Option<Instant>,
+    long_rounds: u32,
+    /// Packets sent before this were lost from a window that has been cut already.
+    cut_at: Option<Instant>,
+}
+
+impl ShortQueue {
+    pub(crate) fn new(datagram_bytes: u16) -> Self {
+        let datagram_bytes = u64::from(datagram_bytes);
+        Self {
+            window_bytes: INITIAL_DATAGRAMS * datagram_bytes,
+            datagram_bytes,
+            phase: Phase::Start,
+            after_drain: Phase::Start,
+            round_start: None,
+            round_min: None,
+            full_bytes: 0,
+            spare_bytes: 0,
+            epoch_min: u64::MAX,
+            previous_min: u64::MAX,
+            epoch_start: None,
+            long_rounds: 0,
+            cut_at: None,
+        }
+    }
+
+    fn base(&self) -> u64 {
+        self.epoch_min.min(self.previous_min)
+    }
+
+    fn window_min(&self) -> u64 {
+        DATAGRAMS_MIN * self.datagram_bytes
+    }
+
+    fn set_window(&mut self, bytes: u64) {
+        self.window_bytes = bytes.clamp(self.window_min(), WINDOW_BYTES_MAX);
+    }
+
+    /// All packets of a round have been acknowledged, or one sent after it.
+    fn end_round(&mut self, now: Instant) {
+        self.round_start = Some(now);
+        let is_limited_by_sender = self.spare_bytes > self.full_bytes;
+        (self.full_bytes, self.spare_bytes) = (0, 0);
+        let Some(round_min) = self.round_min.take() else { return };
+        let allowed = QUEUEING_MAX.as_nanos() as u64;
+        let queueing = round_min.saturating_sub(self.base());
+        match self.phase {
+            Phase::Drain => {
+                self.phase = self.after_drain;
+                self.long_rounds = 0;
+                return;
+            }
+            Phase::Start if queueing > allowed / 2 => self.phase = Phase::Steady,
+            Phase::Start | Phase::Steady => {}
+        }
+        if self.begins_epoch(now) {
+            return;
+        }
+        if queueing > allowed * 3 / 2 {
+            self.long_rounds += 1;
+            if self.long_rounds >= LONG_ROUNDS_MAX {
+                self.doubt_base(now);
+                return;
+            }
+        } else {
+            self.long_rounds = 0;
+        }
+        let aim = u128::from(self.window_bytes) * u128::from(self.base().saturating_add(allowed))
+            / u128::from(round_min.max(1));
+        let aim = u64::try_from(aim).unwrap_or(u64::MAX);
+        let window = self.window_bytes;
+        if aim < window {
+            self.set_window(aim.max(window / 2));
+        } else if !is_limited_by_sender {
+            let most = match self.phase {
+                Phase::Start => window * 2,
+                Phase::Steady | Phase::Drain => window + window / 4,
+            };
+            // On a long path the aim is hardly above the window while there is no queue at all.
+            let least = if queueing < allowed / 4 { window + window / 8 } else { window };
+            self.set_window(aim.max(least).min(most));
+        }
+    }
+
+    fn ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool) {
+        let round_trip = now.saturating_duration_since(sent).as_nanos();
+        let round_trip = u64::try_from(round_trip).unwrap_or(u64::MAX).max(1);
+        let round_start = *self.round_start.get_or_insert(sent);
+        if app_limited {
+            self.spare_bytes += bytes;
+        } else {
+            self.full_bytes += bytes;
+        }
+        self.epoch_min = self.epoch_min.min(round_trip);
+        self.round_min = Some(self.round_min.map_or(round_trip, |smallest| smallest.min(round_trip)));
+        if sent >= round_start {
+            self.end_round(now);
+        }
+    }
+
+    /// Once in an epoch half a window empties the queue, unless a round of this epoch has found it empty.
+    fn begins_epoch(&mut self, now: Instant) -> bool {
+        let start = *self.epoch_start.get_or_insert(now);
+        if now.saturating_duration_since(start) < EPOCH {
+            return false;
+        }
+        self.previous_min = self.epoch_min;
+        self.epoch_min = u64::MAX;
+        self.epoch_start = Some(now);
+        self.drain(Phase::Steady);
+        true
+    }
+
+    /// The delay does not come from this window: others fill the queue, or the path has become longer. What one
+    /// drained round trip shows is the new base.
+    fn doubt_base(&mut self, now: Instant) {
+        self.previous_min = u64::MAX;
+        self.epoch_min = u64::MAX;
+        self.epoch_start = Some(now);
+        self.drain(Phase::Start);
+    }
+
+    fn drain(&mut self, after: Phase) {
+        self.phase = Phase::Drain;
+        self.after_drain = after;
+        self.long_rounds = 0;
+    }
+}
+
+impl Controller for ShortQueue {
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
+        self.ack(now, sent, bytes, app_limited);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        _lost_bytes: u64,
+    ) {
+        if is_persistent_congestion {
+            self.set_window(0);
+            self.phase = Phase::Start;
+        }
+        if self.cut_at.is_some_and(|cut_at| sent <= cut_at) {
+            return;
+        }
+        self.cut_at = Some(now);
+        if self.phase == Phase::Start {
+            self.phase = Phase::Steady;
+        }
+        self.after_drain = Phase::Steady;
+        self.set_window(self.window_bytes * LOSS_PERCENT / 100);
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.datagram_bytes = u64::from(new_mtu);
+        self.set_window(self.window_bytes.max(INITIAL_DATAGRAMS * self.datagram_bytes));
+    }
+
+    fn window(&self) -> u64 {
+        match self.phase {
+            Phase::Drain => (self.window_bytes / 2).max(self.window_min()),
+            Phase::Start | Phase::Steady => self.window_bytes,
+        }
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        let mut metrics = ControllerMetrics::default();
+        metrics.congestion_window = self.window();
+        metrics
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        INITIAL_DATAGRAMS * self.datagram_bytes
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "any time will do for a start")]
+
+    use super::*;
+
+    /// A path on which what is under way beyond its rate waits in a queue; one step is one round.
+    struct Path {
+        now: Instant,
+        base: Duration,
+        bytes_per_second: u64,
+    }
+
+    impl Path {
+        /// Sends a window and takes its acknowledgement; gives the time that its packets queued.
+        fn round(&mut self, controller: &mut ShortQueue, is_full: bool) -> Duration {
+            let window = Duration::from_nanos(controller.window() * 1_000_000_000 / self.bytes_per_second);
+            let queueing = window.saturating_sub(self.base);
+            let sent = self.now;
+            self.now += self.base + queueing;
+            controller.ack(self.now, sent, controller.window(), !is_full);
+            queueing
+        }
+    }
+
+    fn path(base_millis: u64, bytes_per_second: u64) -> (Path, ShortQueue) {
+        let base = Duration::from_millis(base_millis);
+        (Path { now: Instant::now(), base, bytes_per_second }, ShortQueue::new(1_500))
+    }
+
+    #[test]
+    fn the_path_is_filled_and_its_queue_stays_short() {
+        let (mut path, mut controller) = path(20, 25_000_000);
+        for _ in 0..30 {
+            path.round(&mut controller, true);
+        }
+        let (mut queued, mut windows) = (Duration::ZERO, 0);
+        for _ in 0..2_000 {
+            queued = queued.max(path.round(&mut controller, true));
+            windows += controller.window();
+        }
+        assert!(queued <= QUEUEING_MAX * 2, "{queued:?}");
+        assert!(windows / 2_000 > 25_000_000 / 50 * 9 / 10, "{}", windows / 2_000);
+    }
+
+    #[test]
+    fn a_longer_path_and_a_faster_one_are_found() {
+        let (mut path, mut controller) = path(10, 25_000_000);
+        for _ in 0..200 {
+            path.round(&mut controller, true);
+        }
+        path.base = Duration::from_millis(80);
+        for _ in 0..60 {
+            path.round(&mut controller, true);
+        }
+        assert!(controller.window() > 25_000_000 / 1_000 * 80 * 8 / 10, "{}", controller.window());
+        path.bytes_per_second *= 4;
+        for _ in 0..60 {
+            path.round(&mut controller, true);
+        }
+        assert!(controller.window() > 100_000_000 / 1_000 * 80 * 8 / 10, "{}", controller.window());
+    }
+
+    #[test]
+    fn a_window_that_is_not_used_does_not_grow() {
+        let (mut path, mut controller) = path(10, 25_000_000);
+        let before = controller.window();
+        for _ in 0..10 {
+            path.round(&mut controller, false);
+        }
+        assert_eq!(controller.window(), before);
+    }
+
+    #[test]
+    fn losses_of_one_window_count_once() {
+        let (mut path, mut controller) = path(10, 25_000_000);
+        for _ in 0..20 {
+            path.round(&mut controller, true);
+        }
+        let (before, sent) = (controller.window(), path.now);
+        path.now += path.base;
+        for _ in 0..5 {
+            controller.on_congestion_event(path.now, sent, false, 1_500);
+        }
+        assert_eq!(controller.window(), before * LOSS_PERCENT / 100);
+        controller.on_congestion_event(path.now + path.base, path.now, true, 1_500);
+        assert_eq!(controller.window(), DATAGRAMS_MIN * 1_500);
+    }
+}
