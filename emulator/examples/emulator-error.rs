@@ -124,6 +124,15 @@ fn transport(datagram_bytes_max: u16) -> Arc<TransportConfig> {
     Arc::new(transport)
 }
 
+/// A socket with buffers as the farm's transport asks for.
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind(LOCAL).unwrap();
+    let state = quinn_udp::UdpSocketState::new((&socket).into()).unwrap();
+    let _ = state.set_recv_buffer_size((&socket).into(), 4 << 20);
+    let _ = state.set_send_buffer_size((&socket).into(), 4 << 20);
+    socket
+}
+
 /// Megabytes a second of one quinn stream.
 async fn stream(datagram_bytes_max: u16, delay: Option<Span>) -> f64 {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -136,8 +145,7 @@ async fn stream(datagram_bytes_max: u16, delay: Option<Span>) -> f64 {
         config
     };
     let runtime = || quinn::default_runtime().unwrap();
-    let socket = UdpSocket::bind(LOCAL).unwrap();
-    let server = Endpoint::new(endpoint_config(), Some(config), socket, runtime()).unwrap();
+    let server = Endpoint::new(endpoint_config(), Some(config), socket(), runtime()).unwrap();
     let target = server.local_addr().unwrap();
     let link = delay.map(|delay| relay(delay, Waiting::default(), target));
     let to = link.as_ref().map_or(target, |(_, front)| *front);
@@ -145,7 +153,7 @@ async fn stream(datagram_bytes_max: u16, delay: Option<Span>) -> f64 {
     roots.add(key.cert.der().clone()).unwrap();
     let mut config = ClientConfig::with_root_certificates(Arc::new(roots)).unwrap();
     config.transport_config(transport(datagram_bytes_max));
-    let client = Endpoint::new(endpoint_config(), None, UdpSocket::bind(LOCAL).unwrap(), runtime()).unwrap();
+    let client = Endpoint::new(endpoint_config(), None, socket(), runtime()).unwrap();
     let receiving = tokio::spawn(async move {
         let connection = server.accept().await.unwrap().await.unwrap();
         let mut receiver = connection.accept_uni().await.unwrap();

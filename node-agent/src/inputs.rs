@@ -132,7 +132,7 @@ struct Carriage {
 
 impl Carriage {
     fn begin(connection: Connection, from: LinkEnd) -> Self {
-        let received_bytes = connection.statistics().received_bytes;
+        let received_bytes = received_bytes(&connection);
         Self { connection, from, begun: clock::now(), received_bytes }
     }
 
@@ -142,11 +142,17 @@ impl Carriage {
             return None;
         }
         let span = Span::from(self.begun.elapsed());
-        let received_bytes = self.connection.statistics().received_bytes.saturating_sub(self.received_bytes);
+        let received_bytes = received_bytes(&self.connection).saturating_sub(self.received_bytes);
         // Of what was received, the contents and their packets' heads are its own.
         let shared_bytes = received_bytes.saturating_sub(size_bytes + size_bytes / 16);
         Some(Input::Carried { from: self.from, size_bytes, shared_bytes, span })
     }
+}
+
+/// What has come over both QUIC connections of a peer.
+fn received_bytes(connection: &Connection) -> u64 {
+    let of_bulk = connection.bulk_statistics().map_or(0, |statistics| statistics.received_bytes);
+    connection.statistics().received_bytes + of_bulk
 }
 
 impl Readers {

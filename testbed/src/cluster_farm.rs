@@ -13,8 +13,8 @@ use crate::options::{AgentSpecification, FarmOptions};
 /// Work-items in a microsecond of a device of speed 1, of which a task graph's task claims one for each nanosecond of work.
 const ITEMS_PER_MICROSECOND: f64 = 1_000.0;
 
-/// Sizes and rates without a bound: as large as a file of devices can say.
-const UNBOUNDED: u64 = i64::MAX as u64;
+/// Sizes, rates and speeds without a bound: as large as a scheduler takes from an agent.
+const UNBOUNDED: u64 = 1 << 60;
 
 /// Why a cluster cannot be had live.
 #[derive(Debug, thiserror::Error)]

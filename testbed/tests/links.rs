@@ -1,10 +1,11 @@
 //! A farm whose members are joined by emulated links.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use isochrone_client::SessionOptions;
 use isochrone_model::{BytesPerSecond, Span};
-use isochrone_sim::cluster::{LinkSpec, Topology};
+use isochrone_sim::cluster::{Cluster, LinkSpec, Topology};
 use isochrone_testbed::{Devices, Farm, FarmError, FarmOptions};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +60,22 @@ async fn links_of_another_farm_are_refused() {
         .agents(3, &Devices::modelled(1))
         .links(topology, 1);
     assert!(matches!(Farm::start(options).await, Err(FarmError::LinkAddress { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_had_live_with_its_agents_and_links() {
+    let cluster = Cluster::from_label("preset(continent,agents=3,speeds=1:2)").unwrap();
+    let options = FarmOptions::in_process().cluster(&cluster, &BTreeMap::new(), 1).unwrap();
+    let farm = Farm::start(options).await.unwrap();
+    let client = farm.connect().await.unwrap();
+    let agents = client.status().await.unwrap().agents;
+    assert_eq!(agents.len(), 3);
+    // 18 ms at least each way.
+    assert!(agents.iter().all(|agent| agent.round_trip >= Span::from_millis(36)), "{agents:?}");
+    let session = client.session(SessionOptions::new()).await.unwrap();
+    let buffer = session.buffer_from([7_u32; 4]);
+    assert_eq!(session.read(&buffer).enqueue().to_vec::<u32>().await.unwrap(), [7; 4]);
+    session.close().await.unwrap();
+    client.close().await;
+    farm.stop().await;
 }

@@ -235,7 +235,7 @@ impl Connection {
     /// be told.
     #[must_use]
     pub fn meter(&self) -> PathMeter {
-        PathMeter::new(self.shared.link.clone(), self.shared.probes.clone())
+        PathMeter::new(self.shared.link.clone(), self.shared.reach.subscribe(), self.shared.probes.clone())
     }
 
     /// What QUIC has measured about the path so far, without the second connection for bulk.

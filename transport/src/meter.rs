@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
 
+use crate::bulk_link::Reach;
 use crate::congestion::{AckLog, Congestion};
 use crate::link::Link;
 
@@ -65,7 +66,7 @@ pub struct PathMeasurement {
     pub sent_packets: u64,
     /// Packets found to be lost.
     pub lost_packets: u64,
-    /// What may be on its way unacknowledged now, in bytes.
+    /// What may be on its way unacknowledged now, in bytes: of bulk, once that has its own connection.
     pub congestion_window_bytes: u64,
 }
 
@@ -147,8 +148,11 @@ pub(crate) async fn answer_probes(link: Arc<Link>, probes: Arc<Probes>) {
 #[derive(Debug)]
 pub struct PathMeter {
     link: Arc<Link>,
+    /// How bulk goes: over the same path on another QUIC connection, once there is one.
+    reach: watch::Receiver<Reach>,
     probes: Arc<Probes>,
     acknowledged: Option<Arc<AckLog>>,
+    bulk_acknowledged: Option<Arc<AckLog>>,
     usual: Usual,
     waiting: VecDeque<Duration>,
     measured_at: Option<Instant>,
@@ -160,12 +164,14 @@ pub struct PathMeter {
 }
 
 impl PathMeter {
-    pub(crate) fn new(link: Arc<Link>, probes: Arc<Probes>) -> Self {
+    pub(crate) fn new(link: Arc<Link>, reach: watch::Receiver<Reach>, probes: Arc<Probes>) -> Self {
         let acknowledged = Congestion::ack_log(&link.quinn);
         Self {
             link,
+            reach,
             probes,
             acknowledged,
+            bulk_acknowledged: None,
             usual: Usual::default(),
             waiting: VecDeque::new(),
             measured_at: None,
@@ -212,7 +218,13 @@ impl PathMeter {
 
     /// Takes in what has been measured since the last look.
     fn collect(&mut self, now: Instant) {
-        let acknowledged = self.acknowledged.as_ref().map(|log| log.take()).unwrap_or_default();
+        if self.bulk_acknowledged.is_none()
+            && let Reach::Second(link) = &*self.reach.borrow()
+        {
+            self.bulk_acknowledged = Congestion::ack_log(&link.quinn);
+        }
+        let logs = self.acknowledged.iter().chain(&self.bulk_acknowledged);
+        let acknowledged: Vec<Duration> = logs.flat_map(|log| log.take()).collect();
         if !acknowledged.is_empty() {
             self.measured_at = Some(now);
         }
@@ -233,7 +245,13 @@ impl PathMeter {
     }
 
     fn take(&mut self, now: Instant) -> PathMeasurement {
-        let statistics = self.link.quinn.stats().path;
+        let mut statistics = self.link.quinn.stats().path;
+        if let Reach::Second(link) = &*self.reach.borrow() {
+            let bulk = link.quinn.stats().path;
+            statistics.sent_packets += bulk.sent_packets;
+            statistics.lost_packets += bulk.lost_packets;
+            statistics.cwnd = bulk.cwnd;
+        }
         let measurement = PathMeasurement {
             round_trips: std::mem::take(&mut self.waiting).into(),
             sent_packets: statistics.sent_packets.saturating_sub(self.told_sent),
