@@ -161,7 +161,7 @@ impl<P: Clone> Network<P> {
         for stage in &stages {
             match stage {
                 Stage::Queue(queue) => {
-                    assert!((queue.0 as usize) < self.queues.len(), "a queue of this network")
+                    assert!((queue.0 as usize) < self.queues.len(), "a queue of this network");
                 }
                 Stage::Wire(wire) => assert!((wire.0 as usize) < self.wires.len(), "a wire of this network"),
             }

@@ -99,7 +99,7 @@ impl Scheduler {
     /// Whether no session has anything open: no task that has not ended, no request that waits for a build.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.state.dag.len() == 0 && self.state.sessions.values().all(|session| session.ingest.is_empty())
+        self.state.dag.is_empty() && self.state.sessions.values().all(|session| session.ingest.is_empty())
     }
 
     /// What the cost model has learnt, for a file.
