@@ -18,7 +18,7 @@
 //! 4. **Doubt.** The latency of a path is taken to be the mean of both directions': what is known of one way alone is more often wrong
 //!    than a path is lopsided.
 //!
-//! Where transfers never contend (the literature's model) there is one judge, who then agrees with the planners.
+//! Where transfers never contend (the literature's model) there is one judge, who then agrees with the planners, and no doubt.
 //! Ties: the plan that comes first. Work for one plan is bounded; it is never quadratic in tasks.
 
 use isochrone_model::{BytesPerSecond, Span};

@@ -58,7 +58,7 @@ pub(super) fn problem_of(
                 .unwrap_or_else(|| (latency, BytesPerSecond::from_transfer((1 << 20) - 1, mebibyte)));
             // What is known of one direction alone is more often wrong than a path is lopsided.
             let back = view.link(*second, *first).map(|(latency, _)| latency);
-            let latency = match back.filter(|_| posed.is_some()) {
+            let latency = match back.filter(|_| posed.is_some() && view.do_transfers_add_up()) {
                 Some(back) => Span(latency.0.midpoint(back.0)),
                 None => latency,
             };

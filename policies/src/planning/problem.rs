@@ -631,10 +631,13 @@ impl ProblemBuilder {
         for (task, reads) in self.client_reads.iter().enumerate().filter(|(_, reads)| !reads.is_empty()) {
             let other = self.outside_row_of[task] as usize * self.agents;
             self.outside_row_of[task] = (self.outside_rows.len() / self.agents.max(1)) as u32;
-            for agent in 0..self.agents {
-                let there = reads.iter().map(|contents| earliest[*contents as usize][agent]).max();
-                self.outside_rows.push(self.outside_rows[other + agent].max(there.unwrap_or(Span::ZERO)));
+            let mut row = self.outside_rows[other..other + self.agents].to_vec();
+            for contents in reads {
+                for (ready, there) in row.iter_mut().zip(&earliest[*contents as usize]) {
+                    *ready = (*ready).max(*there);
+                }
             }
+            self.outside_rows.append(&mut row);
         }
     }
 

@@ -80,6 +80,8 @@ pub(super) struct Allocation {
     pub pending: Option<Pending>,
     /// Operations in flight that use it.
     pub pins: u32,
+    /// Tasks that have been given room, of which this is a part, and are not enqueued yet.
+    pub claims: u32,
     /// The machine's use counter when it was last used; the lowest is evicted first.
     pub last_used: u64,
     /// Its contents are on their way to the host; then it is freed.

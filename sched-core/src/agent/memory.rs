@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 
-use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Region, Report};
+use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Lane, Region, Report, TaskId};
 
 use super::buffer::{self, Allocation, LaneKey, Removed};
 use super::event::{AgentAction, OperationError, OperationId, OperationKind};
-use super::{Agent, Purpose};
+use super::{Agent, Purpose, touched_buffers};
 use crate::few::Few;
 
 /// Whether memory could be had.
@@ -27,7 +27,7 @@ impl Agent {
         buffers: &[BufferKey],
         inputs: &[Region],
         lane: LaneKey,
-        task: isochrone_model::TaskId,
+        task: TaskId,
     ) -> Room {
         let device = lane.device;
         let (mut missing, mut missing_bytes) = (0, 0);
@@ -65,7 +65,43 @@ impl Agent {
         Room::Made
     }
 
-    fn allocate(&mut self, key: BufferKey, lane: LaneKey, task: isochrone_model::TaskId) {
+    /// Keeps the room that a task has been given until it is enqueued or ends: two tasks that do not fit together would
+    /// otherwise take it from each other for ever, each before the other's inputs have been brought.
+    pub(super) fn claim_room(&mut self, task: TaskId, buffers: &[BufferKey], device: DeviceIndex) {
+        let Some(held) = self.tasks.get_mut(&task).filter(|held| !held.has_room) else { return };
+        held.has_room = true;
+        for key in buffers {
+            if let Some(allocation) = self.buffers.get_mut(key).and_then(|held| held.allocation_mut(device)) {
+                allocation.claims += 1;
+            }
+        }
+    }
+
+    /// Gives up the room that a task has been given, if it has.
+    pub(super) fn give_up_room(&mut self, task: TaskId) {
+        let Some(held) = self.tasks.get_mut(&task).filter(|held| held.has_room) else { return };
+        held.has_room = false;
+        let mut buffers = Vec::new();
+        touched_buffers(&held.order, &mut buffers);
+        let Lane::Slot { device, .. } = held.order.lane else { return };
+        for key in buffers {
+            if let Some(allocation) = self.buffers.get_mut(&key).and_then(|held| held.allocation_mut(device))
+            {
+                allocation.claims = allocation.claims.saturating_sub(1);
+            }
+        }
+        self.wake_memory_waiters(device);
+    }
+
+    fn wake_memory_waiters(&mut self, device: DeviceIndex) {
+        for task in std::mem::take(&mut self.devices[device.index()].memory_waiters) {
+            if let Some(held) = self.tasks.get(&task) {
+                self.wake.push(Reverse((held.arrival, task)));
+            }
+        }
+    }
+
+    fn allocate(&mut self, key: BufferKey, lane: LaneKey, task: TaskId) {
         let device = lane.device;
         let Some(held) = self.buffers.get(&key) else {
             return;
@@ -85,6 +121,7 @@ impl Agent {
                 device,
                 pending: Some(buffer::Pending { lane, operation }),
                 pins: 1,
+                claims: 0,
                 last_used: self.uses,
                 is_leaving: false,
             });
@@ -97,7 +134,9 @@ impl Agent {
             .iter()
             .filter(|(key, _)| !spared.contains(key))
             .filter_map(|(key, held)| held.allocation(device).map(|allocation| (key, allocation)))
-            .filter(|(_, allocation)| allocation.pins == 0 || allocation.is_leaving)
+            .filter(|(_, allocation)| {
+                (allocation.pins == 0 && allocation.claims == 0) || allocation.is_leaving
+            })
             .min_by_key(|(key, allocation)| (!allocation.is_leaving, allocation.last_used, **key))
             .map(|(key, allocation)| (*key, allocation.is_leaving));
         let Some((key, is_leaving)) = victim else {
@@ -143,12 +182,7 @@ impl Agent {
         self.devices[device.index()].used_bytes -= size_bytes;
         let lane = self.transfer_lane(device);
         self.operation(lane, Purpose::Free, OperationKind::Free { buffer: key });
-        let waiting = std::mem::take(&mut self.devices[device.index()].memory_waiters);
-        for task in waiting {
-            if let Some(held) = self.tasks.get(&task) {
-                self.wake.push(Reverse((held.arrival, task)));
-            }
-        }
+        self.wake_memory_waiters(device);
     }
 
     /// Starts bringing those parts of a region to the host that lie settled on some device.
@@ -234,7 +268,7 @@ impl Agent {
         for push in failed {
             self.report(Report::PushFailed { region: push.region, to: push.to, reason: reason.clone() });
         }
-        let mut readers: Vec<(u64, isochrone_model::TaskId)> = self
+        let mut readers: Vec<(u64, TaskId)> = self
             .tasks
             .iter()
             .filter(|(_, task)| {
@@ -362,15 +396,7 @@ impl Agent {
         if allocation.is_leaving {
             self.finish_leaving(key, device);
         }
-        if self.devices[device.index()].memory_waiters.is_empty() {
-            return;
-        }
-        let waiting = std::mem::take(&mut self.devices[device.index()].memory_waiters);
-        for task in waiting {
-            if let Some(held) = self.tasks.get(&task) {
-                self.wake.push(Reverse((held.arrival, task)));
-            }
-        }
+        self.wake_memory_waiters(device);
     }
 
     /// Reports memory when it has changed by more than a hundredth of what there is.

@@ -83,6 +83,8 @@ struct Held {
     /// Tasks elsewhere to tell when it has ended.
     notifies: Vec<(AgentId, Waiter)>,
     state: HeldState,
+    /// Whether its device's memory has been made ready for it and kept so.
+    has_room: bool,
     /// When it could have been enqueued.
     ready_at: Timestamp,
     /// What an operation before it on its lane, or a predecessor, failed with.
@@ -237,6 +239,24 @@ impl Agent {
                 .sum();
             assert_eq!(used, device.used_bytes, "device memory is accounted for");
             assert!(device.used_bytes <= device.capacity_bytes, "device memory is bounded");
+            let of_buffers: u32 = self
+                .buffers
+                .values()
+                .filter_map(|buffer| buffer.allocation(DeviceIndex::from_index(index)))
+                .map(|allocation| allocation.claims)
+                .sum();
+            let is_here = |lane| match lane {
+                Lane::Slot { device, .. } => device.index() == index,
+                Lane::Host => false,
+            };
+            let with_room = self.tasks.values().filter(|held| held.has_room && is_here(held.order.lane));
+            let mut touched = Vec::new();
+            let mut of_tasks = 0;
+            for held in with_room {
+                touched_buffers(&held.order, &mut touched);
+                of_tasks += touched.len();
+            }
+            assert!(of_buffers as usize <= of_tasks, "room is kept for tasks that have not started");
             for in_flight in &device.in_flight {
                 assert!(*in_flight <= self.limits.slot_depth_max, "a slot's depth is bounded");
             }
@@ -353,6 +373,7 @@ impl Agent {
             enqueued_behind: Vec::new(),
             notifies: Vec::new(),
             state: HeldState::Waiting,
+            has_room: false,
             ready_at: self.now,
             failure: None,
         });
@@ -604,6 +625,7 @@ impl Agent {
 
     /// Ends a task and tells whoever waits for it.
     fn finish(&mut self, task: TaskId, outcome: TaskOutcome) {
+        self.give_up_room(task);
         let Some(held) = self.tasks.remove(&task) else {
             return;
         };
@@ -691,6 +713,7 @@ impl Agent {
 
     /// Forgets a task that has not started.
     fn forget(&mut self, task: TaskId) {
+        self.give_up_room(task);
         let Some(held) = self.tasks.remove(&task) else {
             return;
         };

@@ -275,6 +275,7 @@ impl Agent {
         let device = &mut self.devices[lane.device.index()];
         if device.in_flight[lane.slot.index()] >= self.limits.slot_depth_max {
             device.backlog[lane.slot.index()].push_back(task);
+            self.claim_room(task, touched, lane.device);
             return;
         }
         device.in_flight[lane.slot.index()] += 1;
@@ -293,7 +294,10 @@ impl Agent {
             let buffer = self.buffers.make(region.buffer);
             match buffer.on_lane(*region, lane) {
                 Residence::Ready | Residence::Elsewhere => {}
-                Residence::Absent => return Err(Hindrance::Contents(region.buffer)),
+                Residence::Absent => {
+                    self.give_up_room(task);
+                    return Err(Hindrance::Contents(region.buffer));
+                }
                 Residence::Superseded => return Err(Hindrance::Failed(superseded_error(*region))),
             }
         }
@@ -312,6 +316,7 @@ impl Agent {
             // Zeroing on another lane must have ended.
             let pending = self.buffers.get(key).and_then(|buffer| buffer.allocation(lane.device)?.pending);
             if pending.is_some_and(|pending| pending.lane != lane) {
+                self.claim_room(task, touched, lane.device);
                 return Err(Hindrance::Contents(*key));
             }
         }
@@ -321,7 +326,13 @@ impl Agent {
                 hindered = hindered.or(Some(region.buffer));
             }
         }
-        hindered.map_or(Ok(()), |key| Err(Hindrance::Contents(key)))
+        match hindered {
+            None => Ok(()),
+            Some(key) => {
+                self.claim_room(task, touched, lane.device);
+                Err(Hindrance::Contents(key))
+            }
+        }
     }
 
     /// The lane on which small inputs of a launch are brought to its device. Behind launches that are under way, tasks on
@@ -424,6 +435,7 @@ impl Agent {
         for key in touched {
             self.pin(*key, lane.device);
         }
+        self.give_up_room(task);
         for region in outputs {
             self.host_copy_is_stale(*region);
             let buffer = self.buffers.make(region.buffer);

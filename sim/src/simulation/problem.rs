@@ -19,6 +19,7 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
     for (device, (agent, _, facts)) in cluster.devices().enumerate() {
         slots.extend((0..facts.slots).map(|_| (agent, device)));
     }
+    let memory: Vec<u64> = cluster.devices().map(|(_, _, facts)| facts.memory_bytes).collect();
     let mut builder = ProblemBuilder::new(&slots);
     let agents = cluster.agents.len();
     for from in 0..agents {
@@ -33,8 +34,9 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
     let mut executions = vec![Problem::ILLEGAL; slots.len()];
     let mut at_client = BTreeMap::new();
     for place in 0..graph.tasks.len() {
+        let needs = Needs::of(graph, place);
         for (execution, (_, device)) in executions.iter_mut().zip(&slots) {
-            let is_legal = truth.legal_of(place)[*device];
+            let is_legal = truth.legal_of(place)[*device] && needs.fit(memory[*device]);
             *execution = if is_legal { truth.duration(place, *device) } else { Problem::ILLEGAL };
         }
         builder.task(&executions);
@@ -65,6 +67,32 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
         }
     }
     builder.build()
+}
+
+/// What a task has in its device's memory while it runs.
+struct Needs {
+    largest_bytes: u64,
+    all_bytes: u64,
+}
+
+impl Needs {
+    fn of(graph: &TaskGraph, place: usize) -> Self {
+        let task = &graph.tasks[place];
+        let mut items: Vec<usize> = task.inputs.iter().chain(&task.outputs).copied().collect();
+        items.sort_unstable();
+        items.dedup();
+        let sizes = items.into_iter().map(|item| graph.items[item].size_bytes);
+        let sizes: Vec<u64> = sizes.chain([task.memory_bytes]).collect();
+        Self {
+            largest_bytes: sizes.iter().copied().max().unwrap_or(0),
+            all_bytes: sizes.iter().fold(0, |sum, size| sum.saturating_add(*size)),
+        }
+    }
+
+    /// As the farm has it: a tenth of a device's memory is its driver's.
+    fn fit(&self, memory_bytes: u64) -> bool {
+        self.largest_bytes <= memory_bytes && self.all_bytes <= memory_bytes / 10 * 9
+    }
 }
 
 /// Inputs of the graph that the client must send; `at_client` has the number of each.

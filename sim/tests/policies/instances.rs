@@ -104,6 +104,20 @@ pub fn random_cluster(random: &mut Random) -> Cluster {
     cluster
 }
 
+/// Devices that hold little, but for the first, which anything fits; tasks that need memory to work in.
+pub fn limit_memory(random: &mut Random, cluster: &mut Cluster, graph: &mut TaskGraph) {
+    for agent in &mut cluster.agents {
+        for device in &mut agent.devices {
+            device.memory_bytes = [2_000_000, 8_000_000, 30_000_000][random.below(3) as usize];
+            device.host_rate = [UNLIMITED, BytesPerSecond(1_000_000_000)][random.below(2) as usize];
+        }
+    }
+    cluster.agents[0].devices[0].memory_bytes = 40_000_000;
+    for task in &mut graph.tasks {
+        task.memory_bytes = [0, 1, 5_000_000][random.below(3) as usize];
+    }
+}
+
 /// Every ordered pair its own link, each host with its own bandwidth up and down.
 fn random_topology(random: &mut Random, agents: usize) -> Topology {
     let hosts = agents + 2;

@@ -9,13 +9,13 @@ mod published;
 
 use std::collections::BTreeMap;
 
-use instances::{Builder, MILLISECOND, cluster, device, random_cluster, random_graph};
+use instances::{Builder, MILLISECOND, cluster, device, limit_memory, random_cluster, random_graph};
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 use isochrone_policies::{POLICIES, PolicyInfo};
 use isochrone_sim::cluster::{Cluster, ClusterDevice, Cost, KindSpeed, Party, UNLIMITED};
 use isochrone_sim::network::{MODELS, Network, network};
 use isochrone_sim::random::Random;
-use isochrone_sim::simulation::{Knowledge, Outcome, Simulation};
+use isochrone_sim::simulation::{Knowledge, Outcome, Simulation, TaskRun};
 use isochrone_workload::task_graph::{TaskCost, TaskGraph};
 
 const SEEDS_DEFAULT: u64 = 1_000;
@@ -148,28 +148,49 @@ fn check(graph: &TaskGraph, cluster: &Cluster, run: (&str, Knowledge), outcome: 
             assert!(pair[0].1 <= pair[1].0, "{what}: {pair:?} at once on slot {slot} of device {device}");
         }
     }
+    check_memory(graph, cluster, outcome, what);
     let last = outcome.tasks.iter().map(|run| run.finish).max().unwrap();
     assert_eq!(outcome.makespan, last.since(Timestamp::ZERO), "{what}");
     assert!(outcome.makespan >= lower_bound(graph, cluster), "{what}: below the lower bound");
 }
 
+/// Whenever a task starts, all that the tasks on its device touch lies in the device's memory at once.
+fn check_memory(graph: &TaskGraph, cluster: &Cluster, outcome: &Outcome, what: &str) {
+    for (place, (_, _, device)) in cluster.devices().enumerate() {
+        let here = || outcome.tasks.iter().enumerate().filter(|(_, run)| run.device == place);
+        for (_, TaskRun { start: now, .. }) in here() {
+            let running = here().filter(|(_, run)| run.start <= *now && *now < run.finish);
+            let mut items = std::collections::BTreeSet::new();
+            let mut bytes = 0;
+            for (task, _) in running {
+                let task = &graph.tasks[task];
+                bytes += task.memory_bytes;
+                items.extend(task.inputs.iter().chain(&task.outputs).copied());
+            }
+            bytes += items.into_iter().map(|item| graph.items[item].size_bytes).sum::<u64>();
+            assert!(bytes <= device.memory_bytes, "{what}: {bytes} bytes at once on device {place}");
+        }
+    }
+}
+
 #[test]
 fn every_policy_keeps_what_is_promised() {
+    let mut runs: BTreeMap<&str, u64> = POLICIES.iter().map(|info| (info.name, 0)).collect();
     for seed in 0..seeds() {
         let mut random = Random::new(seed);
-        let cluster = random_cluster(&mut random);
-        let graph = random_graph(&mut random, cluster.devices().count());
+        let mut cluster = random_cluster(&mut random);
+        let mut graph = random_graph(&mut random, cluster.devices().count());
+        if random.one_in(3) {
+            limit_memory(&mut random, &mut cluster, &mut graph);
+        }
         graph.validate().unwrap();
         let knowledge = knowledge(&mut random);
         let model = MODELS[random.below(MODELS.len() as u64) as usize];
         for info in
             (0..POLICIES_EACH).map(|place| POLICIES[(seed * POLICIES_EACH + place) as usize % POLICIES.len()])
         {
-            if isochrone_policies::create(info.name).is_err() {
-                // It has a parameter that must be given.
-                continue;
-            }
             let label = label(&info, &mut random);
+            *runs.entry(info.name).or_default() += 1;
             let what = format!("seed {seed}, {label}, {model}, {knowledge}");
             let run = || {
                 Simulation::new(&graph, &cluster, &label)
@@ -183,6 +204,8 @@ fn every_policy_keeps_what_is_promised() {
             assert_eq!(outcome.digest(), run().run().unwrap().digest(), "{what}: two runs differ");
         }
     }
+    let fair = seeds() * POLICIES_EACH / POLICIES.len() as u64;
+    assert!(runs.values().all(|count| *count >= fair), "some policies were hardly tried: {runs:?}");
 }
 
 fn run(graph: &TaskGraph, cluster: &Cluster, label: &str) -> Outcome {
