@@ -2,7 +2,6 @@
 //!
 //! Must never hold what a header means, nor copy contents more than a receiver asks for.
 
-use std::collections::TryReserveError;
 use std::fmt;
 use std::sync::Arc;
 
@@ -372,7 +371,14 @@ impl BulkReceiver {
                 Err(error) => Err(receive_error(&self.connection, link, error)),
             },
             ReceiveCarrier::Local(receiver) => {
-                receiver.receive().await.map_err(|_| self.connection.receiver_lost())
+                // What a peer sent before its end is there already.
+                tokio::select! {
+                    biased;
+                    received = receiver.receive() => {
+                        received.map_err(|_| self.connection.receiver_lost())
+                    }
+                    reason = self.connection.link.closed() => Err(ReceiveBulkError::Closed(reason)),
+                }
             }
         }
     }
@@ -389,10 +395,8 @@ impl BulkReceiver {
             .ok()
             .filter(|_| total_bytes <= bytes_max)
             .ok_or(ReceiveBulkError::TooLarge { total_bytes, bytes_max })?;
-        let mut buffer = Vec::new();
-        buffer
-            .try_reserve_exact(length)
-            .map_err(|source| ReceiveBulkError::OutOfMemory { total_bytes, source })?;
+        let rooms = &self.connection.options.rooms;
+        let mut buffer = rooms.take(length).ok_or(ReceiveBulkError::OutOfMemory { total_bytes })?;
         match &mut self.carrier {
             ReceiveCarrier::Quic(stream, link) => {
                 let mut append = |piece: &[u8]| {
@@ -417,7 +421,13 @@ impl BulkReceiver {
             }
             ReceiveCarrier::Local(receiver) => loop {
                 let room = length - buffer.len();
-                let is_more = receiver.read(&mut buffer, room).await;
+                let is_more = tokio::select! {
+                    biased;
+                    is_more = receiver.read(&mut buffer, room) => is_more,
+                    reason = self.connection.link.closed() => {
+                        return Err(ReceiveBulkError::Closed(reason));
+                    }
+                };
                 if !is_more.map_err(|_| self.connection.receiver_lost())? {
                     break;
                 }
@@ -429,7 +439,7 @@ impl BulkReceiver {
         if buffer.len() < length {
             return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes: buffer.len() as u64 });
         }
-        Ok(buffer.into())
+        Ok(rooms.filled(buffer))
     }
 }
 
@@ -507,8 +517,6 @@ pub enum ReceiveBulkError {
     OutOfMemory {
         /// What was announced, in bytes.
         total_bytes: u64,
-        /// What the allocation said.
-        source: TryReserveError,
     },
     /// Less came than was announced.
     #[error("transfer ended after {received_bytes} of {total_bytes} bytes")]

@@ -35,6 +35,7 @@ mod local;
 mod options;
 mod peer_identity;
 mod resets;
+mod rooms;
 mod short_queue;
 mod tls;
 
@@ -50,3 +51,4 @@ pub use endpoint_error::{AcceptError, BindError, CertificateFault, ConnectError}
 pub use identity::{Identity, IdentityError};
 pub use options::TransportOptions;
 pub use peer_identity::{IdentityParseError, NameError, PeerIdentity, Role, RoleParseError};
+pub use rooms::Rooms;

@@ -9,6 +9,7 @@ use isochrone_protocol::{FRAME_LENGTH_BYTES, Limits};
 
 use crate::Role;
 use crate::congestion::Congestion;
+use crate::rooms::Rooms;
 
 /// Keeps bulk on QUIC, for measuring and for those who want everything encrypted.
 const NO_LOCAL_VARIABLE: &str = "ISOCHRONE_NO_LOCAL_BULK";
@@ -27,6 +28,8 @@ pub struct TransportOptions {
     pub(crate) limits: Limits,
     pub(crate) takes_early_data: bool,
     pub(crate) may_be_local: bool,
+    /// Where contents that come are put; shared by all clones.
+    pub(crate) rooms: Rooms,
     pub(crate) handshake_timeout: Duration,
     pub(crate) bulk_header_timeout: Duration,
     pub(crate) control_queue_bytes_max: usize,
@@ -47,6 +50,7 @@ impl Default for TransportOptions {
             allowed_roles: Vec::new(),
             limits: Limits::default(),
             takes_early_data: false,
+            rooms: Rooms::default(),
             may_be_local: std::env::var_os(NO_LOCAL_VARIABLE).is_none_or(|value| value.is_empty()),
             handshake_timeout: Duration::from_secs(5),
             bulk_header_timeout: Duration::from_secs(5),
