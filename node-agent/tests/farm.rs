@@ -106,6 +106,8 @@ struct Client {
     payloads: BTreeMap<CommandId, Bytes>,
     /// How many messages and streams came directly from agents.
     direct: u64,
+    /// How many streams came.
+    streams: u64,
 }
 
 enum Heard {
@@ -130,7 +132,19 @@ impl Client {
             }
         });
         let (links, payloads) = (BTreeMap::new(), BTreeMap::new());
-        Self { endpoint, connection, sender, heard, session, secret, agents, links, payloads, direct: 0 }
+        Self {
+            endpoint,
+            connection,
+            sender,
+            heard,
+            session,
+            secret,
+            agents,
+            links,
+            payloads,
+            direct: 0,
+            streams: 0,
+        }
     }
 
     /// Connects to every agent.
@@ -208,6 +222,7 @@ impl Client {
                 Heard::Reply(_) => continue,
                 Heard::Bytes { command, offset_bytes, bytes, is_direct } => {
                     self.direct += u64::from(is_direct);
+                    self.streams += 1;
                     (command, Some((offset_bytes, bytes)))
                 }
             };
@@ -372,6 +387,32 @@ async fn contents_cross_agents_and_come_back_directly() {
     assert!(client.direct >= 8, "{} came directly", client.direct);
     first.stop().await.unwrap();
     second.stop().await.unwrap();
+    scheduler.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_outputs_need_no_stream_of_their_own() {
+    let authority = Authority::create("test").unwrap();
+    let scheduler = start_scheduler(&authority, ANY.parse().unwrap());
+    let agent = start_agent(&authority, "only", scheduler.address, |_| {});
+    agents(&authority, scheduler.address, 1).await;
+    let mut client = Client::open(&authority, scheduler.address).await;
+    client.connect().await;
+    let inline = isochrone_model::Limits::default().inline_bytes_max;
+    let request = ClientRequest::CreateBuffer { buffer: BufferId(1), size_bytes: SIZE };
+    client.sender.send(&request).unwrap();
+    let fill = CommandKind::Fill {
+        buffer: BufferId(1),
+        offset_bytes: 0,
+        size_bytes: SIZE,
+        pattern: Bytes::from_static(b"abcd"),
+    };
+    let read = |size_bytes| CommandKind::Read { buffer: BufferId(1), offset_bytes: 0, size_bytes };
+    let finished = client.submit(vec![fill, read(4), read(inline), read(inline + 1)], &[]).await;
+    assert!(finished.values().all(|bytes| bytes.starts_with(b"abcd")));
+    assert_eq!(finished.values().map(Vec::len).max(), Some(inline as usize + 1));
+    assert_eq!(client.streams, 1, "only what is larger than {inline} bytes came on a stream");
+    agent.stop().await.unwrap();
     scheduler.stop().await;
 }
 

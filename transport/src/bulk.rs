@@ -2,7 +2,6 @@
 //!
 //! Must never hold what a header means, nor copy contents more than a receiver asks for.
 
-use std::collections::TryReserveError;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::close::{CloseCode, CloseReason};
 use crate::connection::Shared;
 use crate::link::Link;
+use crate::local::{LocalReceiver, LocalSender};
 use crate::options::TransportOptions;
 
 /// Most bytes of contents that are read at a time while looking for a header.
@@ -61,13 +61,27 @@ impl Default for BulkPriority {
 pub(crate) struct ArrivedBulk {
     header: Bytes,
     contents: Bytes,
-    stream: quinn::RecvStream,
-    /// Which of the peer's connections it came on.
-    link: Arc<Link>,
+    carrier: ReceiveCarrier,
     _slot: OwnedSemaphorePermit,
 }
 
+/// What brings a bulk stream.
+pub(crate) enum ReceiveCarrier {
+    /// A stream, and which of the peer's connections it came on.
+    Quic(quinn::RecvStream, Arc<Link>),
+    Local(LocalReceiver),
+}
+
 impl ArrivedBulk {
+    pub(crate) fn new(
+        header: Bytes,
+        contents: Bytes,
+        carrier: ReceiveCarrier,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { header, contents, carrier, _slot: slot }
+    }
+
     pub(crate) fn into_receiver<H: DeserializeOwned>(
         self,
         connection: Arc<Shared>,
@@ -76,8 +90,7 @@ impl ArrivedBulk {
             connection.link.close(CloseCode::ProtocolViolation, "header of a bulk stream is malformed");
             AcceptBulkError::Header(source)
         })?;
-        let receiver =
-            BulkReceiver { stream: self.stream, contents: self.contents, link: self.link, connection };
+        let receiver = BulkReceiver { carrier: self.carrier, contents: self.contents, connection };
         Ok((header, receiver))
     }
 }
@@ -132,7 +145,8 @@ async fn arrive(
     let header = read_header(&mut stream, options.limits);
     match tokio::time::timeout(options.bulk_header_timeout, header).await {
         Ok(Ok(Some((header, contents)))) => {
-            let arrived = ArrivedBulk { header, contents, stream, link, _slot: slot };
+            let carrier = ReceiveCarrier::Quic(stream, link);
+            let arrived = ArrivedBulk::new(header, contents, carrier, slot);
             // Fails only when the connection is no longer in use.
             let _ = arrivals.send(arrived).await;
         }
@@ -170,10 +184,16 @@ async fn read_header(
 /// The sending end of a bulk stream. Dropped before [`BulkSender::finish`], it breaks the
 /// transfer off, and the receiver gets an error instead of an end.
 pub struct BulkSender {
-    stream: quinn::SendStream,
+    carrier: SendCarrier,
     state: SenderState,
-    link: Arc<Link>,
     connection: Arc<Shared>,
+}
+
+/// What takes a bulk stream.
+enum SendCarrier {
+    /// A stream, and on which of the connections to the peer.
+    Quic(quinn::SendStream, Arc<Link>),
+    Local(LocalSender),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,21 +214,35 @@ impl BulkSender {
     ) -> Result<Self, OpenBulkError> {
         let mut bytes = BytesMut::new();
         encode_bulk_header(header, &mut bytes, &connection.options.limits)?;
-        let link = connection.bulk_link().await;
-        let stream = link
+        let way = connection.bulk_way().await;
+        if let Some(peer) = &way.local {
+            match LocalSender::open(peer, &bytes).await {
+                Ok(sender) => {
+                    let carrier = SendCarrier::Local(sender);
+                    return Ok(Self { carrier, state: SenderState::Whole, connection });
+                }
+                // QUIC has a reason if there is one.
+                Err(error) => tracing::debug!(%error, "no local stream; one of QUIC instead"),
+            }
+        }
+        let link = way.link;
+        let mut stream = link
             .quinn
             .open_uni()
             .await
             .map_err(|error| OpenBulkError::Closed(connection.reason(&link, error)))?;
-        let mut sender = Self { stream, state: SenderState::Interrupted, link, connection };
-        sender.set_priority(priority);
-        match sender.stream.write_chunk(bytes.freeze()).await {
+        // Fails only on a stream that is closed already, which the write finds.
+        let _ = stream.set_priority(priority.0.into());
+        let written = stream.write_chunk(bytes.freeze()).await;
+        let carrier = SendCarrier::Quic(stream, link.clone());
+        let mut sender = Self { carrier, state: SenderState::Interrupted, connection };
+        match written {
             Ok(()) => {
                 sender.state = SenderState::Whole;
                 Ok(sender)
             }
             Err(quinn::WriteError::ConnectionLost(error)) => {
-                Err(OpenBulkError::Closed(sender.connection.reason(&sender.link, error)))
+                Err(OpenBulkError::Closed(sender.connection.reason(&link, error)))
             }
             Err(
                 quinn::WriteError::Stopped(_)
@@ -232,14 +266,22 @@ impl BulkSender {
             return Ok(());
         }
         self.state = SenderState::Interrupted;
-        self.stream.write_chunk(contents).await.map_err(|error| match error {
-            quinn::WriteError::ConnectionLost(error) => {
-                SendBulkError::Closed(self.connection.reason(&self.link, error))
+        match &mut self.carrier {
+            SendCarrier::Quic(stream, link) => {
+                stream.write_chunk(contents).await.map_err(|error| match error {
+                    quinn::WriteError::ConnectionLost(error) => {
+                        SendBulkError::Closed(self.connection.reason(link, error))
+                    }
+                    quinn::WriteError::Stopped(_)
+                    | quinn::WriteError::ClosedStream
+                    | quinn::WriteError::ZeroRttRejected => SendBulkError::Stopped,
+                })?;
             }
-            quinn::WriteError::Stopped(_)
-            | quinn::WriteError::ClosedStream
-            | quinn::WriteError::ZeroRttRejected => SendBulkError::Stopped,
-        })?;
+            SendCarrier::Local(sender) => tokio::select! {
+                sent = sender.send(contents) => sent.map_err(|_| self.connection.sender_lost())?,
+                reason = self.connection.link.closed() => return Err(SendBulkError::Closed(reason)),
+            },
+        }
         self.state = SenderState::Whole;
         Ok(())
     }
@@ -255,29 +297,46 @@ impl BulkSender {
             return Err(SendBulkError::Interrupted);
         }
         self.state = SenderState::Finished;
-        // Fails only on a stream that is closed already, which `stopped` finds.
-        let _ = self.stream.finish();
-        match self.stream.stopped().await {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(SendBulkError::Stopped),
-            Err(_) => Err(SendBulkError::Closed(self.connection.link.closed().await)),
+        match &mut self.carrier {
+            SendCarrier::Quic(stream, _) => {
+                // Fails only on a stream that is closed already, which `stopped` finds.
+                let _ = stream.finish();
+                match stream.stopped().await {
+                    Ok(None) => Ok(()),
+                    Ok(Some(_)) => Err(SendBulkError::Stopped),
+                    Err(_) => Err(SendBulkError::Closed(self.connection.link.closed().await)),
+                }
+            }
+            SendCarrier::Local(sender) => tokio::select! {
+                finished = sender.finish() => finished.map_err(|_| self.connection.sender_lost()),
+                reason = self.connection.link.closed() => Err(SendBulkError::Closed(reason)),
+            },
         }
     }
 
-    /// Changes the priority of what is not yet sent.
+    /// Changes the priority of what is not yet sent. Between processes of one machine all are alike.
     pub fn set_priority(&mut self, priority: BulkPriority) {
-        // Fails only on a stream that is closed already.
-        let _ = self.stream.set_priority(priority.0.into());
+        match &mut self.carrier {
+            SendCarrier::Quic(stream, _) => {
+                // Fails only on a stream that is closed already.
+                let _ = stream.set_priority(priority.0.into());
+            }
+            SendCarrier::Local(_) => {}
+        }
     }
 }
 
 impl Drop for BulkSender {
     fn drop(&mut self) {
         match self.state {
-            SenderState::Whole | SenderState::Interrupted => {
-                // Fails only on a stream that is closed already.
-                let _ = self.stream.reset(CloseCode::Internal.to_wire().into());
-            }
+            SenderState::Whole | SenderState::Interrupted => match &mut self.carrier {
+                SendCarrier::Quic(stream, _) => {
+                    // Fails only on a stream that is closed already.
+                    let _ = stream.reset(CloseCode::Internal.to_wire().into());
+                }
+                // Its socket closes without the mark of an end.
+                SendCarrier::Local(_) => {}
+            },
             SenderState::Finished => {}
         }
     }
@@ -291,10 +350,9 @@ impl fmt::Debug for BulkSender {
 
 /// The receiving end of a bulk stream. Dropped before the end, it tells the sender to stop.
 pub struct BulkReceiver {
-    stream: quinn::RecvStream,
+    carrier: ReceiveCarrier,
     /// Contents that came together with the header.
     contents: Bytes,
-    link: Arc<Link>,
     connection: Arc<Shared>,
 }
 
@@ -307,9 +365,21 @@ impl BulkReceiver {
         if !self.contents.is_empty() {
             return Ok(Some(std::mem::take(&mut self.contents)));
         }
-        match self.stream.read_chunk(usize::MAX, true).await {
-            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
-            Err(error) => Err(self.error(error)),
+        match &mut self.carrier {
+            ReceiveCarrier::Quic(stream, link) => match stream.read_chunk(usize::MAX, true).await {
+                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+                Err(error) => Err(receive_error(&self.connection, link, error)),
+            },
+            ReceiveCarrier::Local(receiver) => {
+                // What a peer sent before its end is there already.
+                tokio::select! {
+                    biased;
+                    received = receiver.receive() => {
+                        received.map_err(|_| self.connection.receiver_lost())
+                    }
+                    reason = self.connection.link.closed() => Err(ReceiveBulkError::Closed(reason)),
+                }
+            }
         }
     }
 
@@ -325,44 +395,61 @@ impl BulkReceiver {
             .ok()
             .filter(|_| total_bytes <= bytes_max)
             .ok_or(ReceiveBulkError::TooLarge { total_bytes, bytes_max })?;
-        let mut buffer = Vec::new();
-        buffer
-            .try_reserve_exact(length)
-            .map_err(|source| ReceiveBulkError::OutOfMemory { total_bytes, source })?;
-        let mut append = |piece: &[u8]| {
-            if piece.len() > length - buffer.len() {
-                return Err(ReceiveBulkError::Surplus { total_bytes });
+        let rooms = &self.connection.options.rooms;
+        let mut buffer = rooms.take(length).ok_or(ReceiveBulkError::OutOfMemory { total_bytes })?;
+        match &mut self.carrier {
+            ReceiveCarrier::Quic(stream, link) => {
+                let mut append = |piece: &[u8]| {
+                    if piece.len() > length - buffer.len() {
+                        return Err(ReceiveBulkError::Surplus { total_bytes });
+                    }
+                    buffer.extend_from_slice(piece);
+                    Ok(())
+                };
+                append(&self.contents)?;
+                let mut chunks: [Bytes; READ_CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
+                loop {
+                    let read = stream.read_chunks(&mut chunks).await;
+                    let Some(count) = read.map_err(|error| receive_error(&self.connection, link, error))?
+                    else {
+                        break;
+                    };
+                    for chunk in &mut chunks[..count] {
+                        append(&std::mem::take(chunk))?;
+                    }
+                }
             }
-            buffer.extend_from_slice(piece);
-            Ok(())
-        };
-        append(&self.contents)?;
-        let mut chunks: [Bytes; READ_CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
-        loop {
-            let read = self.stream.read_chunks(&mut chunks).await;
-            let Some(count) = read.map_err(|error| self.error(error))? else {
-                break;
-            };
-            for chunk in &mut chunks[..count] {
-                append(&std::mem::take(chunk))?;
-            }
+            ReceiveCarrier::Local(receiver) => loop {
+                let room = length - buffer.len();
+                let is_more = tokio::select! {
+                    biased;
+                    is_more = receiver.read(&mut buffer, room) => is_more,
+                    reason = self.connection.link.closed() => {
+                        return Err(ReceiveBulkError::Closed(reason));
+                    }
+                };
+                if !is_more.map_err(|_| self.connection.receiver_lost())? {
+                    break;
+                }
+                if room == 0 {
+                    return Err(ReceiveBulkError::Surplus { total_bytes });
+                }
+            },
         }
         if buffer.len() < length {
             return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes: buffer.len() as u64 });
         }
-        Ok(buffer.into())
+        Ok(rooms.filled(buffer))
     }
+}
 
-    fn error(&self, error: quinn::ReadError) -> ReceiveBulkError {
-        match error {
-            quinn::ReadError::ConnectionLost(error) => {
-                ReceiveBulkError::Closed(self.connection.reason(&self.link, error))
-            }
-            quinn::ReadError::Reset(_)
-            | quinn::ReadError::ClosedStream
-            | quinn::ReadError::IllegalOrderedRead
-            | quinn::ReadError::ZeroRttRejected => ReceiveBulkError::BrokenOff,
-        }
+fn receive_error(connection: &Shared, link: &Link, error: quinn::ReadError) -> ReceiveBulkError {
+    match error {
+        quinn::ReadError::ConnectionLost(error) => ReceiveBulkError::Closed(connection.reason(link, error)),
+        quinn::ReadError::Reset(_)
+        | quinn::ReadError::ClosedStream
+        | quinn::ReadError::IllegalOrderedRead
+        | quinn::ReadError::ZeroRttRejected => ReceiveBulkError::BrokenOff,
     }
 }
 
@@ -430,8 +517,6 @@ pub enum ReceiveBulkError {
     OutOfMemory {
         /// What was announced, in bytes.
         total_bytes: u64,
-        /// What the allocation said.
-        source: TryReserveError,
     },
     /// Less came than was announced.
     #[error("transfer ended after {received_bytes} of {total_bytes} bytes")]

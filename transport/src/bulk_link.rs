@@ -17,6 +17,7 @@ use crate::CloseCode;
 use crate::connection::Shared;
 use crate::endpoint::{self, peer_identity};
 use crate::link::{Closing, Link, close};
+use crate::local::{self, LocalListener, LocalPeer, LocalSecrets};
 use crate::options::TransportOptions;
 use crate::peer_identity::Role;
 
@@ -39,6 +40,8 @@ pub(crate) enum Reach {
     Dialling,
     /// On the second connection.
     Second(Arc<Link>),
+    /// Through sockets within this machine.
+    Local(LocalPeer),
 }
 
 /// What both sides of a connection know, and nobody else.
@@ -46,12 +49,14 @@ pub(crate) enum Reach {
 pub(crate) struct Secrets {
     pub(crate) name: [u8; NAME_BYTES],
     proof: [u8; PROOF_BYTES],
+    pub(crate) local: LocalSecrets,
 }
 
 impl Secrets {
     /// Of an established connection; `None` before the end of its handshake.
     pub(crate) fn of(quinn: &quinn::Connection) -> Option<Self> {
-        let mut secrets = Self { name: [0; NAME_BYTES], proof: [0; PROOF_BYTES] };
+        let local = LocalSecrets::of(quinn)?;
+        let mut secrets = Self { name: [0; NAME_BYTES], proof: [0; PROOF_BYTES], local };
         quinn.export_keying_material(&mut secrets.name, NAME_LABEL, &[]).ok()?;
         quinn.export_keying_material(&mut secrets.proof, PROOF_LABEL, &[]).ok()?;
         Some(secrets)
@@ -70,6 +75,8 @@ pub(crate) struct BulkDialler {
     pub(crate) address: SocketAddr,
     pub(crate) role: Role,
     pub(crate) secrets: Secrets,
+    /// From which UDP port this process sends, if bulk may stay within the machine.
+    pub(crate) local_port: Option<u16>,
     pub(crate) closing: Arc<Closing>,
 }
 
@@ -94,8 +101,10 @@ impl Pairs {
     }
 
     /// Expects a second connection from here to the end of the place that is given.
-    pub(crate) fn expect(self: &Arc<Self>, secrets: Secrets) -> PairPlace {
-        let place = PairPlace { pairs: self.clone(), name: secrets.name };
+    pub(crate) fn expect(self: &Arc<Self>, secrets: Secrets, may_be_local: bool) -> PairPlace {
+        let local = if may_be_local { local::bind_accepting(&secrets.local) } else { None };
+        let local = local.map(|listener| (listener, secrets.local.clone()));
+        let place = PairPlace { pairs: self.clone(), name: secrets.name, local };
         self.lock().insert(secrets.name, Pair { secrets, connection: tokio::sync::watch::Sender::default() });
         place
     }
@@ -137,9 +146,16 @@ impl Drop for Unconfirmed {
 pub(crate) struct PairPlace {
     pairs: Arc<Pairs>,
     name: [u8; NAME_BYTES],
+    /// Where the other side finds this one if it is on the same machine.
+    local: Option<(LocalListener, LocalSecrets)>,
 }
 
 impl PairPlace {
+    /// The end for ways within this machine, once.
+    pub(crate) fn take_local(&mut self) -> Option<(LocalListener, LocalSecrets)> {
+        self.local.take()
+    }
+
     /// The first connection is in use now.
     pub(crate) fn fill(&self, connection: &Arc<Shared>) {
         if let Some(pair) = self.pairs.lock().get(&self.name) {
@@ -156,6 +172,12 @@ impl Drop for PairPlace {
 
 /// Dials the second connection of a pair, and takes it into use.
 pub(crate) async fn dial(dialler: BulkDialler, first: Arc<Link>, connection: Weak<Shared>) {
+    if let Some(port) = dialler.local_port {
+        match local::attach(&dialler.secrets.local, port, &connection).await {
+            Ok(()) => return,
+            Err(error) => tracing::trace!(%error, "not on this machine"),
+        }
+    }
     let established = tokio::select! {
         established = establish(&dialler, &connection) => established,
         _ = first.closed() => Err("the first connection has ended".to_owned()),

@@ -14,11 +14,13 @@ use tokio::sync::{mpsc, watch};
 
 use crate::bulk::{
     self, AcceptBulkError, ArrivedBulk, BulkPriority, BulkReceiver, BulkSender, OpenBulkError,
+    ReceiveBulkError, SendBulkError,
 };
 use crate::bulk_link::{self, BulkDialler, PairPlace, Reach};
 use crate::close::{CloseCode, CloseReason};
 use crate::control::{self, ControlQueue, ControlReceiver, ControlSender};
 use crate::link::{Closing, Link};
+use crate::local::{self, LocalPeer};
 use crate::meter::{self, PathMeter, Probes};
 use crate::options::TransportOptions;
 use crate::peer_identity::PeerIdentity;
@@ -86,22 +88,49 @@ impl Shared {
         }
     }
 
-    /// Which QUIC connection a bulk stream is to go on.
-    pub(crate) async fn bulk_link(self: &Arc<Self>) -> Arc<Link> {
+    /// How a bulk stream is to go.
+    pub(crate) async fn bulk_way(self: &Arc<Self>) -> BulkWay {
         self.prepare_bulk();
         let mut reach = self.reach.subscribe();
         // Fails only when the sender is gone, which is in `self`.
         match reach.wait_for(|reach| !matches!(reach, Reach::Dialling)).await.as_deref() {
-            Ok(Reach::Second(link)) => link.clone(),
-            Ok(Reach::First | Reach::Dialling) | Err(_) => self.link.clone(),
+            Ok(Reach::Second(link)) => BulkWay { local: None, link: link.clone() },
+            Ok(Reach::Local(peer)) => BulkWay { local: Some(peer.clone()), link: self.link.clone() },
+            Ok(Reach::First | Reach::Dialling) | Err(_) => BulkWay { local: None, link: self.link.clone() },
         }
+    }
+
+    /// Takes a way within this machine into use; `false` when there is a second connection or such a way already.
+    pub(crate) fn attach_local(&self, peer: LocalPeer) -> bool {
+        self.reach.send_if_modified(|reach| match reach {
+            Reach::First | Reach::Dialling => {
+                *reach = Reach::Local(peer);
+                true
+            }
+            Reach::Local(_) | Reach::Second(_) => false,
+        })
+    }
+
+    /// Where streams arrive; `None` when the connection has ended.
+    pub(crate) fn arrivals(&self) -> Option<mpsc::Sender<ArrivedBulk>> {
+        self.arrivals.upgrade()
+    }
+
+    /// Why a local stream takes no more.
+    pub(crate) fn sender_lost(&self) -> SendBulkError {
+        self.link.close_reason().map_or(SendBulkError::Stopped, SendBulkError::Closed)
+    }
+
+    /// Why a local stream brings no more.
+    pub(crate) fn receiver_lost(&self) -> ReceiveBulkError {
+        self.link.close_reason().map_or(ReceiveBulkError::BrokenOff, ReceiveBulkError::Closed)
     }
 
     /// Takes the second connection into use; `false` when there is one, or the first has ended.
     pub(crate) fn attach_bulk(&self, link: Arc<Link>) -> bool {
         let Some(arrivals) = self.arrivals.upgrade() else { return false };
         let is_new = self.reach.send_if_modified(|reach| {
-            let is_new = !matches!(reach, Reach::Second(_));
+            let is_new = matches!(reach, Reach::First | Reach::Dialling);
             if is_new {
                 *reach = Reach::Second(link.clone());
             }
@@ -117,6 +146,14 @@ impl Shared {
     pub(crate) fn bulk_unreachable(&self) {
         self.reach.send_replace(Reach::First);
     }
+}
+
+/// How a bulk stream is to go.
+pub(crate) struct BulkWay {
+    /// Within this machine, if that can be.
+    pub(crate) local: Option<LocalPeer>,
+    /// With QUIC.
+    pub(crate) link: Arc<Link>,
 }
 
 /// What a connection is made of once the preambles are exchanged.
@@ -167,7 +204,10 @@ pub(crate) fn start(parts: Parts) -> Connection {
 
 /// The handshake of an accepted connection is complete, and this is where its second connection comes.
 pub(crate) fn confirm(shared: &Arc<Shared>, pair: Option<PairPlace>) {
-    if let Some(pair) = pair {
+    if let Some(mut pair) = pair {
+        if let Some((listener, secrets)) = pair.take_local() {
+            tokio::spawn(local::listen(listener, secrets, shared.link.clone(), Arc::downgrade(shared)));
+        }
         pair.fill(shared);
         // Once for each connection.
         let _ = shared.pair.set(pair);
@@ -318,12 +358,18 @@ impl Connection {
         self.shared.prepare_bulk();
     }
 
+    /// Whether bulk streams go through local sockets, since both processes are one user's on one machine.
+    #[must_use]
+    pub fn is_bulk_local(&self) -> bool {
+        matches!(&*self.shared.reach.borrow(), Reach::Local(_))
+    }
+
     /// What QUIC has measured on the second connection; `None` before there is one.
     #[must_use]
     pub fn bulk_statistics(&self) -> Option<LinkStatistics> {
         match &*self.shared.reach.borrow() {
             Reach::Second(link) => Some(LinkStatistics::of(&link.quinn)),
-            Reach::First | Reach::Dialling => None,
+            Reach::First | Reach::Dialling | Reach::Local(_) => None,
         }
     }
 }

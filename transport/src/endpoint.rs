@@ -305,6 +305,11 @@ impl Endpoint {
             address,
             role: context.expected_role,
             secrets,
+            local_port: self
+                .local_address()
+                .ok()
+                .filter(|_| shared.options.may_be_local)
+                .map(|address| address.port()),
             closing: shared.closing.clone(),
         });
         Ok(connection::start(connection::Parts {
@@ -501,7 +506,10 @@ impl Incoming {
             return Err(AcceptError::RoleRefused { address, identity: peer });
         }
         // Before the dialling side hears anything, so that its second connection never comes too early.
-        let place = |quinn: &quinn::Connection| Secrets::of(quinn).map(|secrets| self.pairs.expect(secrets));
+        let may_be_local = self.options.may_be_local;
+        let place = |quinn: &quinn::Connection| {
+            Secrets::of(quinn).map(|secrets| self.pairs.expect(secrets, may_be_local))
+        };
         let pair = if confirming.is_none() { place(&quinn) } else { None };
         let (mut send, mut receive) = quinn.accept_bi().await.map_err(lost)?;
         let exchanged = exchange_preambles(&mut send, &mut receive).await;
@@ -534,7 +542,7 @@ impl Incoming {
                 let pairs = self.pairs.clone();
                 tokio::spawn(async move {
                     confirming.await;
-                    let pair = Secrets::of(&quinn).map(|secrets| pairs.expect(secrets));
+                    let pair = Secrets::of(&quinn).map(|secrets| pairs.expect(secrets, may_be_local));
                     if let (None, Some(shared)) = (quinn.close_reason(), shared.upgrade()) {
                         connection::confirm(&shared, pair);
                     }

@@ -9,6 +9,10 @@ use isochrone_protocol::{FRAME_LENGTH_BYTES, Limits};
 
 use crate::Role;
 use crate::congestion::Congestion;
+use crate::rooms::Rooms;
+
+/// Keeps bulk on QUIC, for measuring and for those who want everything encrypted.
+const NO_LOCAL_VARIABLE: &str = "ISOCHRONE_NO_LOCAL_BULK";
 
 /// Bulk streams that a peer may open beside the control stream: what has to go while there is no second connection.
 const CONTROL_BULK_STREAMS_MAX: u32 = 16;
@@ -26,6 +30,9 @@ pub struct TransportOptions {
     pub(crate) allowed_roles: Vec<Role>,
     pub(crate) limits: Limits,
     pub(crate) takes_early_data: bool,
+    pub(crate) may_be_local: bool,
+    /// Where contents that come are put; shared by all clones.
+    pub(crate) rooms: Rooms,
     pub(crate) handshake_timeout: Duration,
     pub(crate) bulk_header_timeout: Duration,
     pub(crate) control_queue_bytes_max: usize,
@@ -46,6 +53,8 @@ impl Default for TransportOptions {
             allowed_roles: Vec::new(),
             limits: Limits::default(),
             takes_early_data: false,
+            rooms: Rooms::default(),
+            may_be_local: std::env::var_os(NO_LOCAL_VARIABLE).is_none_or(|value| value.is_empty()),
             handshake_timeout: Duration::from_secs(5),
             bulk_header_timeout: Duration::from_secs(5),
             control_queue_bytes_max: 16 << 20,
@@ -89,6 +98,14 @@ impl TransportOptions {
     /// something.
     pub fn takes_early_data(&mut self, takes: bool) -> &mut Self {
         self.takes_early_data = takes;
+        self
+    }
+
+    /// Whether bulk streams go through local sockets where the other process is the same user's on the same
+    /// machine and nothing stands between the two; default yes, unless the environment variable
+    /// `ISOCHRONE_NO_LOCAL_BULK` is set to anything. They are several times as fast there, and not encrypted.
+    pub fn local_bulk(&mut self, may_be_local: bool) -> &mut Self {
+        self.may_be_local = may_be_local;
         self
     }
 

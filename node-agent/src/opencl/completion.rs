@@ -14,6 +14,7 @@ use bytes::Bytes;
 use isochrone_model::units::Span;
 use isochrone_model::{DeviceKind, Region};
 use isochrone_sched_core::agent::{OperationDone, OperationError, OperationId};
+use isochrone_transport::Rooms;
 use opencl3::event::{
     CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, CL_PROFILING_COMMAND_END, CL_PROFILING_COMMAND_START,
     get_event_info, get_event_profiling_info, set_event_callback, wait_for_events,
@@ -22,7 +23,6 @@ use opencl3::types::cl_event;
 use serde::{Deserialize, Serialize};
 
 use super::raw::{Event, Memory};
-use super::rooms::Rooms;
 use super::status::{Purpose, refusal};
 use crate::backend::{BackendEvent, BackendSink};
 use crate::clock;

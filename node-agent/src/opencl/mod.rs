@@ -9,7 +9,6 @@ mod device;
 mod discover;
 mod error;
 mod raw;
-mod rooms;
 pub(crate) mod signature;
 mod status;
 

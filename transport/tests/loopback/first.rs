@@ -122,7 +122,7 @@ async fn replayed_early_data_is_not_heard_again() {
     let (second, _) = ask(&client, path.address, First::harmless(&[Message::Number(2)])).await;
     assert_eq!(heard.recv().await, Some((Message::Number(2), true)));
     let recorded = path.recorded();
-    assert!(recorded.len() >= 2 && recorded[0].len() >= 1_200);
+    assert!(recorded.iter().any(|datagram| datagram.len() >= 1_200), "the first flight is among them");
     for connection in [first, second] {
         connection.close(isochrone_transport::CloseCode::Done, "");
         within(connection.closed()).await;

@@ -7,6 +7,7 @@ mod farm;
 mod first;
 mod late;
 mod lifetime;
+mod local;
 mod measure;
 mod path;
 mod second;

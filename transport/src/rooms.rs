@@ -1,4 +1,4 @@
-//! Host memory for downloads, used again: fresh memory costs a page fault for every 4 KiB, which takes
+//! Host memory for contents, used again: fresh memory costs a page fault for every 4 KiB, which takes
 //! longer than the transfer itself.
 //!
 //! Must never hand out memory that someone may still read.
@@ -9,16 +9,17 @@ use bytes::Bytes;
 
 /// Smaller rooms come from the allocator, which keeps such memory itself.
 const POOLED_BYTES_MIN: usize = 256 << 10;
-/// Memory kept for later downloads.
+/// Memory kept for later contents.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
-/// The memory kept by all devices of a backend.
+/// Memory kept for later use. Clones are the same memory.
 #[derive(Clone, Default)]
-pub(super) struct Rooms(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct Rooms(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Rooms {
-    /// Empty memory with room for `size`; `None` where the host has none.
-    pub(super) fn take(&self, size: usize) -> Option<Vec<u8>> {
+    /// Empty memory with room for `size` bytes; `None` where the host has none.
+    #[must_use]
+    pub fn take(&self, size: usize) -> Option<Vec<u8>> {
         if size >= POOLED_BYTES_MIN {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Not a much larger one, which would keep memory from those who need it.
@@ -33,7 +34,8 @@ impl Rooms {
     }
 
     /// The bytes of a room; once nobody has them any more, the room is kept.
-    pub(super) fn filled(&self, room: Vec<u8>) -> Bytes {
+    #[must_use]
+    pub fn filled(&self, room: Vec<u8>) -> Bytes {
         if room.capacity() < POOLED_BYTES_MIN {
             return Bytes::from(room);
         }
@@ -52,6 +54,12 @@ impl Rooms {
             kept_bytes -= kept.remove(0).capacity();
         }
         kept.push(room);
+    }
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Rooms").finish_non_exhaustive()
     }
 }
 
