@@ -136,9 +136,8 @@ impl LinkDescription {
         wire.loss = self.losses()?;
         wire.reordering = match (self.reorder, self.reorder_by) {
             (None, Some(_)) => return Err(DescriptionError::HeldBackWithoutChance),
-            (chance, by) => {
-                Reordering { chance: chance.unwrap_or(Chance::NEVER), by: by.unwrap_or(Span::from_millis(1)) }
-            }
+            (None, None) => wire.reordering,
+            (Some(chance), by) => Reordering { chance, by: by.unwrap_or(Span::from_millis(1)) },
         };
         wire.duplication = self.duplicate.unwrap_or(Chance::NEVER);
         wire.datagram_bytes_max = self.datagram_bytes_max.unwrap_or(u64::MAX);

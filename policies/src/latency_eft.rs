@@ -8,8 +8,8 @@
 //!   `ahead` round trips to its agent and at least `ahead_min_us`; later tasks are held until completions
 //!   have sharpened the estimates. With nothing to learn from waiting (a slow link) it places further ahead.
 //! - It explores with one task at a time. On a device where a kernel has never run its duration is a guess
-//!   from other devices or from facts, and a wrong guess must not fill a slow device's queue. Where only one device may
-//!   run the task there is nothing to explore.
+//!   from other devices or from facts, and a wrong guess must not fill a slow device's queue. In a farm of
+//!   one device there is nothing to explore.
 //!
 //! Each time it is asked it passes over at most `LOOKS_MAX` tasks whose best slot has no room, so that what is held
 //! back costs nothing for each task held.
@@ -122,6 +122,9 @@ impl Policy for LatencyEft {
             return;
         }
         let mut accounts = SlotAccounts::new(view);
+        // In a farm of one device a wrong guess misleads nobody, and waiting for its end would cost a round trip. Where there
+        // are others, what follows may go there, by when this is expected to end.
+        let is_alone = view.devices().count() == 1;
         let mut passed_over = Vec::new();
         while passed_over.len() < LOOKS_MAX {
             let has_room = accounts.slots().iter().fold(false, |has_room, slot| {
@@ -141,14 +144,12 @@ impl Policy for LatencyEft {
                 self.nowhere.push(held);
                 continue;
             }
-            // With one device to choose from a wrong guess misleads nobody, and waiting for its end would cost a round trip.
-            let only = view.legal_devices(task).count() == 1;
             let best = self
                 .costs
                 .iter()
                 .filter(|cost| {
                     let exploring = self.exploring.get(&view.device_of(cost.slot));
-                    only || cost.is_seen || exploring.is_none_or(Vec::is_empty)
+                    is_alone || cost.is_seen || exploring.is_none_or(Vec::is_empty)
                 })
                 .map(|cost| (Self::candidate(view, &accounts, cost), cost.is_seen))
                 .min_by_key(|(candidate, _)| (candidate.finish, candidate.slot))

@@ -112,7 +112,7 @@ fn a_recorded_run_is_simulated_under_its_policy_and_under_others() {
     let farm = farm(&mut shell, "--policy round-robin --journal run.journal");
     // Two chains of four tasks of 50 ms that exchange nothing.
     let graph = "task-bench(pattern=no_comm,width=2,steps=4,work=50000000)";
-    let summary = shell.json(&format!("isochrone run {graph} --json"));
+    let summary = shell.json(&format!("isochrone run '{graph}' --json"));
     assert_eq!(summary["tasks"], 8, "{summary}");
     farm.terminate();
     let shown = shell.json("isochrone sim replay run.journal --policy locality --policy round-robin --json");

@@ -406,7 +406,9 @@ impl<'a> Engine<'a> {
                 let times = [deadline, self.queue.next(), self.network.next_event()];
                 let Some(next) = times.into_iter().flatten().min() else { break };
                 let round = self.measuring.as_ref().and_then(Measuring::next_round);
-                let round = round.filter(|round| *round <= next);
+                // What was measured is under way for longer than until the next round where paths are long: it must not keep
+                // the run going.
+                let round = round.filter(|round| *round <= next && !self.scheduler.is_idle());
                 self.now = self.now.max(round.unwrap_or(next));
                 self.queue.go_on(self.now);
                 if round.is_some() {
