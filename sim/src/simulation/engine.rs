@@ -387,10 +387,10 @@ impl<'a> Engine<'a> {
         loop {
             if let Some(message) = self.queue.take() {
                 self.deliver(message);
-            } else if self.end_turn() {
-                // Where words take no time, they have come, and count before what the network brings.
             } else if self.network.next_event().is_some_and(|at| at <= self.now) {
                 self.end_transfers();
+            } else if self.end_turn() {
+                // Where words take no time, they have come.
             } else if let Some((at, timer)) = self.scheduler.deadline()
                 && at <= self.now
             {
