@@ -5,7 +5,7 @@ use isochrone_model::{BytesPerSecond, Span};
 use crate::{Chance, Correlation, Jitter, Latency, Loss, QueueSettings, WireSettings};
 
 /// A rate without a bound: what passes at it takes no time.
-pub const UNLIMITED: BytesPerSecond = BytesPerSecond(u64::MAX);
+pub const UNLIMITED: BytesPerSecond = BytesPerSecond::UNLIMITED;
 
 /// Bytes around a datagram's payload that a rate counts too: headers of UDP (8) and IPv4 (20).
 pub const IP_OVERHEAD_BYTES: u64 = 28;
