@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use isochrone_benches::cpu;
+use isochrone_benches::endpoint::{DATAGRAM_BYTES_MAX, STREAM_WINDOW_BYTES, endpoint};
 use isochrone_metrics::{Latencies, Rates, Summary};
 use quinn::{
     ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt,
@@ -23,10 +24,6 @@ use crate::{Effort, HUGE_BYTES, LARGE_BYTES, latency, span};
 const MESSAGE_BYTES: usize = 64;
 const CHUNK_BYTES: usize = 256 << 10;
 const NAME: &str = "localhost";
-/// As large as the farm's, so that neither side waits for credit.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const DATAGRAM_BYTES_MAX: u16 = 6_500;
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// What a stream is for: its first byte.
 const ECHO: u8 = 0;
@@ -65,25 +62,13 @@ fn transport() -> Arc<TransportConfig> {
     Arc::new(transport)
 }
 
-/// An endpoint on loopback whose datagrams and buffers are as large as the farm's.
-fn endpoint(server: Option<ServerConfig>) -> anyhow::Result<Endpoint> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-    let mut config = quinn::EndpointConfig::default();
-    config.max_udp_payload_size(DATAGRAM_BYTES_MAX)?;
-    let runtime = quinn::default_runtime().context("no runtime")?;
-    Ok(Endpoint::new(config, server, socket.into(), runtime)?)
-}
-
 /// Is the far end until the parent's end of standard input closes.
 pub async fn serve(certificate: &Path, next: Option<&[String]>) -> anyhow::Result<()> {
     let key = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
     let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
     let mut config = ServerConfig::with_single_cert(vec![key.cert.der().clone()], private.into())?;
     config.transport_config(transport());
-    let endpoint = endpoint(Some(config))?;
+    let endpoint = endpoint((Ipv4Addr::LOCALHOST, 0).into(), Some(config))?;
     let next = match next {
         Some([port, file]) => Some(dial(port.parse()?, Path::new(file)).await?),
         Some(_) => bail!("--next takes a port and a file"),
@@ -163,7 +148,7 @@ async fn dial(port: u16, certificate: &Path) -> anyhow::Result<(Endpoint, Connec
     roots.add(CertificateDer::from(std::fs::read(certificate)?))?;
     let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
     config.transport_config(transport());
-    let endpoint = endpoint(None)?;
+    let endpoint = endpoint((Ipv4Addr::LOCALHOST, 0).into(), None)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let connection = endpoint.connect_with(config, address, NAME)?.await?;
     Ok((endpoint, connection))

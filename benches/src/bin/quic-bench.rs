@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Parser;
+use isochrone_benches::endpoint::{DATAGRAM_BYTES_MAX, STREAM_WINDOW_BYTES, endpoint};
 use isochrone_benches::report::{self, median};
 use isochrone_emulator::{Emulator, EmulatorOptions, LinkPlan, LinkSettings};
 use isochrone_link::{Latency, LinkSpec};
@@ -58,9 +59,7 @@ struct Arguments {
 const NAME: &str = "localhost";
 const CHUNK_BYTES: u64 = 256 << 10;
 /// As the farm's transport has them.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u64 = (65 * (4 << 20)) * 8 / 7 + 8;
-const DATAGRAM_BYTES_MAX: u16 = 6_500;
 
 #[derive(Clone, Debug, Serialize)]
 struct Point {
@@ -151,13 +150,13 @@ impl Bench {
         let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
         let mut server_config = ServerConfig::with_single_cert(vec![key.cert.der().clone()], private.into())?;
         server_config.transport_config(transport());
-        let server = Endpoint::server(server_config, (address, 0).into())?;
+        let server = endpoint((address, 0).into(), Some(server_config))?;
         let front = relay.front((Ipv4Addr::LOCALHOST, 0).into(), 1, server.local_addr()?)?;
         let mut roots = RootCertStore::empty();
         roots.add(key.cert.der().clone())?;
         let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
         config.transport_config(transport());
-        let client = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+        let client = endpoint((Ipv4Addr::LOCALHOST, 0).into(), None)?;
         Ok(Self { _relay: relay, server, client, config, front })
     }
 
@@ -182,6 +181,8 @@ impl Bench {
         });
         let start = Instant::now();
         let mut stream = dialled.open_uni().await?;
+        let watch = dialled.clone();
+        if std::env::var_os("WATCH").is_some() { let w = watch; tokio::spawn(async move { let t0 = Instant::now(); loop { tokio::time::sleep(Duration::from_millis(20)).await; if w.close_reason().is_some() { break } let st = w.stats(); eprintln!("      {:>5} cwnd {} sent {} lost {} cong {} rtt {:?} mtu {}", t0.elapsed().as_millis(), st.path.cwnd, st.udp_tx.bytes, st.path.lost_packets, st.path.congestion_events, st.path.rtt, st.path.current_mtu); } }); }
         let chunk = Bytes::from(vec![7; CHUNK_BYTES as usize]);
         let mut left = size_bytes;
         while left > 0 {
@@ -191,6 +192,8 @@ impl Bench {
         }
         stream.finish()?;
         let (received, end, accepted) = receiving.await??;
+        let st = dialled.stats();
+        eprintln!("   {:?} {:?} sdb {} db {} sent {}", end - start, st.path, st.frame_tx.stream_data_blocked, st.frame_tx.data_blocked, st.udp_tx.datagrams);
         anyhow::ensure!(received == size_bytes, "{received} of {size_bytes} bytes came");
         dialled.close(VarInt::from_u32(0), b"");
         drop(accepted);

@@ -1,5 +1,5 @@
 //! The congestion window of a QUIC sender: slow start and CUBIC as in quinn-proto 0.11.19, `src/congestion/cubic.rs`,
-//! stepped once a round trip in place of once an acknowledgement.
+//! stepped a few times a round trip in place of once an acknowledgement.
 //!
 //! quinn's constants: beta = 0.7, C = 0.4 (its `BETA_CUBIC` and `C`, after RFC 8312), initial window
 //! 14720 clamped to 2 to 10 datagrams of 1200 bytes = 12,000 bytes, never below 2 datagrams. In slow start the window grows by the bytes
@@ -43,10 +43,15 @@ impl Cubic {
         self.window
     }
 
-    /// A round trip in which the window was the limit, and so many bytes were acknowledged.
+    /// Whether it grows by what is acknowledged.
+    pub fn is_slow_start(&self) -> bool {
+        self.window < self.slow_start_until
+    }
+
+    /// So many bytes were acknowledged while the window was the limit.
     pub fn grow(&mut self, now: Timestamp, acknowledged: u64, round_trip: Span, datagram: u64) {
         let room = self.window_max.saturating_sub(self.window);
-        if self.window < self.slow_start_until {
+        if self.is_slow_start() {
             self.window += acknowledged.min(room);
             return;
         }

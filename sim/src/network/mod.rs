@@ -16,6 +16,7 @@ mod options;
 mod quic;
 #[cfg(test)]
 mod quic_tests;
+mod sender;
 mod shared;
 #[cfg(test)]
 mod shared_speed;

@@ -136,6 +136,10 @@ pub struct QuicOptions {
     pub connection_window_bytes: u64,
     /// The pacer's rate in windows a round trip: 1.25 (quinn-proto `src/connection/pacing.rs`); 0 turns it off.
     pub pacing: f64,
+    /// How late the pacer is each time it waits for a full bucket, in microseconds: 500, half a tick of tokio's timers.
+    pub timer_us: f64,
+    /// What hosts add to each round trip of a window, in microseconds (processing, acknowledgements that wait for a second datagram): 0.
+    pub acknowledgement_us: f64,
     /// What the bottleneck's buffer holds, in bandwidth x round trip: 1, an estimate.
     pub buffer: f64,
     /// What a message costs beyond its latency, in microseconds: 76. A no-op launch passes four hops and takes 349.4 us, 44.2 of
@@ -167,6 +171,8 @@ impl Default for QuicOptions {
             stream_window_bytes: 4 << 20,
             connection_window_bytes: (65 * (4 << 20)) * 8 / 7 + 8,
             pacing: 1.25,
+            timer_us: 500.0,
+            acknowledgement_us: 0.0,
             buffer: 1.0,
             message_us: 76.0,
             transfer_us: 76.0,
@@ -189,6 +195,8 @@ const KNOWN: &[&str] = &[
     "stream_window_bytes",
     "connection_window_bytes",
     "pacing",
+    "timer_us",
+    "acknowledgement_us",
     "buffer",
     "message_us",
     "transfer_us",
@@ -232,6 +240,8 @@ impl QuicOptions {
         let pacing = "0, or a number from 1 to 100";
         label.get("pacing", &mut options.pacing, pacing, |n| *n == 0.0 || (1.0..=100.0).contains(n))?;
         label.get("buffer", &mut options.buffer, "a number from 0 to 100", |n| (0.0..=100.0).contains(n))?;
+        label.get("timer_us", &mut options.timer_us, micros, is_micros)?;
+        label.get("acknowledgement_us", &mut options.acknowledgement_us, micros, is_micros)?;
         label.get("message_us", &mut options.message_us, micros, is_micros)?;
         label.get("transfer_us", &mut options.transfer_us, micros, is_micros)?;
         let rate = "0, or a rate in bytes a second up to 2^50";

@@ -9,30 +9,27 @@
 //! n = ceil(s / (d - q)) datagrams of d bytes with q bytes that are not contents in them and i around them. All times of the sender
 //! are seen L later, so that the flow is what arrives.
 //!
-//! **The window.** Each direction of a connection is one more link, over which all its flows pass. A *round* of it lasts a round trip R:
-//! - the first B bytes pass in a microsecond, B = W bounded by W x 2 ms / R, itself at least 10 and at most 256 datagrams (the pacer's bucket);
-//! - then the link's capacity is 1.25 W / R (the pacer's rate);
-//! - when W bytes have passed it is 0, until the round is over. Then W grows, see [`Cubic`](super::cubic::Cubic): by what has passed in slow start.
+//! **The window.** Each direction of a connection is one more link, over which all its flows pass, in steps of a quarter of a
+//! round trip, see [`sender`](super::sender): what passes at once, then at a rate of the pacer's or of what acknowledgements make room for.
+//! The window grows by what is acknowledged, see [`Cubic`](super::cubic::Cubic). Without use it stays as it is: quinn does not reset it.
 //!
-//! So n windows' worth of bytes 1, 2, 4, ... pass in as many rounds, and the k = 2^n - 1 first windows have arrived n - 1 round trips (and the last
-//! window's own time by the pacer) after the first byte. A round that began while nothing was under way leaves what it has not
-//! used to those that follow within the same round trip. Without use W stays as it is: quinn does not reset it.
-//!
-//! **Limited by links.** When a round is over and the flows' fair rate r needs no more than the window (r R <= W) the window is not what limits. In truth it
-//! grows until the bottleneck's buffer of b r R bytes overflows, falls to 0.7 of that, and grows again. The model puts W to the middle,
-//! 0.85 (1 + b) r R, gives the link the capacity W / R, and lets it be. When the flows' rate reaches that (others have left), rounds begin again.
+//! **Limited by links.** When flows' fair rate r is below what the window lets pass, the window goes on growing, and a buffer of
+//! b r R bytes at the bottleneck fills. When W reaches (1 + b) r R it overflows. What is dropped arrives again (1 + 2b) R later (detected
+//! behind a full buffer, and sent through one); the receiver lets w bytes of each stream come after it, so for (1 + 2b) R - w / r nothing new passes.
+//! After that W goes up and down between 0.7 of what overflows and all of it. The model puts W to the middle,
+//! 0.85 (1 + b) r R, gives the link the capacity W / R, and lets it be. When the flows' rate reaches that (others have left), steps begin again.
 //!
 //! **Loss.** Each datagram is lost with the path's probability p, independently. How many pass until the next loss is drawn at once
 //! (geometric, by inversion), so that losses are events of their own. A loss adds a datagram's bytes to the oldest flow of the connection, which
 //! cannot end before the resent datagram is there, 9/8 R after the lost one (quinn-proto's time threshold); and it cuts W, once a round trip.
 //!
-//! **Stream window.** One stream has at most w = 4 MiB on its way, so that s bytes take (s / w - 1) R at least: the flow's rate is at most
-//! s / that. The connection's window bounds W.
+//! **Stream window.** One stream has at most w = 4 MiB on its way. The receiver gives credit again in eighths of w, so that, w bytes being gone, a
+//! stream moves 7/8 w each R: its first w bytes are a flow without that limit, the others one with it. The connection's window bounds W.
 //!
 //! **Messages** take o' (`message_us`) + L, drawn for each, + size / bandwidth, wait for handshakes, keep the order of their pair (a late one
 //! delays those behind it), and do not share links: they are small and go first.
 //!
-//! What this leaves out: acknowledgements that come spread out (rounds begin at once with the whole window), delay in queues, tail
+//! What this leaves out: delay that queues add to round trips, tail
 //! losses found only by a timeout, persistent congestion, lost handshakes and messages (p delays no message), and the search for the datagram
 //! size datagram by datagram: a connection has the initial size for `discovery_round_trips`, then the final one.
 //! Random numbers are drawn in the order of calls and events, so that equal runs are equal.
@@ -43,6 +40,7 @@ use isochrone_model::{BytesPerSecond, Span, Timestamp};
 use super::agenda::Agenda;
 use super::cubic::Cubic;
 use super::options::{QuicOptions, Warm, micros};
+use super::sender::{Sender, Stage};
 use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
 use super::wiring::{Slots, Wiring};
 use super::{Network, TransferId};
@@ -52,10 +50,6 @@ use crate::random::Random;
 const UNMADE: u32 = u32::MAX;
 /// How long the part of a window that the pacer lets pass at once takes.
 const BURST_SPAN: Span = Span::from_micros(1);
-/// The pacer's bucket: quinn-proto `src/connection/pacing.rs`.
-const BURST_INTERVAL_NANOS: u128 = 2_000_000;
-const BURST_DATAGRAMS_MIN: u64 = 10;
-const BURST_DATAGRAMS_MAX: u64 = 256;
 
 /// Sharing of links by QUIC connections.
 pub struct Quic {
@@ -102,6 +96,8 @@ struct Transfer {
     from: Party,
     to: Party,
     size_bytes: u64,
+    /// On the wire: what waits for credit of the stream's window.
+    rest_bytes: u64,
     first_byte: Timestamp,
     /// Before this what was lost has not come again.
     not_before: Timestamp,
@@ -114,37 +110,6 @@ enum Phase {
     Flowing,
     /// All is sent; a datagram that was lost is on its way again.
     Resending,
-}
-
-/// One direction of a connection.
-struct Sender {
-    link: u32,
-    round_trip: Span,
-    cubic: Cubic,
-    loss: f64,
-    since: Timestamp,
-    stage: Stage,
-    round_began: Timestamp,
-    /// What had passed the link then.
-    round_mark: u128,
-    /// What passes until the next loss.
-    loss_mark: Option<u128>,
-    /// Losses before count no more.
-    recovery_until: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Nothing under way.
-    Idle,
-    /// The first part of the window.
-    Burst,
-    /// The rest.
-    Paced,
-    /// The window is used up.
-    Stalled,
-    /// Links limit.
-    Open,
 }
 
 impl Quic {
@@ -250,18 +215,9 @@ impl Quic {
         let index = self.index(from, to);
         if self.pairs[index].sender == UNMADE {
             let link = self.sharing.add_link(Rate::ZERO, true);
-            let sender = Sender {
-                link,
-                round_trip,
-                cubic: self.options.window(),
-                loss: self.kind(from, to).loss,
-                since: self.pairs[self.index(from.min(to), from.max(to))].ready_at.unwrap_or(now),
-                stage: Stage::Idle,
-                round_began: now,
-                round_mark: 0,
-                loss_mark: None,
-                recovery_until: Timestamp::ZERO,
-            };
+            let since = self.pairs[self.index(from.min(to), from.max(to))].ready_at.unwrap_or(now);
+            let loss = self.kind(from, to).loss;
+            let sender = Sender::new(link, round_trip, loss, since, &self.options);
             self.pairs[index].sender = self.senders.len() as u32;
             self.senders.push(sender);
             self.sharing.set_owner(link, self.pairs[index].sender);
@@ -271,44 +227,66 @@ impl Quic {
 
     /// A transfer's first byte is there.
     fn begin(&mut self, now: Timestamp, slot: u32) {
-        let Transfer { id, from, to, size_bytes, .. } = self.transfers[slot as usize];
+        let Transfer { from, to, size_bytes, .. } = self.transfers[slot as usize];
         self.transfers[slot as usize].phase = Phase::Flowing;
-        let (mut links, mut count) = self.wiring.links(&mut self.sharing, from, to);
         let sender = self.sender(now, from, to);
         // Without a round trip the datagrams' final size is found at once.
         let datagram = sender.map_or(self.options.datagram_bytes, |sender| {
             self.senders[sender as usize].datagram(now, &self.options)
         });
         let bytes = if from == to { size_bytes } else { self.options.wire_bytes(size_bytes, datagram) };
-        if from != to {
-            let entry = sender.map(|sender| &self.senders[sender as usize]);
-            let (link, round_trip) =
-                entry.map_or((None, Span::ZERO), |entry| (Some(entry.link), entry.round_trip));
-            let stream = self.stream_link(slot, bytes, round_trip, datagram);
-            for link in [link, stream].into_iter().flatten() {
-                links[count] = link;
-                count += 1;
-            }
+        let credit = self.options.on_the_wire(self.options.stream_window_bytes, datagram);
+        let is_limited = sender.is_some_and(|sender| {
+            let round_trip = self.senders[sender as usize].round_trip;
+            bytes > credit && self.credit_rate(credit, round_trip) < self.kind(from, to).bandwidth
+        });
+        let first = if is_limited { credit } else { bytes };
+        self.transfers[slot as usize].rest_bytes = bytes - first;
+        self.insert(now, slot, first, self.options.rate_max());
+    }
+
+    /// What a stream moves whose receiver gives credit again in eighths of its window.
+    fn credit_rate(&self, credit: u64, round_trip: Span) -> BytesPerSecond {
+        BytesPerSecond::from_transfer(credit / 8 * 7, round_trip)
+    }
+
+    /// The first window of a transfer has passed: the rest waits for credit.
+    fn begin_rest(&mut self, now: Timestamp, slot: u32) {
+        let Transfer { from, to, .. } = self.transfers[slot as usize];
+        let rest = std::mem::take(&mut self.transfers[slot as usize].rest_bytes);
+        let mut rate = self.options.rate_max();
+        if let Some(sender) = self.sender(now, from, to) {
+            let entry = &self.senders[sender as usize];
+            let datagram = entry.datagram(now, &self.options);
+            let credit = self.options.on_the_wire(self.options.stream_window_bytes, datagram);
+            rate = rate.min(self.credit_rate(credit, entry.round_trip));
+        }
+        self.insert(now, slot, rest, rate);
+    }
+
+    /// Lets bytes flow over all that they pass, at a rate at most.
+    fn insert(&mut self, now: Timestamp, slot: u32, bytes: u64, rate: BytesPerSecond) {
+        let Transfer { id, from, to, .. } = self.transfers[slot as usize];
+        let (mut links, mut count) = self.wiring.links(&mut self.sharing, from, to);
+        let sender = self.sender(now, from, to);
+        let link = sender.map(|sender| self.senders[sender as usize].link);
+        let own = if from == to { None } else { self.own_link(slot, rate) };
+        for link in [link, own].into_iter().flatten() {
+            links[count] = link;
+            count += 1;
         }
         self.sharing.insert(now, slot, id.0, bytes, &links[..count]);
         if let Some(sender) = sender
             && self.senders[sender as usize].stage == Stage::Idle
         {
-            self.begin_round(now, sender);
+            self.senders[sender as usize].catch_up(now);
+            self.begin_step(now, sender);
         }
     }
 
-    /// A link of the flow's own that keeps to the stream's window and to what hosts move, unless others limit more anyway.
-    fn stream_link(&mut self, slot: u32, bytes: u64, round_trip: Span, datagram: u64) -> Option<u32> {
+    /// A link of the flow's own that keeps to a rate, unless others limit more anyway.
+    fn own_link(&mut self, slot: u32, rate: BytesPerSecond) -> Option<u32> {
         let Transfer { from, to, .. } = self.transfers[slot as usize];
-        let window = self.options.on_the_wire(self.options.stream_window_bytes, datagram);
-        let mut rate = self.options.rate_max();
-        if bytes > window {
-            // The first window waits for nobody: the others take a round trip each.
-            let waits = u128::from(round_trip.0) * u128::from(bytes - window) / u128::from(window);
-            let waits = Span(u64::try_from(waits).unwrap_or(u64::MAX));
-            rate = rate.min(BytesPerSecond::from_transfer(bytes, waits));
-        }
         if rate >= self.kind(from, to).bandwidth {
             return None;
         }
@@ -323,18 +301,20 @@ impl Quic {
         Some(link)
     }
 
-    fn begin_round(&mut self, now: Timestamp, sender: u32) {
+    fn begin_step(&mut self, now: Timestamp, sender: u32) {
         let entry = &mut self.senders[sender as usize];
-        entry.round_began = now;
-        entry.round_mark = self.sharing.passed(now, entry.link);
+        entry.step_mark = self.sharing.passed(now, entry.link);
         if entry.loss > 0.0 && entry.loss_mark.is_none() {
             let datagram = self.options.on_the_wire(entry.datagram(now, &self.options), 0);
             entry.loss_mark =
-                Some(entry.round_mark + units(datagram * datagrams_to_loss(entry.loss, &mut self.random)));
+                Some(entry.step_mark + units(datagram * datagrams_to_loss(entry.loss, &mut self.random)));
         }
-        entry.stage = Stage::Burst;
-        let burst = entry.burst(now, &self.options);
-        let rate = Rate::new(BytesPerSecond::from_transfer(burst, BURST_SPAN));
+        let plan = entry.begin_step(now, &self.options);
+        let rate = match entry.stage {
+            Stage::Burst => Rate::new(BytesPerSecond::from_transfer(plan.burst, BURST_SPAN)),
+            Stage::Paced => Rate::new(plan.pace),
+            Stage::Stalled | Stage::Idle | Stage::Blocked { .. } | Stage::Open => Rate::ZERO,
+        };
         self.sharing.set_capacity(entry.link, rate);
     }
 
@@ -345,55 +325,74 @@ impl Quic {
         if entry.loss_mark.is_some_and(|mark| passed >= mark) {
             self.lose(now, sender, passed);
         }
-        let is_over = {
-            let entry = &self.senders[sender as usize];
-            now >= entry.round_began + entry.round_trip
-        };
         let entry = &mut self.senders[sender as usize];
-        let sent = passed - entry.round_mark;
-        let window = self.options.on_the_wire(entry.cubic.window(), entry.datagram(now, &self.options));
+        let sent = whole_bytes(passed - entry.step_mark);
         match entry.stage {
             Stage::Idle | Stage::Open => return,
-            Stage::Burst | Stage::Paced if sent >= units(window) => {
-                entry.stage = Stage::Stalled;
-                self.sharing.set_capacity(link, Rate::ZERO);
+            Stage::Blocked { until } => {
+                if now >= until {
+                    self.open(now, sender);
+                }
+                return;
             }
-            Stage::Burst if sent >= units(entry.burst(now, &self.options)) => {
+            Stage::Burst if sent >= entry.plan.burst => {
                 entry.stage = Stage::Paced;
-                let pace = entry.pace(window, &self.options);
-                self.sharing.set_capacity(link, pace);
+                self.sharing.set_capacity(link, Rate::new(entry.plan.pace));
             }
             Stage::Burst | Stage::Paced | Stage::Stalled => {}
         }
-        if is_over {
-            self.end_round(now, sender, sent, window);
+        if now >= entry.step_ends() {
+            self.end_step(now, sender, sent);
         }
     }
 
-    fn end_round(&mut self, now: Timestamp, sender: u32, sent: u128, window: u64) {
+    fn end_step(&mut self, now: Timestamp, sender: u32, sent: u64) {
         let entry = &mut self.senders[sender as usize];
         let (link, used) = (entry.link, self.sharing.used(entry.link));
-        if self.sharing.flows_on(link).is_empty() {
+        entry.end_step(sent, entry.stage != Stage::Burst);
+        let streams = self.sharing.flows_on(link).len() as u64;
+        if streams == 0 {
             entry.stage = Stage::Idle;
+            entry.step_began = now;
             self.sharing.set_capacity(link, Rate::ZERO);
             return;
         }
-        let datagram = entry.datagram(now, &self.options);
-        // What a round trip holds at the present rate.
-        let held = whole_bytes(u128::from(used.0) * u128::from(entry.round_trip.0));
-        match entry.stage {
-            Stage::Burst | Stage::Paced if held <= window && used < self.sharing.capacity(link) => {
-                let most = (held as f64 * (1.0 + self.options.buffer)) as u64;
-                entry.cubic.level_off(now, self.options.off_the_wire(most, datagram).max(2 * datagram));
-                entry.open(now, &mut self.sharing, &self.options);
-            }
-            Stage::Burst | Stage::Paced | Stage::Stalled => {
-                let acknowledged = self.options.off_the_wire(whole_bytes(sent), datagram);
-                entry.cubic.grow(now, acknowledged, entry.round_trip, datagram);
-                self.begin_round(now, sender);
-            }
-            Stage::Idle | Stage::Open => {}
+        if entry.stage == Stage::Stalled || used >= self.sharing.capacity(link) {
+            self.begin_step(now, sender);
+            return;
         }
+        // Links limit. What a round trip and the buffer hold at the present rate:
+        let datagram = entry.datagram(now, &self.options);
+        let held = whole_bytes(u128::from(used.0) * u128::from(entry.round_trip.0));
+        let most = (held as f64 * (1.0 + self.options.buffer)) as u64;
+        let credit =
+            self.options.on_the_wire(self.options.stream_window_bytes, datagram).saturating_mul(streams);
+        if entry.window(now, &self.options) < most {
+            self.begin_step(now, sender);
+        } else if credit < most {
+            // The receivers' windows keep it from ever overflowing.
+            self.open(now, sender);
+        } else {
+            entry.cubic.level_off(now, self.options.off_the_wire(most, datagram).max(2 * datagram));
+            let repaired = entry.round_trip.as_secs_f64() * (1.0 + 2.0 * self.options.buffer);
+            let beyond = units(credit) as f64 / used.0.max(1) as f64;
+            let blocked = Span((repaired * 1e9 - beyond).max(0.0) as u64);
+            if blocked > Span::ZERO {
+                entry.stage = Stage::Blocked { until: now + blocked };
+                self.sharing.set_capacity(link, Rate::ZERO);
+            } else {
+                self.open(now, sender);
+            }
+        }
+    }
+
+    /// Lets the links limit, up to the window.
+    fn open(&mut self, now: Timestamp, sender: u32) {
+        let entry = &mut self.senders[sender as usize];
+        entry.stage = Stage::Open;
+        entry.step_began = now;
+        let rate = BytesPerSecond::from_transfer(entry.window(now, &self.options), entry.round_trip);
+        self.sharing.set_capacity(entry.link, Rate::new(rate));
     }
 
     /// A datagram is lost.
@@ -414,7 +413,7 @@ impl Quic {
             entry.recovery_until = now + entry.round_trip;
             entry.cubic.cut(now, datagram);
             if entry.stage == Stage::Open {
-                entry.open(now, &mut self.sharing, &self.options);
+                self.open(now, sender);
             }
         }
     }
@@ -426,28 +425,29 @@ impl Quic {
         if entry.stage == Stage::Open {
             if self.sharing.flows_on(link).is_empty() {
                 entry.stage = Stage::Idle;
+                entry.step_began = now;
                 self.sharing.set_capacity(link, Rate::ZERO);
-            } else if self.sharing.is_full(link) && now >= entry.round_began + entry.round_trip {
+            } else if self.sharing.is_full(link) && now >= entry.step_began + entry.round_trip {
                 // The window limits again.
-                self.begin_round(now, sender);
+                entry.has_passed(self.sharing.used(link).bytes_per_second());
+                self.begin_step(now, sender);
             }
         }
         let entry = &self.senders[sender as usize];
         let (used, passed) = (self.sharing.used(link), self.sharing.passed(now, link));
-        let window = self.options.on_the_wire(entry.cubic.window(), entry.datagram(now, &self.options));
-        let mark = match entry.stage {
-            Stage::Burst => Some(entry.round_mark + units(entry.burst(now, &self.options).min(window))),
-            Stage::Paced => Some(entry.round_mark + units(window)),
-            Stage::Idle | Stage::Stalled | Stage::Open => None,
-        };
         let at_mark = |mark: u128| time_of(now, mark.saturating_sub(passed), used);
-        let round_ends = entry.round_began + entry.round_trip;
+        let burst_over = match entry.stage {
+            Stage::Burst => at_mark(entry.step_mark + units(entry.plan.burst)),
+            Stage::Idle | Stage::Paced | Stage::Stalled | Stage::Blocked { .. } | Stage::Open => None,
+        };
         let timer = match entry.stage {
             Stage::Idle => None,
-            Stage::Open => Some(round_ends).filter(|end| *end > now && self.sharing.is_full(link)),
-            Stage::Burst | Stage::Paced | Stage::Stalled => Some(round_ends),
+            Stage::Blocked { until } => Some(until),
+            Stage::Open => Some(entry.step_began + entry.round_trip)
+                .filter(|end| *end > now && self.sharing.is_full(link)),
+            Stage::Burst | Stage::Paced | Stage::Stalled => Some(entry.step_ends()),
         };
-        let turns = [timer, mark.and_then(at_mark), entry.loss_mark.and_then(at_mark)];
+        let turns = [timer, burst_over, entry.loss_mark.and_then(at_mark)];
         match turns.into_iter().flatten().min() {
             Some(at) => self.turns.set(sender, at, u64::from(sender)),
             None => self.turns.remove(sender),
@@ -500,6 +500,10 @@ impl Quic {
 
     /// All bytes of a transfer are there, but perhaps for one that was lost.
     fn finish(&mut self, at: Timestamp, slot: u32, done: &mut Vec<(TransferId, Timestamp)>) {
+        if self.transfers[slot as usize].rest_bytes > 0 {
+            self.begin_rest(at, slot);
+            return;
+        }
         let transfer = &mut self.transfers[slot as usize];
         if transfer.not_before > at {
             transfer.phase = Phase::Resending;
@@ -524,7 +528,7 @@ impl Network for Quic {
         };
         let (id, slot) = self.slots.start();
         let (not_before, phase) = (Timestamp::ZERO, Phase::Waiting);
-        let transfer = Transfer { id, from, to, size_bytes, first_byte, not_before, phase };
+        let transfer = Transfer { id, from, to, size_bytes, rest_bytes: 0, first_byte, not_before, phase };
         match self.transfers.get_mut(slot as usize) {
             Some(place) => *place = transfer,
             None => self.transfers.push(transfer),
@@ -586,58 +590,13 @@ impl Network for Quic {
     }
 }
 
-impl Sender {
-    /// As after a new handshake.
-    fn restart(&mut self, ready: Timestamp, options: &QuicOptions) {
-        self.cubic = options.window();
-        self.since = ready;
-        self.recovery_until = Timestamp::ZERO;
-    }
-
-    fn datagram(&self, now: Timestamp, options: &QuicOptions) -> u64 {
-        let discovery = self.round_trip.saturating_mul(options.discovery_round_trips);
-        if now.since(self.since) >= discovery {
-            options.datagram_bytes
-        } else {
-            options.datagram_bytes_initial
-        }
-    }
-
-    /// The part of a window that passes at once, on the wire.
-    fn burst(&self, now: Timestamp, options: &QuicOptions) -> u64 {
-        let datagram = self.datagram(now, options);
-        let window = self.cubic.window();
-        if options.pacing == 0.0 {
-            return options.on_the_wire(window, datagram);
-        }
-        let bucket = u128::from(window) * BURST_INTERVAL_NANOS / u128::from(self.round_trip.0);
-        let bucket = u64::try_from(bucket).unwrap_or(u64::MAX);
-        let bucket = bucket.clamp(BURST_DATAGRAMS_MIN * datagram, BURST_DATAGRAMS_MAX * datagram);
-        options.on_the_wire(window.min(bucket), datagram)
-    }
-
-    fn pace(&self, window: u64, options: &QuicOptions) -> Rate {
-        let rate = BytesPerSecond::from_transfer(window, self.round_trip);
-        Rate::new(BytesPerSecond((rate.0 as f64 * options.pacing.max(1.0)) as u64))
-    }
-
-    /// Lets the links limit, up to the window.
-    fn open(&mut self, now: Timestamp, sharing: &mut Sharing, options: &QuicOptions) {
-        self.stage = Stage::Open;
-        self.round_began = now;
-        let window = options.on_the_wire(self.cubic.window(), self.datagram(now, options));
-        let rate = BytesPerSecond::from_transfer(window, self.round_trip);
-        sharing.set_capacity(self.link, Rate::new(rate));
-    }
-}
-
 impl QuicOptions {
-    fn window(&self) -> Cubic {
+    pub(super) fn window(&self) -> Cubic {
         Cubic::new(self.initial_window_bytes, self.connection_window_bytes)
     }
 
     /// Bytes of UDP payload in datagrams of a size, with what is around them. A size of 0 means one datagram.
-    fn on_the_wire(&self, bytes: u64, datagram: u64) -> u64 {
+    pub(super) fn on_the_wire(&self, bytes: u64, datagram: u64) -> u64 {
         if datagram == 0 {
             return bytes + self.ip_overhead_bytes;
         }
@@ -645,7 +604,7 @@ impl QuicOptions {
         bytes.saturating_add(u64::try_from(around).unwrap_or(u64::MAX))
     }
 
-    fn off_the_wire(&self, bytes: u64, datagram: u64) -> u64 {
+    pub(super) fn off_the_wire(&self, bytes: u64, datagram: u64) -> u64 {
         let all = datagram + self.ip_overhead_bytes;
         u64::try_from((u128::from(bytes) * u128::from(datagram)).div_ceil(u128::from(all)))
             .unwrap_or(u64::MAX)

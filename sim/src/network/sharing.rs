@@ -48,6 +48,11 @@ impl Rate {
         Self(rate.0.min(UNLIMITED_FROM) << RATE_SHIFT)
     }
 
+    /// Rounded down.
+    pub fn bytes_per_second(self) -> BytesPerSecond {
+        BytesPerSecond(self.0 >> RATE_SHIFT)
+    }
+
     pub fn is_unlimited(self) -> bool {
         self >= Self::MAX
     }
