@@ -6,6 +6,7 @@
 //! and writes down.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
@@ -24,7 +25,7 @@ use isochrone_workload::task_graph::{ReadOptions, TaskGraph};
 use serde::Serialize;
 
 /// Runs graphs live over emulated links under many policies, and compares with the simulator.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(version)]
 struct Arguments {
     /// Where to write policies.md and policies.json, the live makespans [default: print only]
@@ -72,14 +73,18 @@ struct Arguments {
     #[arg(long, value_name = "LABEL", default_value = "round-robin")]
     reference: String,
 
-    /// What the items of a task graph have at most in all, in bytes: larger ones are scaled down, so that relays and lossy
-    /// links carry them in a second or so
-    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    /// What the items of a task graph have at most in all, in bytes: larger ones are scaled down, so that slow links
+    /// carry them in a second or so
+    #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
     bytes_max: u64,
 
     /// Runs of each graph that count, after one that does not; the median is told
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
+
+    /// Measure all clusters at the same time, each with farms of its own; for machines of many processors
+    #[arg(long)]
+    at_once: bool,
 
     /// The network model; `isochrone calibrate --emulated` writes the file of a calibration
     #[arg(long, value_name = "MODEL", default_value = "quic(warm=all)")]
@@ -125,25 +130,36 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     manifest.note("network model", &arguments.network);
     manifest.note("reference policy", &arguments.reference);
     let folder = tempfile::tempdir()?;
-    let graphs = graphs(arguments, folder.path())?;
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => std::env::current_exe()?.with_file_name("isochrone"),
+    let runs: Vec<Run> = {
+        let graphs = Arc::new(graphs(arguments, folder.path())?);
+        let binary = match &arguments.binary {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe()?.with_file_name("isochrone"),
+        };
+        let of = |(place, cluster): (usize, &String)| {
+            let (arguments, graphs, binary) = (arguments.clone(), graphs.clone(), binary.clone());
+            let folder = folder.path().join(place.to_string());
+            std::fs::create_dir(&folder)?;
+            anyhow::Ok(Run {
+                cluster: sources::cluster(cluster, &arguments.repository)?,
+                text: cluster.clone(),
+                arguments,
+                graphs,
+                binary,
+                folder,
+            })
+        };
+        arguments.cluster.iter().enumerate().map(of).collect::<anyhow::Result<_>>()?
     };
-    let policies = policies(arguments);
     let mut points = Vec::new();
-    for text in &arguments.cluster {
-        let cluster = sources::cluster(text, &arguments.repository)?;
-        let bench =
-            Bench { arguments, binary: &binary, cluster: &cluster, graphs: &graphs, folder: folder.path() };
-        let mut reference = bench.live(&arguments.reference).await?;
-        reference.use_links_of(&cluster)?;
-        for policy in &policies {
-            eprintln!("measuring {policy} on {text}");
-            let recorded = bench.live(policy).await.with_context(|| format!("{policy} on {text}"))?;
-            let simulated = reference.run(Some(policy), &arguments.network);
-            let simulated = simulated.with_context(|| format!("simulating {policy} on {text}"))?;
-            points.extend(bench.points(text, policy, &recorded, &simulated.periods)?);
+    if arguments.at_once {
+        let running: Vec<_> = runs.into_iter().map(|run| tokio::spawn(run.measure())).collect();
+        for run in running {
+            points.extend(run.await??);
+        }
+    } else {
+        for run in runs {
+            points.extend(run.measure().await?);
         }
     }
     let (live, fidelity) = (live_body(arguments, &points), fidelity_body(&points));
@@ -216,34 +232,62 @@ fn make_small(graph: &mut TaskGraph, bytes_max: u64) {
     }
 }
 
-/// Inputs of a few mebibytes in all: links across a continent carry them in a second or so.
+/// Inputs of a mebibyte or so in all: slow links carry them in a second or so.
 fn small_inputs() -> InputOptions {
     InputOptions {
-        vector_length: 1 << 18,
-        matrix_order: 512,
-        image_width: 512,
-        image_height: 512,
+        vector_length: 1 << 16,
+        matrix_order: 256,
+        image_width: 256,
+        image_height: 256,
         ..InputOptions::default()
     }
 }
 
-struct Bench<'a> {
-    arguments: &'a Arguments,
-    binary: &'a Path,
-    cluster: &'a Cluster,
-    graphs: &'a [(String, Source)],
-    folder: &'a Path,
+/// Everything on one cluster.
+struct Run {
+    arguments: Arguments,
+    binary: PathBuf,
+    text: String,
+    cluster: Cluster,
+    graphs: Arc<Vec<(String, Source)>>,
+    /// Its own.
+    folder: PathBuf,
 }
 
-impl Bench<'_> {
+impl Run {
+    async fn measure(self) -> anyhow::Result<Vec<Point>> {
+        let text = &self.text;
+        let mut reference = self.live(&self.arguments.reference).await?;
+        reference.use_links_of(&self.cluster)?;
+        let mut points = Vec::new();
+        for policy in policies(&self.arguments) {
+            eprintln!("measuring {policy} on {text}");
+            let recorded = self.live(&policy).await.with_context(|| format!("{policy} on {text}"))?;
+            let simulated = reference.run(Some(&policy), &self.arguments.network);
+            let simulated = simulated.with_context(|| format!("simulating {policy} on {text}"))?;
+            let of_policy = self.points(&policy, &recorded, &simulated.periods)?;
+            for point in &of_policy {
+                eprintln!(
+                    "  {}: {:.1} ms live, {:.1} ms simulated ({:+.1} %)",
+                    point.graph,
+                    point.live_ms,
+                    point.simulated_ms,
+                    point.error * 100.0
+                );
+            }
+            points.extend(of_policy);
+        }
+        Ok(points)
+    }
+
     /// All graphs in a row on a farm of this policy; what its journal tells.
     async fn live(&self, policy: &str) -> anyhow::Result<Recording> {
         let journal = self.folder.join("journal");
-        let farm = links::on_cluster(self.binary, self.cluster, policy, journal.clone(), 1).await?;
+        let farm = links::on_cluster(&self.binary, &self.cluster, policy, journal.clone(), 1).await?;
         let client = farm.connect().await?;
         let devices = client.devices().await?;
-        for (name, source) in self.graphs {
-            eprintln!("  {name}");
+        for (name, source) in self.graphs.iter() {
+            eprintln!("  {policy}: {name}");
             for _ in 0..=self.arguments.repeat {
                 let session = client.session(SessionOptions::new()).await?;
                 let context = || format!("running {name}");
@@ -268,7 +312,6 @@ impl Bench<'_> {
 
     fn points(
         &self,
-        cluster: &str,
         policy: &str,
         recorded: &Recording,
         simulated: &[isochrone_model::Span],
@@ -286,7 +329,7 @@ impl Bench<'_> {
             let live_all_ms = millis(&recorded.periods[range.clone()]);
             let (live_ms, simulated_ms) = (median(live_all_ms.clone()), median(millis(&simulated[range])));
             Point {
-                cluster: cluster.to_owned(),
+                cluster: self.text.clone(),
                 graph: graph.clone(),
                 policy: policy.to_owned(),
                 live_ms,

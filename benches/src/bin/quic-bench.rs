@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Parser;
-use isochrone_benches::endpoint::{DATAGRAM_BYTES_MAX, STREAM_WINDOW_BYTES, endpoint};
+use isochrone_benches::endpoint::{STREAM_WINDOW_BYTES, endpoint};
 use isochrone_benches::report::{self, median};
 use isochrone_emulator::{Emulator, EmulatorOptions, LinkPlan, LinkSettings};
 use isochrone_link::{Latency, LinkSpec};
@@ -51,12 +51,17 @@ struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
-    /// The network model
-    #[arg(long, value_name = "MODEL", default_value = "quic(warm=all,transfer_us=0,message_us=0)")]
+    /// Parameters of the quic model beside those that are measured here, what hosts and the relay add to a message
+    #[arg(long, value_name = "PARAMETERS", default_value = "datagram_bytes=1472,discovery_round_trips=4")]
     model: String,
 }
 
 const NAME: &str = "localhost";
+/// What a message holds that shows what hosts add to latency.
+const MESSAGE_BYTES: u64 = 64;
+const MESSAGES: usize = 21;
+/// What a path of 1,500 bytes carries: no probe of it is lost.
+const DATAGRAM_BYTES: u16 = 1_472;
 const CHUNK_BYTES: u64 = 256 << 10;
 /// As the farm's transport has them.
 const CONNECTION_WINDOW_BYTES: u64 = (65 * (4 << 20)) * 8 / 7 + 8;
@@ -66,6 +71,8 @@ struct Point {
     rate_mbit: u64,
     latency_ms: u64,
     size_kib: u64,
+    /// To the latency of a small message, by hosts and relay.
+    added_us: f64,
     live_ms: f64,
     model_ms: f64,
     /// (model - live) / live
@@ -97,13 +104,21 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             let rate = BytesPerSecond(rate_mbit * 125_000);
             let link = LinkSpec::fixed(Span::from_millis(*latency_ms), rate);
             let bench = Bench::start(&link)?;
+            let added_us = bench.added(link.latency.mean()).await?.as_secs_f64() * 1e6;
+            // A round trip of the window has it twice.
+            let model = format!(
+                "quic(warm=all,message_us={added_us:.1},transfer_us={added_us:.1},acknowledgement_us={:.1},{})",
+                added_us * 2.0,
+                arguments.model
+            );
+            eprintln!("{rate_mbit} Mbit/s, {latency_ms} ms: {model}");
             for size_kib in &arguments.size {
                 let mut live = Vec::new();
                 for _ in 0..arguments.repeat {
                     live.push(bench.transfer(size_kib << 10).await?.as_secs_f64() * 1e3);
                 }
                 let live_ms = median(live.clone());
-                let model_ms = modelled(&link, size_kib << 10, &arguments.model)?.as_secs_f64() * 1e3;
+                let model_ms = modelled(&link, size_kib << 10, &model)?.as_secs_f64() * 1e3;
                 let error = (model_ms - live_ms) / live_ms;
                 eprintln!(
                     "{rate_mbit} Mbit/s, {latency_ms} ms, {size_kib} KiB: {live_ms:.2} ms, model {model_ms:.2} ms, {:+.1} %",
@@ -113,6 +128,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
                     rate_mbit: *rate_mbit,
                     latency_ms: *latency_ms,
                     size_kib: *size_kib,
+                    added_us,
                     live_ms,
                     model_ms,
                     error,
@@ -160,6 +176,15 @@ impl Bench {
         Ok(Self { _relay: relay, server, client, config, front })
     }
 
+    /// What hosts and relay add to the latency of a message, the median.
+    async fn added(&self, latency: Span) -> anyhow::Result<Duration> {
+        let mut seconds = Vec::new();
+        for _ in 0..MESSAGES {
+            seconds.push(self.transfer(MESSAGE_BYTES).await?.as_secs_f64());
+        }
+        Ok(Duration::from_secs_f64((median(seconds) - latency.as_secs_f64()).max(0.0)))
+    }
+
     /// From the first byte given to a fresh connection until the last has come.
     async fn transfer(&self, size_bytes: u64) -> anyhow::Result<Duration> {
         let dialling = self.client.connect_with(self.config.clone(), self.front, NAME)?;
@@ -182,7 +207,29 @@ impl Bench {
         let start = Instant::now();
         let mut stream = dialled.open_uni().await?;
         let watch = dialled.clone();
-        if std::env::var_os("WATCH").is_some() { let w = watch; tokio::spawn(async move { let t0 = Instant::now(); loop { tokio::time::sleep(Duration::from_millis(20)).await; if w.close_reason().is_some() { break } let st = w.stats(); eprintln!("      {:>5} cwnd {} sent {} lost {} cong {} rtt {:?} mtu {}", t0.elapsed().as_millis(), st.path.cwnd, st.udp_tx.bytes, st.path.lost_packets, st.path.congestion_events, st.path.rtt, st.path.current_mtu); } }); }
+        if std::env::var_os("WATCH").is_some() {
+            let w = watch;
+            tokio::spawn(async move {
+                let t0 = Instant::now();
+                loop {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    if w.close_reason().is_some() {
+                        break;
+                    }
+                    let st = w.stats();
+                    eprintln!(
+                        "      {:>5} cwnd {} sent {} lost {} cong {} rtt {:?} mtu {}",
+                        t0.elapsed().as_millis(),
+                        st.path.cwnd,
+                        st.udp_tx.bytes,
+                        st.path.lost_packets,
+                        st.path.congestion_events,
+                        st.path.rtt,
+                        st.path.current_mtu
+                    );
+                }
+            });
+        }
         let chunk = Bytes::from(vec![7; CHUNK_BYTES as usize]);
         let mut left = size_bytes;
         while left > 0 {
@@ -193,7 +240,14 @@ impl Bench {
         stream.finish()?;
         let (received, end, accepted) = receiving.await??;
         let st = dialled.stats();
-        eprintln!("   {:?} {:?} sdb {} db {} sent {}", end - start, st.path, st.frame_tx.stream_data_blocked, st.frame_tx.data_blocked, st.udp_tx.datagrams);
+        eprintln!(
+            "   {:?} {:?} sdb {} db {} sent {}",
+            end - start,
+            st.path,
+            st.frame_tx.stream_data_blocked,
+            st.frame_tx.data_blocked,
+            st.udp_tx.datagrams
+        );
         anyhow::ensure!(received == size_bytes, "{received} of {size_bytes} bytes came");
         dialled.close(VarInt::from_u32(0), b"");
         drop(accepted);
@@ -203,7 +257,7 @@ impl Bench {
 
 fn transport() -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(DATAGRAM_BYTES_MAX);
+    discovery.upper_bound(DATAGRAM_BYTES);
     let mut transport = TransportConfig::default();
     let window = VarInt::from_u64(CONNECTION_WINDOW_BYTES).unwrap_or(VarInt::MAX);
     transport
@@ -246,6 +300,7 @@ fn body(points: &[Point]) -> String {
         ("Mbit/s", Alignment::Right),
         ("one way, ms", Alignment::Right),
         ("size, KiB", Alignment::Right),
+        ("hosts add, us", Alignment::Right),
         ("quinn, ms", Alignment::Right),
         ("spread, %", Alignment::Right),
         ("model, ms", Alignment::Right),
@@ -258,6 +313,7 @@ fn body(points: &[Point]) -> String {
             point.rate_mbit.to_string(),
             point.latency_ms.to_string(),
             point.size_kib.to_string(),
+            format!("{:.0}", point.added_us),
             format!("{:.2}", point.live_ms),
             format!("{:.0}", (most - least) / point.live_ms * 100.0),
             format!("{:.2}", point.model_ms),
@@ -269,7 +325,8 @@ fn body(points: &[Point]) -> String {
     let worst = errors.iter().copied().fold(0.0, f64::max);
     format!(
         "One stream on a fresh connection over an emulated link, from the first byte given to the last one received, the median of {} \
-         transfers. The bottleneck's buffer holds the rate times the round trip. Of {} points {within} are within 10 %; the median \
+         transfers. The bottleneck's buffer holds the rate times the round trip; datagrams are looked for up to 1,472 bytes. The model is given \
+         what hosts and relay add to a message of 64 bytes in the same run. Of {} points {within} are within 10 %; the median \
          error is {:.1} %, the worst {:.1} %.\n\n{table}",
         points.first().map_or(0, |point| point.live_all_ms.len()),
         points.len(),
