@@ -1,7 +1,7 @@
 //! `latency-eft`: earliest finish from measured round trips, bandwidths, queues and kernel durations.
 //!
 //! Tasks in order of falling upward rank, each to the slot where queueing, transfer and execution together
-//! end first; ties go to the earlier task, then to the lower slot id. Two things set it apart from a plain
+//! end first; ties go to the earlier task, then to the lower slot id. Four things set it apart from a plain
 //! earliest-finish rule:
 //!
 //! - It places ahead only as far as latency asks for. A slot is given tasks until its queue covers
@@ -10,6 +10,8 @@
 //! - It explores with one task at a time. On a device where a kernel has never run its duration is a guess
 //!   from other devices or from facts, and a wrong guess must not fill a slow device's queue. In a farm of
 //!   one device there is nothing to explore.
+//! - Where nothing but reads by the client follows, a task has finished when its contents are with the client.
+//! - A path that would be the better one if it were warm is tried once staying away has cost as much (`trials`).
 //!
 //! Each time it is asked it passes over at most `LOOKS_MAX` tasks whose best slot has no room, so that what is held
 //! back costs nothing for each task held.
@@ -17,7 +19,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use isochrone_model::{DeviceId, Span};
+use isochrone_model::{AgentId, DeviceId, Span, Timestamp};
+use isochrone_sched_core::paths::Warmth;
 use isochrone_sched_core::{CandidateEstimate, Change, Plan, Policy, PolicyLabel, TaskIndex, View};
 
 use crate::accounts::SlotAccounts;
@@ -25,6 +28,7 @@ use crate::horizon::{Horizon, is_due};
 use crate::inbox::Held;
 use crate::ranks::upward_ranks;
 use crate::slot_costs::{SlotCost, slot_costs};
+use crate::trials::{Chance, Trials};
 use crate::{Label, LabelError, PolicyInfo};
 
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
@@ -36,6 +40,8 @@ pub(crate) const INFO: PolicyInfo = PolicyInfo {
 
 /// Tasks that are passed over in one plan.
 const LOOKS_MAX: usize = 16;
+/// A task that moves less than this finds each path at its best: the first window of a connection holds it.
+const TRIAL_BYTES_MIN: u64 = 12_000;
 
 fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
     Ok(Box::new(LatencyEft { horizon: Horizon::from_label(label)?, ..LatencyEft::new(0, Span::ZERO) }))
@@ -54,6 +60,17 @@ pub struct LatencyEft {
     nowhere: Vec<Held>,
     legality_epoch: u64,
     costs: Vec<SlotCost>,
+    trials: Trials,
+}
+
+/// A task on one slot, weighed.
+#[derive(Clone, Copy, Debug)]
+struct Weighed {
+    candidate: CandidateEstimate,
+    agent: AgentId,
+    /// When the device is done with it: earlier than the finish where the way to the client counts.
+    leaves_at: Timestamp,
+    is_seen: bool,
 }
 
 impl LatencyEft {
@@ -68,6 +85,7 @@ impl LatencyEft {
             nowhere: Vec::new(),
             legality_epoch: 0,
             costs: Vec::new(),
+            trials: Trials::default(),
         }
     }
 
@@ -81,17 +99,88 @@ impl LatencyEft {
         self.held.extend(taken.into_iter().map(|held| (rank(&held), Reverse(held))));
     }
 
-    /// What is known of a task on a slot, as people read it.
-    fn candidate(view: &View<'_>, accounts: &SlotAccounts, cost: &SlotCost) -> CandidateEstimate {
+    /// Weighs a task on every slot that `self.costs` lists.
+    fn weigh(
+        &self,
+        view: &View<'_>,
+        accounts: &SlotAccounts,
+        task: TaskIndex,
+        read: Option<u64>,
+    ) -> Vec<Weighed> {
         let now = view.now();
-        let free_at = accounts.free_at(cost.slot);
-        CandidateEstimate {
-            slot: cost.slot,
-            queueing: free_at.since(now),
-            transfer: cost.ready.since(now),
-            execution: cost.execution,
-            finish: (cost.ready.max(free_at) + cost.execution).since(now),
+        let mut way_back: Option<(AgentId, Span)> = None;
+        let weigh = |cost: &SlotCost| {
+            let agent = view.agent_of(view.device_of(cost.slot));
+            let back = match (way_back, read) {
+                (_, None) => Span::ZERO,
+                (Some((of, back)), Some(_)) if of == agent => back,
+                (_, Some(bytes)) => view.to_client(task, agent, bytes, Warmth::AsItIs),
+            };
+            way_back = Some((agent, back));
+            let free_at = accounts.free_at(cost.slot);
+            let leaves_at = cost.ready.max(free_at) + cost.execution;
+            let candidate = CandidateEstimate {
+                slot: cost.slot,
+                queueing: free_at.since(now),
+                transfer: cost.ready.since(now),
+                execution: cost.execution,
+                finish: (leaves_at + back).since(now),
+            };
+            Weighed { candidate, agent, leaves_at, is_seen: cost.is_seen }
+        };
+        self.costs.iter().map(weigh).collect()
+    }
+
+    /// Whether the kernel may go to a slot's device now: at most one task at a time goes where its duration is a guess.
+    fn may_go(&self, view: &View<'_>, weighed: &Weighed) -> bool {
+        let exploring = self.exploring.get(&view.device_of(weighed.candidate.slot));
+        weighed.is_seen || exploring.is_none_or(Vec::is_empty)
+    }
+
+    /// Another agent's slot that would be the best one if paths were at their best, when it is time to try it.
+    fn trial(
+        &mut self,
+        view: &View<'_>,
+        task: TaskIndex,
+        read: Option<u64>,
+        weighed: &[Weighed],
+        best: &Weighed,
+    ) -> Option<Weighed> {
+        let inputs = view.inputs(task).filter(|input| !input.is_zero);
+        let moved = inputs.fold(read.unwrap_or(0), |sum, input| sum.saturating_add(input.size_bytes));
+        if moved < TRIAL_BYTES_MIN {
+            return None;
         }
+        let now = view.now();
+        let mut known: Option<(AgentId, Timestamp, Span)> = None;
+        let at_best = |other: &&Weighed| {
+            let (ready, back) = match known {
+                Some((agent, ready, back)) if agent == other.agent => (ready, back),
+                Some(_) | None => {
+                    let word = now + view.control_one_way(other.agent);
+                    let back = read
+                        .map_or(Span::ZERO, |bytes| view.to_client(task, other.agent, bytes, Warmth::AtBest));
+                    (view.inputs_ready_at_best(task, other.agent).max(word), back)
+                }
+            };
+            known = Some((other.agent, ready, back));
+            let CandidateEstimate { slot, queueing, execution, .. } = other.candidate;
+            ((ready.max(now + queueing) + execution + back).since(now), slot)
+        };
+        let others = weighed.iter().filter(|other| other.agent != best.agent && self.may_go(view, other));
+        let mut at_best = at_best;
+        let (other, (finish, _)) = others
+            .map(|other| (other, at_best(&other)))
+            .min_by_key(|(_, at_best)| *at_best)
+            .filter(|(_, (finish, _))| *finish < best.candidate.finish)?;
+        let gain = best.candidate.finish.saturating_sub(finish);
+        let price = other.candidate.finish.saturating_sub(best.candidate.finish);
+        let is_due = self.trials.is_due(Chance { agent: other.agent, gain, price })
+            && other.candidate.queueing <= self.horizon.of_slot(view, other.candidate.slot);
+        is_due.then(|| {
+            self.trials.begin(other.agent, task);
+            *other
+        })
     }
 }
 
@@ -111,6 +200,7 @@ impl Policy for LatencyEft {
                 for tasks in self.exploring.values_mut() {
                     tasks.retain(|exploring| exploring != task);
                 }
+                self.trials.end(*task);
             }
             Change::Measured { .. } | Change::FarmChanged => {}
         }
@@ -144,28 +234,32 @@ impl Policy for LatencyEft {
                 self.nowhere.push(held);
                 continue;
             }
-            let best = self
-                .costs
+            let read = view.read_bytes(task);
+            let weighed = self.weigh(view, &accounts, task, read);
+            let best = weighed
                 .iter()
-                .filter(|cost| {
-                    let exploring = self.exploring.get(&view.device_of(cost.slot));
-                    is_alone || cost.is_seen || exploring.is_none_or(Vec::is_empty)
-                })
-                .map(|cost| (Self::candidate(view, &accounts, cost), cost.is_seen))
-                .min_by_key(|(candidate, _)| (candidate.finish, candidate.slot))
-                .filter(|(best, _)| best.queueing <= self.horizon.of_slot(view, best.slot));
-            let Some((best, is_seen)) = best else {
+                .filter(|weighed| is_alone || self.may_go(view, weighed))
+                .min_by_key(|weighed| (weighed.candidate.finish, weighed.candidate.slot))
+                .filter(|best| best.candidate.queueing <= self.horizon.of_slot(view, best.candidate.slot))
+                .copied();
+            let Some(best) = best else {
                 passed_over.push((rank, Reverse(held)));
                 continue;
             };
-            if !is_seen {
-                self.exploring.entry(view.device_of(best.slot)).or_default().push(task);
+            let trial = self.trial(view, task, read, &weighed, &best);
+            let chosen = trial.unwrap_or(best);
+            let reason = match (trial, chosen.is_seen) {
+                (Some(_), _) => "to warm a path: staying away from it has cost as much",
+                (None, true) => "earliest finish",
+                (None, false) => "earliest finish, by a guess to be measured",
+            };
+            let slot = chosen.candidate.slot;
+            if !chosen.is_seen {
+                self.exploring.entry(view.device_of(slot)).or_default().push(task);
             }
-            let candidates = self.costs.iter().map(|cost| Self::candidate(view, &accounts, cost)).collect();
-            accounts.give(best.slot, view.now() + best.finish);
-            let reason =
-                if is_seen { "earliest finish" } else { "earliest finish, by a guess to be measured" };
-            plan.place_weighed(task, best.slot, reason, candidates);
+            accounts.give(slot, chosen.leaves_at);
+            let candidates = weighed.iter().map(|weighed| weighed.candidate).collect();
+            plan.place_weighed(task, slot, reason, candidates);
         }
         self.held.extend(passed_over);
     }

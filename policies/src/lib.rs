@@ -46,6 +46,7 @@ mod round_robin;
 mod slot_costs;
 mod sufferage;
 mod tlevel_gt;
+mod trials;
 mod wba;
 mod work_stealing;
 

@@ -10,7 +10,7 @@ use isochrone_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::distribution::{Distribution, DistributionSnapshot};
-use crate::paths::{PRIOR_ROUND_TRIP, Path, PathMatrix, Prior};
+use crate::paths::{PRIOR_ROUND_TRIP, Path, PathMatrix, Prior, Warmth};
 
 /// Sizes remembered for one kernel on one device; the one used longest ago gives way.
 const SIZES_MAX: usize = 64;
@@ -233,19 +233,49 @@ impl CostModel {
 
     /// What contents that are still with a client take to an agent: the scheduler's word to the client, then the bytes.
     #[must_use]
-    pub fn from_client(&self, session: SessionId, agent: AgentId, size_bytes: u64, now: Timestamp) -> Span {
+    pub fn from_client(
+        &self,
+        session: SessionId,
+        agent: AgentId,
+        size_bytes: u64,
+        now: Timestamp,
+        warmth: Warmth,
+    ) -> Span {
         if let Some(Some((latency, rate))) = self.stated.clients.get(agent.index()) {
             return *latency + rate.span_for(size_bytes);
         }
         let word = self.paths.client(session).and_then(Path::round_trip);
-        let leg = self.paths.control(agent).and_then(Path::round_trip);
-        let round_trip = word.max(leg).unwrap_or(PRIOR_ROUND_TRIP);
-        let prior = Prior { round_trip, ..Prior::default() };
-        let parts = match self.paths.upload(session, agent) {
-            Some(path) => path.parts(size_bytes, now, prior),
-            None => Path::default().parts(size_bytes, now, prior),
+        let (unknown, prior) = (Path::default(), self.client_prior(session, agent));
+        let path = self.paths.upload(session, agent).unwrap_or(&unknown);
+        let parts = match warmth {
+            Warmth::AsItIs => path.parts(size_bytes, now, prior),
+            Warmth::AtBest => path.parts_at_best(size_bytes, now, prior),
         };
         Span(word.unwrap_or(PRIOR_ROUND_TRIP).0 / 2) + parts.total()
+    }
+
+    /// What contents take from an agent to a client that reads them. Nothing where the paths of clients are stated: there, ends count
+    /// where they happen.
+    #[must_use]
+    pub fn to_client(&self, session: SessionId, agent: AgentId, size_bytes: u64, warmth: Warmth) -> Span {
+        if self.stated.clients.get(agent.index()).is_some_and(Option::is_some) {
+            return Span::ZERO;
+        }
+        let (unknown, prior) = (Path::default(), self.client_prior(session, agent));
+        let path = self.paths.upload(session, agent).unwrap_or(&unknown);
+        path.back_parts(size_bytes, prior, warmth).total()
+    }
+
+    /// Notes that an agent has sent contents to a client.
+    pub fn note_read(&mut self, session: SessionId, agent: AgentId, size_bytes: u64) {
+        self.paths.upload_mut(session, agent).carried_back(size_bytes);
+    }
+
+    /// What is assumed of the path between a client and an agent: the longer of their round trips to the scheduler.
+    fn client_prior(&self, session: SessionId, agent: AgentId) -> Prior {
+        let word = self.paths.client(session).and_then(Path::round_trip);
+        let leg = self.paths.control(agent).and_then(Path::round_trip);
+        Prior { round_trip: word.max(leg).unwrap_or(PRIOR_ROUND_TRIP), ..Prior::default() }
     }
 
     /// What is stated of a path between two agents.
@@ -407,8 +437,9 @@ impl CostModel {
             }
             // Measured by the agent, since it is the agent that reports. Its congestion window is that of the way back.
             (LinkEnd::Agent(agent), LinkEnd::Session(session)) => {
-                let sample = PathSample { window_bytes: 0, ..sample.clone() };
-                self.paths.upload_mut(session, agent).measured(now, &sample)
+                let path = self.paths.upload_mut(session, agent);
+                path.back_window(sample.window_bytes);
+                path.measured(now, &PathSample { window_bytes: 0, ..sample.clone() })
             }
             (LinkEnd::Agent(_), LinkEnd::Agent(_) | LinkEnd::Scheduler)
             | (LinkEnd::Scheduler, LinkEnd::Scheduler)
@@ -564,6 +595,23 @@ impl CostModel {
         }
         let busy_until = self.paths.between(from, to).map_or(Timestamp::ZERO, Path::busy_until);
         ready.max(busy_until) + self.transfer(from, to, size_bytes)
+    }
+
+    /// The same with its path at its best.
+    #[must_use]
+    pub fn arrival_at_best(
+        &self,
+        from: AgentId,
+        to: AgentId,
+        size_bytes: u64,
+        ready: Timestamp,
+    ) -> Timestamp {
+        if from == to || self.stated.link(from, to).is_some() {
+            return self.arrival(from, to, size_bytes, ready);
+        }
+        let (unknown, prior) = (Path::default(), self.paths.prior(from, to));
+        let path = self.paths.between(from, to).unwrap_or(&unknown);
+        ready + path.parts_at_best(size_bytes, ready, prior).total()
     }
 
     /// Notes that a transfer was ordered, so that the next one is expected behind it.

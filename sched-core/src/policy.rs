@@ -96,7 +96,7 @@ pub struct CandidateEstimate {
     pub transfer: Span,
     /// On the device.
     pub execution: Span,
-    /// Until it is finished.
+    /// Until it is finished; for a task whose contents the client reads next, as far as the policy looks there, until they are with it.
     pub finish: Span,
 }
 

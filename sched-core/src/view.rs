@@ -8,6 +8,7 @@ use isochrone_model::{
 use crate::costs::{Basis, Estimate, KernelRow};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
+use crate::paths::Warmth;
 use crate::policy::CandidateEstimate;
 use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
 
@@ -290,7 +291,32 @@ impl View<'_> {
     #[must_use]
     pub fn from_client(&self, task: TaskIndex, agent: AgentId, size_bytes: u64) -> Span {
         let session = self.get(task).map(|record| record.session).unwrap_or_default();
-        self.state.costs.from_client(session, agent, size_bytes, self.state.now)
+        self.state.costs.from_client(session, agent, size_bytes, self.state.now, Warmth::AsItIs)
+    }
+
+    /// Bytes of what follows a task, when that is nothing but reads by its client: with them its work is done. `None` when
+    /// nothing reads from it, or others have work to do after it.
+    #[must_use]
+    pub fn read_bytes(&self, task: TaskIndex) -> Option<u64> {
+        let mut bytes = None;
+        for (next, _) in self.state.dag.successors(task) {
+            match self.shape(next) {
+                TaskShape::Read => {
+                    let inputs = self.inputs(next).map(|input| input.size_bytes);
+                    bytes = Some(inputs.fold(bytes.unwrap_or(0), u64::saturating_add));
+                }
+                TaskShape::Kernel { .. } | TaskShape::Copy { .. } => return None,
+                TaskShape::Source | TaskShape::Nothing => {}
+            }
+        }
+        bytes
+    }
+
+    /// What so many bytes take from an agent to the client of a task.
+    #[must_use]
+    pub fn to_client(&self, task: TaskIndex, agent: AgentId, size_bytes: u64, warmth: Warmth) -> Span {
+        let session = self.get(task).map(|record| record.session).unwrap_or_default();
+        self.state.costs.to_client(session, agent, size_bytes, warmth)
     }
 
     /// The time from the scheduler to an agent.
@@ -390,7 +416,13 @@ impl View<'_> {
     /// When all that a task waits for, contents and predecessors, is expected to be at an agent.
     #[must_use]
     pub fn inputs_ready_at(&self, task: TaskIndex, agent: AgentId) -> Timestamp {
-        self.state.inputs_ready_at(task, agent)
+        self.state.inputs_ready_at(task, agent, Warmth::AsItIs)
+    }
+
+    /// The same if all paths were at their best, as later transfers may find them.
+    #[must_use]
+    pub fn inputs_ready_at_best(&self, task: TaskIndex, agent: AgentId) -> Timestamp {
+        self.state.inputs_ready_at(task, agent, Warmth::AtBest)
     }
 
     /// Whether a task's successors may be placed: it is ordered, or goes where its first reader goes.
@@ -413,7 +445,8 @@ impl View<'_> {
             let version = &self.state.versions[input.version];
             let producer = version.producer.and_then(|producer| self.state.live(producer));
             if !version.is_zero() && !producer.is_some_and(&is_planned) {
-                ready = ready.max(Some(self.state.input_ready_at(input.version, input.range, agent)));
+                let at = self.state.input_ready_at(input.version, input.range, agent, Warmth::AsItIs);
+                ready = ready.max(Some(at));
             }
         }
         ready.max(self.told_at(task, agent))
@@ -563,13 +596,13 @@ impl State {
             .map(|(_, _, agent, ready, reach)| (agent, ready, reach))
     }
 
-    pub(crate) fn inputs_ready_at(&self, task: TaskIndex, agent: AgentId) -> Timestamp {
+    pub(crate) fn inputs_ready_at(&self, task: TaskIndex, agent: AgentId, warmth: Warmth) -> Timestamp {
         let Some(record) = self.tasks.get(task.index()).and_then(Option::as_ref) else {
             return self.now;
         };
         let mut ready = self.now;
         for input in &record.inputs {
-            ready = ready.max(self.input_ready_at(input.version, input.range, agent));
+            ready = ready.max(self.input_ready_at(input.version, input.range, agent, warmth));
         }
         for (predecessor, kind) in self.dag.predecessors(task) {
             if kind != DependencyKind::Data
@@ -581,7 +614,13 @@ impl State {
         ready
     }
 
-    fn input_ready_at(&self, version: VersionIndex, range: ByteRange, agent: AgentId) -> Timestamp {
+    fn input_ready_at(
+        &self,
+        version: VersionIndex,
+        range: ByteRange,
+        agent: AgentId,
+        warmth: Warmth,
+    ) -> Timestamp {
         let record = &self.versions[version];
         if record.is_zero() {
             return self.now;
@@ -597,12 +636,17 @@ impl State {
             while !position.is_empty() {
                 match self.best_source(version, position, agent) {
                     Some((from, source_ready, reach)) => {
-                        ready = ready.max(self.costs.arrival(from, agent, reach.len(), source_ready));
+                        ready = ready.max(match warmth {
+                            Warmth::AsItIs => self.costs.arrival(from, agent, reach.len(), source_ready),
+                            Warmth::AtBest => {
+                                self.costs.arrival_at_best(from, agent, reach.len(), source_ready)
+                            }
+                        });
                         position = ByteRange::new(reach.end, position.end);
                     }
                     None => {
                         let session = self.buffers[record.buffer].key.session;
-                        let takes = self.costs.from_client(session, agent, position.len(), self.now);
+                        let takes = self.costs.from_client(session, agent, position.len(), self.now, warmth);
                         return ready.max(self.now + takes);
                     }
                 }

@@ -1,5 +1,5 @@
-//! The congestion controllers: quinn's CUBIC for control and one that keeps queues short for bulk, neither of which
-//! ever holds back the word that a connection has ended.
+//! The congestion controllers: quinn's CUBIC with a head start for control and one that keeps queues short for bulk, neither of
+//! which ever holds back the word that a connection has ended.
 //!
 //! quinn (quinn-proto 0.11, `Connection::poll_transmit`) lets a closing wait for room in the congestion window
 //! when anything else was still to be sent. A closed connection takes no acknowledgements, so that there never
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
+use crate::head_start::HeadStart;
 use crate::short_queue::ShortQueue;
 
 /// A window that nothing fills; beyond 32 bits quinn does not pace either.
@@ -59,6 +60,8 @@ enum Purpose {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Congestion {
     purpose: Purpose,
+    /// That messages are assumed to find free, in bytes a second.
+    control_rate: u64,
     /// Whether the whole endpoint is closing.
     is_ending: Arc<AtomicBool>,
 }
@@ -66,7 +69,13 @@ pub(crate) struct Congestion {
 impl Congestion {
     /// The same endpoint's controllers for connections that carry bulk alone.
     pub(crate) fn for_bulk(&self) -> Self {
-        Self { purpose: Purpose::Bulk, is_ending: self.is_ending.clone() }
+        Self { purpose: Purpose::Bulk, ..self.clone() }
+    }
+
+    /// The same endpoint's controllers for connections with messages, on paths that are assumed to carry so many bytes a
+    /// second.
+    pub(crate) fn for_control(&self, bytes_per_second: u64) -> Self {
+        Self { purpose: Purpose::Control, control_rate: bytes_per_second, ..self.clone() }
     }
 
     /// Opens the windows of all connections; to be called just before the endpoint is closed.
@@ -92,8 +101,11 @@ impl Congestion {
 
 impl ControllerFactory for Congestion {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        let inner = match self.purpose {
-            Purpose::Control => Arc::new(CubicConfig::default()).build(now, current_mtu),
+        let inner: Box<dyn Controller> = match self.purpose {
+            Purpose::Control => {
+                let cubic = Arc::new(CubicConfig::default()).build(now, current_mtu);
+                Box::new(HeadStart::new(cubic, self.control_rate))
+            }
             Purpose::Bulk => Box::new(ShortQueue::new(current_mtu)),
         };
         Box::new(UntilClosed {

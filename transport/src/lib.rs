@@ -30,6 +30,7 @@ mod connection;
 mod control;
 mod endpoint;
 mod endpoint_error;
+mod head_start;
 mod identity;
 mod link;
 mod local;

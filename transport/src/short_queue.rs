@@ -17,6 +17,14 @@ use quinn_proto::RttEstimator;
 /// bounds what is under way: 1 MB at 1 GB/s, about what it takes to keep two processes busy.
 const QUEUEING_MAX: Duration = Duration::from_millis(1);
 
+/// A queue that ends the doubling of the first windows: half of what is allowed, or on long paths an eighth of the round trip, up to
+/// 4 ms. Smaller ones are hosts that were busy: taking one of them for a queue would have the window grow by steps for seconds.
+/// (TCP's HyStart has an eighth too, of 4 ms at least.)
+const START_QUEUEING_MAX: Duration = Duration::from_millis(4);
+
+/// Rounds with a full window and no queue after which it grows by a quarter, and by a half.
+const CALM_ROUNDS: [u32; 2] = [2, 3];
+
 /// Windows in datagrams: the first, and the smallest after losses.
 const INITIAL_DATAGRAMS: u64 = 10;
 const DATAGRAMS_MIN: u64 = 4;
@@ -64,6 +72,8 @@ pub(crate) struct ShortQueue {
     previous_min: u64,
     epoch_start: Option<Instant>,
     long_rounds: u32,
+    /// Rounds in a row that were full and had no queue.
+    calm_rounds: u32,
     /// Packets sent before this were lost from a window that has been cut already.
     cut_at: Option<Instant>,
 }
@@ -84,6 +94,7 @@ impl ShortQueue {
             previous_min: u64::MAX,
             epoch_start: None,
             long_rounds: 0,
+            calm_rounds: 0,
             cut_at: None,
         }
     }
@@ -114,7 +125,7 @@ impl ShortQueue {
                 self.long_rounds = 0;
                 return;
             }
-            Phase::Start if queueing > allowed / 2 => self.phase = Phase::Steady,
+            Phase::Start if queueing > self.start_queueing() => self.phase = Phase::Steady,
             Phase::Start | Phase::Steady => {}
         }
         if self.begins_epoch(now) {
@@ -133,17 +144,32 @@ impl ShortQueue {
             / u128::from(round_min.max(1));
         let aim = u64::try_from(aim).unwrap_or(u64::MAX);
         let window = self.window_bytes;
-        if aim < window {
+        let is_calm = queueing < allowed / 4 && !is_limited_by_sender;
+        self.calm_rounds = if is_calm { self.calm_rounds + 1 } else { 0 };
+        if self.phase == Phase::Start {
+            if !is_limited_by_sender {
+                self.set_window(window * 2);
+            }
+        } else if aim < window {
             self.set_window(aim.max(window / 2));
         } else if !is_limited_by_sender {
-            let most = match self.phase {
-                Phase::Start => window * 2,
-                Phase::Steady | Phase::Drain => window + window / 4,
-            };
+            let most =
+                if self.calm_rounds >= CALM_ROUNDS[1] { window + window / 2 } else { window + window / 4 };
             // On a long path the aim is hardly above the window while there is no queue at all.
-            let least = if queueing < allowed / 4 { window + window / 8 } else { window };
+            let least = match self.calm_rounds {
+                0 => window,
+                calm if calm >= CALM_ROUNDS[1] => window + window / 2,
+                calm if calm >= CALM_ROUNDS[0] => window + window / 4,
+                _ => window + window / 8,
+            };
             self.set_window(aim.max(least).min(most));
         }
+    }
+
+    /// The queueing, in nanoseconds, with which the first windows stop doubling.
+    fn start_queueing(&self) -> u64 {
+        let allowed = QUEUEING_MAX.as_nanos() as u64;
+        (self.base() / 8).min(START_QUEUEING_MAX.as_nanos() as u64).max(allowed / 2)
     }
 
     fn ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool) {
@@ -310,6 +336,30 @@ mod tests {
             path.round(&mut controller, true);
         }
         assert!(controller.window() > 100_000_000 / 1_000 * 80 * 8 / 10, "{}", controller.window());
+    }
+
+    #[test]
+    fn a_busy_host_does_not_end_the_first_growth_and_a_wrong_end_is_made_up_for() {
+        // 20 ms, 100 MB/s: 2 MB. A host that adds 2 ms to every round trip but the first of them.
+        let (mut path, mut controller) = path(20, 100_000_000);
+        path.round(&mut controller, true);
+        path.base = Duration::from_millis(22);
+        let mut rounds = 0;
+        while controller.window() < 1_000_000 {
+            path.round(&mut controller, true);
+            rounds += 1;
+        }
+        assert!(rounds <= 8, "{rounds}");
+        // One that has left the first growth too early.
+        let mut early = ShortQueue::new(1_500);
+        early.phase = Phase::Steady;
+        path.base = Duration::from_millis(20);
+        let mut rounds = 0;
+        while early.window() < 1_000_000 {
+            path.round(&mut early, true);
+            rounds += 1;
+        }
+        assert!(rounds <= 15, "{rounds}");
     }
 
     #[test]

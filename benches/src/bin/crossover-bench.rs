@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use isochrone_benches::links;
 use isochrone_benches::report::{self, median};
-use isochrone_client::{Farm as Client, Program, Session, SessionOptions};
+use isochrone_client::{CommandHandle, Farm as Client, Program, Session, SessionOptions};
 use isochrone_metrics::{Alignment, Table};
 use isochrone_model::DeviceKind;
 use isochrone_model::units::{BytesPerSecond, Span};
@@ -180,9 +180,22 @@ struct Point {
     far_us: f64,
     /// Under the policy.
     chosen_us: f64,
+    /// What the policy expected of either side in each of its runs; none where it weighed but one.
+    expected: Vec<Expected>,
     /// Runs that the policy sent to the far side.
     chosen_far: u32,
     runs: u32,
+}
+
+/// What a policy expected of the launch on either side, from its decision on.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Expected {
+    near_us: f64,
+    far_us: f64,
+    /// Of it, what is waited for until contents are there, and what the kernel takes.
+    far_transfer_us: f64,
+    far_execution_us: f64,
+    near_execution_us: f64,
 }
 
 impl Point {
@@ -349,11 +362,13 @@ impl Bench<'_> {
                 let repeat = self.arguments.repeat;
                 let near_us = median(near.times(items, contents, repeat).await?);
                 let far_us = median(far.times(items, contents, repeat).await?);
-                let (mut chosen, mut chosen_far) = (Vec::new(), 0);
+                let (mut chosen, mut chosen_far, mut expected) = (Vec::new(), 0, Vec::new());
                 for _ in 0..repeat {
                     let before = finished(&client, "far").await?;
-                    chosen.push(free.run(items, contents).await?);
+                    let (took, launch) = free.run_launch(items, contents).await?;
+                    chosen.push(took);
                     chosen_far += u32::from(finished(&client, "far").await? > before);
+                    expected.extend(free.expected(&launch).await?);
                 }
                 let chosen_us = median(chosen);
                 let runs = repeat;
@@ -364,6 +379,7 @@ impl Bench<'_> {
                     near_us,
                     far_us,
                     chosen_us,
+                    expected,
                     chosen_far,
                     runs,
                 });
@@ -399,19 +415,40 @@ impl Lane {
 
     /// A write, a launch and a read, from submission to the bytes; in microseconds.
     async fn run(&self, items: u64, contents: Contents) -> anyhow::Result<f64> {
+        Ok(self.run_launch(items, contents).await?.0)
+    }
+
+    /// The same, with the launch.
+    async fn run_launch(&self, items: u64, contents: Contents) -> anyhow::Result<(f64, CommandHandle)> {
         let bytes = contents.bytes(items);
         let buffer = self.session.buffer(bytes);
         let given = vec![3_u8; bytes as usize];
         let mut graph = self.session.graph();
         let start = Instant::now();
         graph.write(&buffer, 0, given).enqueue();
-        graph.launch(&self.program, "grow").range([items]).local([GROUP_ITEMS]).read_write(&buffer).enqueue();
+        let launch = graph.launch(&self.program, "grow").range([items]).local([GROUP_ITEMS]);
+        let launch = launch.read_write(&buffer).enqueue();
         let read = graph.read(&buffer).enqueue();
         graph.submit()?;
         let got = read.await?;
         let took = start.elapsed();
         ensure!(got.len() as u64 == bytes && got.iter().all(|byte| *byte == 3), "the contents come back");
-        Ok(took.as_secs_f64() * 1e6)
+        Ok((took.as_secs_f64() * 1e6, launch))
+    }
+
+    /// What the policy expected of a launch.
+    async fn expected(&self, launch: &CommandHandle) -> anyhow::Result<Option<Expected>> {
+        let Some(decision) = self.session.explain(launch).await?.decision else { return Ok(None) };
+        let on = |side: &str| decision.candidates.iter().find(|candidate| candidate.name.starts_with(side));
+        let (Some(near), Some(far)) = (on("near/"), on("far/")) else { return Ok(None) };
+        let micros = |span: Span| span.0 as f64 / 1e3;
+        Ok(Some(Expected {
+            near_us: micros(near.finish),
+            far_us: micros(far.finish),
+            far_transfer_us: micros(far.transfer),
+            far_execution_us: micros(far.execution),
+            near_execution_us: micros(near.execution),
+        }))
     }
 }
 
@@ -491,7 +528,7 @@ mod tests {
 
     fn point(items: u64, near_us: f64, far_us: f64, chosen_far: u32) -> Point {
         let (latency_ms, contents) = (1.0, Contents::Fixed);
-        Point { latency_ms, contents, items, near_us, far_us, chosen_us: 0.0, chosen_far, runs: 4 }
+        Point { latency_ms, contents, items, near_us, far_us, chosen_us: 0.0, expected: Vec::new(), chosen_far, runs: 4 }
     }
 
     #[test]

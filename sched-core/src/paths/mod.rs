@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use isochrone_model::{AgentId, PathSample, SessionId, Span, Timestamp};
 
 use path::PRIOR_NANOS_PER_MEBIBYTE;
-pub use path::{Path, Prior};
+pub use path::{Path, Prior, Warmth};
 
 use crate::distribution::Distribution;
 

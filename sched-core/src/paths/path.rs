@@ -24,6 +24,20 @@ const CONFIDENCE_HALF_LIFE: Span = Span::from_secs(30);
 /// Counts of datagrams are halved when they reach this many: what was lost long ago fades.
 const PACKETS_MAX: u64 = 1 << 16;
 
+/// So many transfers must have told a path's rate before it is believed to be slower than is assumed of any path: the first
+/// ones also tell of windows that were still growing.
+const RATES_SURE: u64 = 3;
+
+/// Which transfer over a path is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmth {
+    /// One that begins with what there is: the connection or none, its window, the rate that was measured.
+    AsItIs,
+    /// One over a connection whose window holds it, on a path that is as fast as is assumed until enough transfers have
+    /// shown otherwise. Those that come later are like it when earlier ones have opened the window.
+    AtBest,
+}
+
 /// What is assumed of a path for what was not measured of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prior {
@@ -49,6 +63,8 @@ pub struct Path {
     sent_packets: u64,
     lost_packets: u64,
     window_bytes: u64,
+    /// The window of the other end, where that does not measure the path itself.
+    back_window_bytes: u64,
     is_connected: bool,
     /// When what was ordered over it so far should have arrived.
     busy_until: Timestamp,
@@ -64,6 +80,7 @@ impl Default for Path {
             sent_packets: 0,
             lost_packets: 0,
             window_bytes: INITIAL_WINDOW_BYTES,
+            back_window_bytes: INITIAL_WINDOW_BYTES,
             is_connected: false,
             busy_until: Timestamp::ZERO,
             queued_bytes: 0,
@@ -155,6 +172,49 @@ impl Path {
         }
     }
 
+    /// The same at its best.
+    #[must_use]
+    pub fn parts_at_best(&self, size_bytes: u64, ready: Timestamp, prior: Prior) -> TransferParts {
+        let mut nanos = self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte);
+        if self.rates.count() < RATES_SURE {
+            nanos = nanos.min(prior.nanos_per_mebibyte);
+        }
+        TransferParts {
+            queueing: self.busy_until.since(ready),
+            latency: Span(self.round_trip().unwrap_or(prior.round_trip).0 / 2),
+            carrying: carrying(nanos, size_bytes),
+            ..TransferParts::default()
+        }
+    }
+
+    /// What a transfer from the other end is expected to take over the connection that there will be by then. It is assumed to
+    /// have this direction's rate.
+    #[must_use]
+    pub fn back_parts(&self, size_bytes: u64, prior: Prior, warmth: Warmth) -> TransferParts {
+        let at_best = self.parts_at_best(size_bytes, Timestamp::NEVER, prior);
+        match warmth {
+            Warmth::AtBest => at_best,
+            Warmth::AsItIs => {
+                let round_trip = self.round_trip().unwrap_or(prior.round_trip);
+                let nanos = self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte);
+                let slow_start = waits(size_bytes, self.back_window_bytes, round_trip, nanos);
+                TransferParts { slow_start, carrying: self.carrying(size_bytes, prior), ..at_best }
+            }
+        }
+    }
+
+    /// The other end has this window.
+    pub fn back_window(&mut self, window_bytes: u64) {
+        if window_bytes > 0 {
+            self.back_window_bytes = window_bytes.min(WINDOW_BYTES_MAX);
+        }
+    }
+
+    /// The other end has sent so much, which has opened its window.
+    pub fn carried_back(&mut self, size_bytes: u64) {
+        self.back_window_bytes = self.back_window_bytes.max(size_bytes).min(WINDOW_BYTES_MAX);
+    }
+
     /// Notes that a transfer was ordered that keeps the path for `carrying`, so that the next one is expected behind it.
     pub fn ordered(&mut self, size_bytes: u64, ready: Timestamp, carrying: Span) {
         self.busy_until = ready.max(self.busy_until) + carrying;
@@ -188,6 +248,7 @@ impl Path {
     pub fn lost(&mut self) {
         self.is_connected = false;
         self.window_bytes = INITIAL_WINDOW_BYTES;
+        self.back_window_bytes = INITIAL_WINDOW_BYTES;
         self.busy_until = Timestamp::ZERO;
         self.queued_bytes = 0;
     }
@@ -341,6 +402,36 @@ mod tests {
         // Seven windows, each a round trip after the one before.
         assert!(!path.carried(MEBIBYTE, 0, round_trip.saturating_mul(6)));
         assert_eq!(path.nanos_per_mebibyte(), None);
+    }
+
+    #[test]
+    fn a_path_is_at_its_best_until_enough_transfers_have_shown_it_slow() {
+        let (round_trip, prior) = (Span::from_millis(10), Prior::default());
+        let mut path = measured(round_trip);
+        // A transfer that took so long because its window grew slowly: a fifth of a second for a MiB.
+        for transfers in 1..=RATES_SURE {
+            path.carried(MEBIBYTE, 0, Span::from_millis(200));
+            let as_it_is = path.parts(4 * MEBIBYTE, Timestamp(0), prior).total();
+            assert!(as_it_is > Span::from_millis(400), "{as_it_is}");
+            let at_best = path.parts_at_best(4 * MEBIBYTE, Timestamp(0), prior);
+            assert_eq!((at_best.slow_start, at_best.latency), (Span::ZERO, Span::from_millis(5)));
+            let is_believed = at_best.carrying > Span(4 * PRIOR_NANOS_PER_MEBIBYTE);
+            assert_eq!(is_believed, transfers == RATES_SURE, "{transfers}: {at_best:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_has_a_window_of_its_own() {
+        let (round_trip, prior) = (Span::from_millis(10), Prior::default());
+        let mut path = measured(round_trip);
+        path.carried(MEBIBYTE, 0, Span::from_millis(1));
+        let back = |path: &Path| path.back_parts(MEBIBYTE, prior, Warmth::AsItIs).slow_start;
+        assert!(back(&path) > Span::from_millis(50), "{}", back(&path));
+        assert_eq!(path.back_parts(MEBIBYTE, prior, Warmth::AtBest).slow_start, Span::ZERO);
+        path.back_window(MEBIBYTE / 2);
+        assert!(back(&path) < Span::from_millis(10));
+        path.carried_back(MEBIBYTE);
+        assert_eq!(back(&path), Span::ZERO);
     }
 
     #[test]

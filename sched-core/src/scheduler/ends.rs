@@ -52,6 +52,7 @@ impl Scheduler {
         match outcome {
             TaskOutcome::Done { execution, .. } => {
                 self.learn(index, execution);
+                self.note_read(index, agent);
                 for place in 0..self.state.task(index).inputs.len() {
                     let input = self.state.task(index).inputs[place];
                     self.mark_resident(input.version, input.range, agent);
@@ -110,6 +111,16 @@ impl Scheduler {
             version.frontier_bytes > 0 || version.uses > 1
         });
         is_needed && !self.outputs_are_had(task)
+    }
+
+    /// Contents that an agent has sent to a client have opened the window between the two.
+    fn note_read(&mut self, task: TaskIndex, agent: AgentId) {
+        let record = self.state.task(task);
+        if let TaskWork::Read { .. } = record.work {
+            let bytes = record.inputs.iter().map(|input| input.range.len()).sum();
+            let session = record.session;
+            self.state.costs.note_read(session, agent, bytes);
+        }
     }
 
     /// Takes a measured duration into the cost model and the slot's account.

@@ -13,6 +13,7 @@ use super::event::Action;
 use super::state::{OutputUse, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
+use crate::paths::Warmth;
 use crate::policy::{DecisionRecord, Plan, Proposal, Rejection};
 use crate::view::View;
 
@@ -547,7 +548,7 @@ impl Scheduler {
 
     /// Notes where the task is and when it is expected to end.
     fn account_dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>, expected: Span) {
-        let inputs_ready = self.state.inputs_ready_at(task, agent);
+        let inputs_ready = self.state.inputs_ready_at(task, agent, Warmth::AsItIs);
         let ready = inputs_ready.max(self.state.now + self.state.costs.control_one_way(agent));
         let start = slot.map_or(ready, |slot| ready.max(self.state.slot_free_at(slot)));
         let finish = start + expected;
