@@ -3,9 +3,8 @@
 //! Of the ready tasks the one whose earliest completion is latest, to the slot where it completes then, behind all that is
 //! planned there. Batches as in `min-min`.
 //!
-//! Ties: the task with the smallest index, then the lowest slot. After each placement the rule needs the earliest
-//! completion anew of every task of the batch whose best slot was taken: a step takes time in proportion to these, so a
-//! batch of tasks that all differ takes time in proportion to its square over the slots, which is the definition's own cost.
+//! Ties: the task with the smallest index, then the lowest slot. A step looks at few tasks, and glances at those whose
+//! best slot was taken; see `planning/rows.rs` for what that takes.
 
 use isochrone_sched_core::Policy;
 

@@ -8,9 +8,8 @@
 //! those that it made ready among them. Slots of one device count as slots, so a device with two idle ones makes nobody
 //! suffer. A task with one legal slot comes before all others.
 //!
-//! After a placement the rule needs the completions anew of every ready task whose best or second-best slot was taken: a
-//! step takes time in proportion to these, so very many ready tasks at once that all differ take time in
-//! proportion to their square over the slots, a few slots looked at for each.
+//! A step looks at few tasks, and glances at those whose best or second-best slot was taken; see `planning/rows.rs` for
+//! what that takes.
 
 use isochrone_sched_core::Policy;
 

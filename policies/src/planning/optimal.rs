@@ -171,7 +171,7 @@ impl<'a> Search<'a> {
         };
         Self {
             tails: tails(problem, &order),
-            class_of: classes(problem),
+            class_of: like_slots(problem),
             weightings: [weighting(vec![1; problem.slots()]), weighting(area_weights(problem).1)],
             best_makespan: best.makespan(),
             best,
@@ -422,7 +422,7 @@ fn tails(problem: &Problem, order: &[usize]) -> Vec<Span> {
 }
 
 /// By slot, the first slot of the same agent with the same times.
-fn classes(problem: &Problem) -> Vec<usize> {
+pub(super) fn like_slots(problem: &Problem) -> Vec<usize> {
     let is_like = |first: usize, second: usize| {
         problem.agent_of(first) == problem.agent_of(second)
             && (0..problem.tasks())

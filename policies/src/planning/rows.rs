@@ -1,11 +1,21 @@
-//! Ready tasks with their best and second-best slot, for rules that look at all of a task's slots at once.
+//! Ready tasks of which the one with the largest measure is wanted, for rules that look at all of a task's slots at once.
 //!
-//! Such a rule needs the best completion anew of each task whose best or second-best slot has just been given work, so a
-//! step takes time in proportion to these, within the ready set. Three things keep that small. Tasks that are alike in times
-//! and in the arrival of inputs that matter are one row, of which the smallest index counts. A row keeps its fastest slots in
-//! order: nothing completes before the first slot is free and its own time has passed, so a look ends at the first slot for
-//! which that is too late. That suffices where plans end at about the same time, as under `sufferage`; under `max-min` they
-//! lie too far apart. Where it does not suffice the loops over slots are without branches.
+//! **Rows.** Tasks that are alike in times and in the arrival of inputs that matter are one row, of which the smallest index
+//! counts. Slots of one agent with the same times are one class: of these only the one that is free first matters, and for
+//! sufferage the next; each is a place.
+//!
+//! **Watches.** A placement changes the measure of very many rows, and none but the largest is wanted. So a row is not kept
+//! under its measure but under an upper bound of it that grows as little as can be: what it would complete at in one place, for
+//! the earliest completion is no later; for sufferage what it would complete at in two places, less an earliest completion
+//! that was once found, for that only grows. A place keeps the rows that watch it in the order of what they add to its end, and
+//! that order stays. When a place is given work, rows under it whose bound is now above a measure that is known watch another
+//! place if they have one whose bound is below, without a look at the rest; only otherwise is their measure found.
+//!
+//! **What it takes.** A look at each place and a few rows in a step, and a glance at the rows that watch the place that was
+//! given work, if it has gone to the end of the others. With n rows that all differ over m places that is some n / m glances of a few
+//! nanoseconds each. No exact way is known to do without: to find the row whose smallest sum with the ends is largest is, for times
+//! that are either short or long, to find a vector that is orthogonal to another, for which no way is known that takes much
+//! less than n steps for each once m is more than a few times the logarithm of n.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -13,6 +23,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use isochrone_model::Span;
 
+use super::optimal::like_slots;
+use super::pairs::signed;
 use super::partial::Partial;
 use super::problem::Problem;
 
@@ -25,302 +37,564 @@ pub(crate) enum Measure {
     Sufferage,
 }
 
-/// Ready tasks that are alike.
-#[derive(Debug)]
-struct Row {
-    tasks: BinaryHeap<Reverse<u32>>,
-    /// Under what `rows_of` knows the row.
-    hash: u64,
-    best: Span,
-    second: Span,
-    best_slot: u32,
-    second_slot: u32,
-    /// When the inputs are everywhere.
-    last_arrival: Span,
-    /// The step at which it was last looked at.
-    seen_at: u32,
-}
-
 /// All ready tasks that are not taken.
 pub(crate) struct Rows<'a> {
     problem: &'a Problem,
     measure: Measure,
     /// Those without tasks are free.
     rows: Vec<Row>,
-    /// By task, its row.
+    /// By row.
+    members: Vec<Members>,
+    /// By task.
     row_of: Vec<u32>,
     rows_of: HashMap<u64, Vec<u32>>,
-    /// By row and slot.
-    arrivals: Vec<Span>,
-    /// By row, its fastest slots with what it takes there, in order of that and then of the slot: `fast_slots` of them.
-    fastest: Vec<(Span, u32)>,
-    fast_slots: usize,
-    /// By slot, of the task that is added.
-    sorting: Vec<(Span, u32)>,
-    /// By slot, of the task that is added.
-    arriving: Vec<Span>,
     free_rows: Vec<u32>,
+    /// Tasks with one legal slot, under `Sufferage`.
+    alone: BinaryHeap<Reverse<u32>>,
     ends: Vec<Span>,
     first_end: Span,
-    /// By slot, of the row that is looked at.
+    class_of: Vec<u32>,
+    classes: Vec<Class>,
+    places: Vec<Place>,
+    /// By place.
+    place_ends: Vec<Span>,
+    /// By place, a slot of its class.
+    place_slots: Vec<u32>,
+    watches: usize,
+    /// Rows whose measure was found, the largest of them kept.
+    contenders: Vec<Found>,
+    /// By place, of the row that is looked at.
     completions: Vec<u64>,
-    step: u32,
-    /// By slot, the rows whose best slot it is.
-    best_on: Vec<Vec<u32>>,
-    /// By slot, the rows whose second-best slot it is, among others.
-    second_on: Vec<Vec<u32>>,
-    /// By slot, the largest of `best_on`.
-    first_on: Vec<Option<(Span, Reverse<u32>)>>,
+    /// By class, of the task that is added.
+    arriving: Vec<Span>,
+    /// By place, of the task that is added.
+    sorting: Vec<(Span, u32)>,
 }
 
-const NO_SLOT: u32 = u32::MAX;
-/// So many slots of a row are kept in order.
-const FAST_SLOTS: usize = 12;
+/// Ready tasks that are alike: what a glance needs.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+struct Row {
+    /// The places that take it the least time, in that order; the rest `ILLEGAL`.
+    near_costs: [Span; NEAR],
+    near_places: [u32; NEAR],
+    /// No completion is earlier; 0 if the measure does not count from it.
+    first: Span,
+    /// When the inputs are everywhere.
+    last_arrival: Span,
+    watched: [u32; 2],
+    /// Watches of an earlier one do not count.
+    era: u32,
+}
+
+/// Ready tasks that are alike: the rest.
+#[derive(Debug, Default)]
+struct Members {
+    tasks: BinaryHeap<Reverse<u32>>,
+    /// Under what `rows_of` knows the row.
+    hash: u64,
+    /// By class; nothing if all was there when the row was made.
+    arrivals: Option<Box<[Span]>>,
+}
+
+/// Slots of one agent with the same times, by index, and the first of their places.
+#[derive(Debug)]
+struct Class {
+    slots: Vec<usize>,
+    place: usize,
+}
+
+/// The slot of a class that is free first, or the next.
+#[derive(Debug)]
+struct Place {
+    class: usize,
+    /// Some may be old.
+    watches: Vec<Watch>,
+    /// None of the watches is larger.
+    largest: Worth,
+}
+
+/// Bounds a row's measure by the place's end and this.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    more: i64,
+    /// No task of the row has a smaller index.
+    task: Reverse<u32>,
+    row: u32,
+    era: u32,
+}
+
+/// A measure, then the smallest index.
+type Worth = (i64, Reverse<u32>);
+
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    worth: Worth,
+    row: u32,
+    earliest: Span,
+}
+
+const NONE: u32 = u32::MAX;
+/// So many places of a row are looked at in a glance.
+const NEAR: usize = 8;
+/// So many rows are fetched together.
+const AT_ONCE: usize = 16;
+/// So many rows are kept that were next to the first.
+const CONTENDERS: usize = 8;
+const NOTHING: Worth = (i64::MIN, Reverse(NONE));
 
 impl<'a> Rows<'a> {
     pub fn new(problem: &'a Problem, measure: Measure) -> Self {
         let ends: Vec<Span> = (0..problem.slots()).map(|slot| problem.slot_free(slot)).collect();
-        Self {
+        let mut class_of = vec![0; problem.slots()];
+        let mut classes: Vec<Class> = Vec::new();
+        let (mut places, mut place_slots) = (Vec::new(), Vec::new());
+        for (slot, like) in like_slots(problem).into_iter().enumerate() {
+            if like == slot {
+                class_of[slot] = classes.len() as u32;
+                classes.push(Class { slots: vec![slot], place: 0 });
+            } else {
+                class_of[slot] = class_of[like];
+                classes[class_of[like] as usize].slots.push(slot);
+            }
+        }
+        for (class, of_class) in classes.iter_mut().enumerate() {
+            of_class.place = places.len();
+            for _ in 0..measure.places().min(of_class.slots.len()) {
+                places.push(Place { class, watches: Vec::new(), largest: NOTHING });
+                place_slots.push(of_class.slots[0] as u32);
+            }
+        }
+        let mut rows = Self {
             problem,
             measure,
             rows: Vec::new(),
-            row_of: vec![0; problem.tasks()],
+            members: Vec::new(),
+            row_of: vec![NONE; problem.tasks()],
             rows_of: HashMap::new(),
-            arrivals: Vec::new(),
-            fastest: Vec::new(),
-            fast_slots: match measure {
-                Measure::Sufferage if problem.slots() > FAST_SLOTS => FAST_SLOTS,
-                Measure::Sufferage | Measure::Completion => 0,
-            },
-            sorting: Vec::new(),
-            arriving: vec![Span::ZERO; problem.slots()],
             free_rows: Vec::new(),
-            first_end: ends.iter().copied().min().unwrap_or(Span::ZERO),
+            alone: BinaryHeap::new(),
+            first_end: Span::ZERO,
             ends,
-            completions: vec![0; problem.slots()],
-            step: 0,
-            best_on: vec![Vec::new(); problem.slots()],
-            second_on: vec![Vec::new(); problem.slots()],
-            first_on: vec![None; problem.slots()],
-        }
+            class_of,
+            completions: Vec::new(),
+            arriving: vec![Span::ZERO; classes.len()],
+            classes,
+            place_ends: vec![Span::ZERO; places.len()],
+            place_slots,
+            places,
+            watches: 0,
+            contenders: Vec::new(),
+            sorting: Vec::new(),
+        };
+        (0..rows.classes.len()).for_each(|class| rows.note_ends(class));
+        rows
     }
 
     /// Adds the task that was last looked at.
     pub fn add(&mut self, partial: &Partial<'_>, task: usize) {
-        let slots = self.problem.slots();
+        if self.measure == Measure::Sufferage && self.problem.legal_slots(task).nth(1).is_none() {
+            self.alone.push(Reverse(task as u32));
+            return;
+        }
+        let mut last_arrival = Span::ZERO;
+        for (class, arriving) in self.classes.iter().zip(&mut self.arriving) {
+            // What is there before any slot is free might as well be there then.
+            *arriving = partial.ready(task, class.slots[0]).max(self.first_end);
+            last_arrival = last_arrival.max(*arriving);
+        }
+        let is_waiting = last_arrival > self.first_end;
         let mut hasher = DefaultHasher::new();
         self.problem.executions(task).hash(&mut hasher);
-        for slot in 0..slots {
-            // What is there before any slot is free might as well be there then.
-            self.arriving[slot] = partial.ready(task, slot).max(self.first_end);
-            self.arriving[slot].hash(&mut hasher);
+        if is_waiting {
+            self.arriving.hash(&mut hasher);
         }
         let hash = hasher.finish();
+        let arrivals = is_waiting.then_some(&self.arriving[..]);
         let known = self.rows_of.entry(hash).or_default();
         let like = known.iter().copied().find(|row| {
-            let other = self.rows[*row as usize].tasks.peek().map_or(task, |other| other.0 as usize);
+            let members = &self.members[*row as usize];
+            let other = members.tasks.peek().map_or(task, |other| other.0 as usize);
             self.problem.executions(other) == self.problem.executions(task)
-                && self.arrivals[*row as usize * slots..][..slots] == self.arriving
+                && members.arrivals.as_deref() == arrivals
         });
         if let Some(row) = like {
             self.row_of[task] = row;
-            self.rows[row as usize].tasks.push(Reverse(task as u32));
-            self.raise(row as usize);
+            let tasks = &mut self.members[row as usize].tasks;
+            let is_smallest = tasks.peek().is_none_or(|Reverse(smallest)| task as u32 <= *smallest);
+            tasks.push(Reverse(task as u32));
+            if is_smallest {
+                self.measure(row);
+            }
             return;
         }
-        let place = self.free_rows.pop().unwrap_or(self.rows.len() as u32);
-        known.push(place);
-        self.keep_fastest(task, place as usize);
-        let row = Row {
+        let row = self.free_rows.pop().unwrap_or(self.rows.len() as u32);
+        known.push(row);
+        let members = Members {
             tasks: BinaryHeap::from([Reverse(task as u32)]),
             hash,
-            best: Span::ZERO,
-            second: Span::ZERO,
-            best_slot: NO_SLOT,
-            second_slot: NO_SLOT,
-            last_arrival: self.arriving.iter().copied().max().unwrap_or(Span::ZERO),
-            seen_at: 0,
+            arrivals: arrivals.map(Box::from),
         };
-        if place as usize == self.rows.len() {
-            self.rows.push(row);
-            self.arrivals.extend_from_slice(&self.arriving);
+        if row as usize == self.rows.len() {
+            self.rows.push(Row::default());
+            self.members.push(members);
         } else {
-            self.rows[place as usize] = row;
-            self.arrivals[place as usize * slots..][..slots].copy_from_slice(&self.arriving);
+            self.members[row as usize] = members;
         }
-        self.row_of[task] = place;
-        self.look(place as usize);
-        let row = &self.rows[place as usize];
-        self.best_on[row.best_slot as usize].push(place);
-        if row.second_slot != NO_SLOT {
-            self.second_on[row.second_slot as usize].push(place);
-        }
-        self.raise(place as usize);
+        self.row_of[task] = row;
+        self.rows[row as usize].last_arrival = last_arrival;
+        self.keep_near(task, row as usize);
+        self.measure(row);
     }
 
-    /// Keeps the slots that take a task the least.
-    fn keep_fastest(&mut self, task: usize, place: usize) {
-        let count = self.fast_slots;
-        if count == 0 {
-            return;
+    /// The task with the largest measure, ties to the smallest index, and its best slot, ties to the lowest.
+    pub fn first(&mut self) -> Option<(usize, usize)> {
+        if let Some(Reverse(task)) = self.alone.peek() {
+            let task = *task as usize;
+            return self.problem.legal_slots(task).next().map(|slot| (task, slot));
         }
-        self.sorting.clear();
-        let executions = self.problem.executions(task).iter().enumerate();
-        self.sorting.extend(executions.map(|(slot, execution)| (*execution, slot as u32)));
-        self.sorting.select_nth_unstable(count - 1);
-        self.sorting.truncate(count);
-        self.sorting.sort_unstable();
-        if self.fastest.len() < (place + 1) * count {
-            self.fastest.extend_from_slice(&self.sorting);
-        } else {
-            self.fastest[place * count..][..count].copy_from_slice(&self.sorting);
-        }
-    }
-
-    /// The task with the largest measure, ties to the smallest index, and its best slot.
-    pub fn first(&self) -> Option<(usize, usize)> {
-        let (_, Reverse(task)) = self.first_on.iter().flatten().max()?;
-        let row = self.row_of[*task as usize];
-        Some((*task as usize, self.rows[row as usize].best_slot as usize))
+        let found = self.best_contender();
+        let found = self.search(found)?;
+        let (_, Reverse(task)) = found.worth;
+        let completes_then = |slot: &usize| {
+            let class = self.class_of[*slot] as usize;
+            let execution = self.problem.execution(task as usize, *slot);
+            self.completion(found.row as usize, class, self.ends[*slot], execution) == found.earliest
+        };
+        self.problem.legal_slots(task as usize).find(completes_then).map(|slot| (task as usize, slot))
     }
 
     /// Takes out the first task, which went to its best slot, whose plan now ends at `end`.
     pub fn take(&mut self, task: usize, slot: usize, end: Span) {
-        let place = self.row_of[task];
-        let row = &mut self.rows[place as usize];
-        row.tasks.pop();
-        if row.tasks.is_empty() {
-            self.free_rows.push(place);
-            if let Some(known) = self.rows_of.get_mut(&row.hash) {
-                known.retain(|other| *other != place);
-                if known.is_empty() {
-                    self.rows_of.remove(&row.hash);
+        let row = self.row_of[task];
+        if row == NONE {
+            self.alone.pop();
+        } else {
+            let members = &mut self.members[row as usize];
+            members.tasks.pop();
+            if members.tasks.is_empty() {
+                self.free_rows.push(row);
+                self.rows[row as usize].era += 1;
+                if let Some(known) = self.rows_of.get_mut(&members.hash) {
+                    known.retain(|other| *other != row);
+                    if known.is_empty() {
+                        self.rows_of.remove(&members.hash);
+                    }
                 }
             }
         }
         self.ends[slot] = end;
-        self.first_end = self.ends.iter().copied().min().unwrap_or(end);
-        self.first_on[slot] = None;
-        self.step += 1;
-        let (best_here, second_here) =
-            (std::mem::take(&mut self.best_on[slot]), std::mem::take(&mut self.second_on[slot]));
-        for other in best_here {
-            if !self.rows[other as usize].tasks.is_empty() {
-                self.renew(other, slot);
+        self.note_ends(self.class_of[slot] as usize);
+        if self.watches > 4 * self.rows.len() + 64 {
+            self.forget_old_watches();
+        }
+    }
+
+    /// Finds when the places of a class are free.
+    fn note_ends(&mut self, class: usize) {
+        let Class { slots, place } = &self.classes[class];
+        let (mut first, mut second) = (Span(u64::MAX), Span(u64::MAX));
+        for slot in slots {
+            let end = self.ends[*slot];
+            second = second.min(first.max(end));
+            first = first.min(end);
+        }
+        for (place, end) in (*place..self.places.len()).zip([first, second]) {
+            if self.places[place].class == class && self.place_ends[place] != end {
+                self.place_ends[place] = end;
             }
         }
-        for other in second_here {
-            let row = &mut self.rows[other as usize];
-            if !row.tasks.is_empty() && row.second_slot == slot as u32 && row.seen_at != self.step {
-                row.seen_at = self.step;
-                self.look(other as usize);
-                self.second_on[self.rows[other as usize].second_slot as usize].push(other);
-                self.raise(other as usize);
+        self.first_end = self.place_ends.iter().copied().min().unwrap_or(Span::ZERO);
+    }
+
+    /// Keeps the places that take a task the least.
+    fn keep_near(&mut self, task: usize, row: usize) {
+        let executions = self.problem.executions(task);
+        self.sorting.clear();
+        for (index, slot) in self.place_slots.iter().enumerate() {
+            let execution = executions[*slot as usize];
+            if execution != Problem::ILLEGAL {
+                self.sorting.push((execution, index as u32));
+            }
+        }
+        if self.sorting.len() > NEAR {
+            self.sorting.select_nth_unstable(NEAR - 1);
+            self.sorting.truncate(NEAR);
+        }
+        self.sorting.sort_unstable();
+        let row = &mut self.rows[row];
+        (row.near_costs, row.near_places) = ([Problem::ILLEGAL; NEAR], [NONE; NEAR]);
+        for (near, (cost, place)) in self.sorting.iter().enumerate() {
+            (row.near_costs[near], row.near_places[near]) = (*cost, *place);
+        }
+    }
+
+    /// The row with the largest measure of those that came next to the largest before: few others are above it.
+    fn best_contender(&mut self) -> Option<Found> {
+        let mut contenders = std::mem::take(&mut self.contenders);
+        contenders.sort_unstable_by_key(|found| Reverse((found.worth, found.row)));
+        contenders.dedup_by_key(|found| found.row);
+        contenders.retain(|found| !self.members[found.row as usize].tasks.is_empty());
+        contenders.truncate(CONTENDERS);
+        for found in &mut contenders {
+            *found = self.found(found.row).0;
+        }
+        let best = contenders.iter().max_by_key(|found| found.worth).copied();
+        self.contenders = contenders;
+        best
+    }
+
+    /// Looks for a row with a larger measure.
+    fn search(&mut self, mut found: Option<Found>) -> Option<Found> {
+        loop {
+            let ends = self.place_ends.iter().map(|end| signed(*end));
+            let bounds =
+                self.places.iter().zip(ends).enumerate().filter(|(_, (place, _))| place.largest != NOTHING);
+            let largest =
+                bounds.map(|(index, (place, end))| ((end + place.largest.0, place.largest.1), index)).max();
+            match (largest, &found) {
+                (None, _) => return found,
+                (Some((bound, _)), Some(found)) if bound <= found.worth => return Some(*found),
+                (Some((_, place)), _) => self.renew(place, &mut found),
             }
         }
     }
 
-    /// Looks again at a row that was taken from the list of its best slot.
-    fn renew(&mut self, place: u32, was_best: usize) {
-        let second_before = self.rows[place as usize].second_slot;
-        self.rows[place as usize].seen_at = self.step;
-        self.look(place as usize);
-        let row = &self.rows[place as usize];
-        self.best_on[row.best_slot as usize].push(place);
-        let is_listed = row.second_slot == second_before && row.second_slot as usize != was_best;
-        if row.second_slot != NO_SLOT && !is_listed {
-            self.second_on[row.second_slot as usize].push(place);
+    /// Finds better bounds for the rows under a place whose bound is above what was found.
+    fn renew(&mut self, place: usize, found: &mut Option<Found>) {
+        let end = self.place_ends[place];
+        let mut watches = std::mem::take(&mut self.places[place].watches);
+        let before = watches.len();
+        let (mut kept, mut largest) = (0, NOTHING);
+        self.places[place].largest = NOTHING;
+        for start in (0..before).step_by(AT_ONCE) {
+            let next = start..before.min(start + AT_ONCE);
+            // Rows lie anywhere: they are fetched together, so that the waits for them overlap.
+            let touched = watches[next.clone()].iter().map(|watch| {
+                let row = &self.rows[watch.row as usize];
+                u64::from(row.era) ^ row.near_costs[0].0
+            });
+            std::hint::black_box(touched.fold(0, |sum, part| sum ^ part));
+            for index in next {
+                let watch = watches[index];
+                if found.as_ref().is_some_and(|found| watch.bound(end) <= found.worth) {
+                    watches[kept] = watch;
+                    kept += 1;
+                    largest = largest.max((watch.more, watch.task));
+                } else {
+                    self.renew_watch(place as u32, watch, found);
+                }
+            }
         }
-        self.raise(place as usize);
+        watches.truncate(kept);
+        let there = &mut self.places[place];
+        watches.append(&mut there.watches);
+        there.watches = watches;
+        there.largest = there.largest.max(largest);
+        self.watches -= before - kept;
     }
 
-    fn look(&mut self, place: usize) {
-        if !self.look_at_fastest(place) {
-            self.look_at_all(place);
+    fn watch(&mut self, place: u32, watch: Watch) {
+        let place = &mut self.places[place as usize];
+        place.watches.push(watch);
+        place.largest = place.largest.max((watch.more, watch.task));
+        self.watches += 1;
+    }
+
+    /// Has a row watch another place than this, one that shows that its measure is less than what was found; if it has none
+    /// at hand, finds its measure.
+    fn renew_watch(&mut self, place: u32, watch: Watch, found: &mut Option<Found>) {
+        let row = &self.rows[watch.row as usize];
+        if row.era != watch.era {
+            return;
+        }
+        if let Some(found) = &found {
+            let (completions, first) = self.glance(watch.row as usize);
+            let (mut earliest, mut there) = (Span(u64::MAX), NONE);
+            for (completion, near) in completions.into_iter().zip(row.near_places) {
+                let is_other = near != place && row.watched.contains(&near);
+                if completion < earliest && !is_other {
+                    (earliest, there) = (completion, near);
+                }
+            }
+            let bound = signed(earliest) - signed(first);
+            if there != NONE && (bound, watch.task) < found.worth {
+                let more = bound - signed(self.place_ends[there as usize]);
+                let row = &mut self.rows[watch.row as usize];
+                row.first = first;
+                row.watched = row.watched.map(|watched| if watched == place { there } else { watched });
+                self.watch(there, Watch { more, ..watch });
+                return;
+            }
+        }
+        let measured = self.measure(watch.row);
+        if found.is_none_or(|found| measured.worth > found.worth) {
+            *found = Some(measured);
         }
     }
 
-    /// Looks at a row's fastest slots; whether the others cannot count.
-    fn look_at_fastest(&mut self, place: usize) -> bool {
-        let slots = self.problem.slots();
-        let row = &mut self.rows[place];
-        let has_inputs = row.last_arrival <= self.first_end;
-        let none = (Span(u64::MAX), NO_SLOT);
+    /// Finds a row's measure, and has it watch the places that it comes from.
+    fn measure(&mut self, row: u32) -> Found {
+        let (found, [best, second]) = self.found(row);
+        let watching = &mut self.rows[row as usize];
+        watching.era += 1;
+        let era = watching.era;
+        let (from, bounds) = match self.measure {
+            Measure::Completion => (Span::ZERO, [Some(best), None]),
+            Measure::Sufferage => (best.0, [Some(best), Some(second)]),
+        };
+        watching.first = from;
+        watching.watched = [NONE; 2];
+        for (watched, (completion, place)) in bounds.into_iter().flatten().enumerate() {
+            self.rows[row as usize].watched[watched] = place;
+            let more = signed(completion) - signed(from) - signed(self.place_ends[place as usize]);
+            self.watch(place, Watch { more, task: found.worth.1, row, era });
+        }
+        self.contenders.push(found);
+        found
+    }
+
+    /// A row's measure, and the places that it comes from.
+    fn found(&mut self, row: u32) -> (Found, [(Span, u32); 2]) {
+        let [best, second] = self.best_places(row as usize);
+        let measure = match self.measure {
+            Measure::Completion => signed(best.0),
+            Measure::Sufferage => signed(second.0) - signed(best.0),
+        };
+        let task = self.members[row as usize].tasks.peek().copied().unwrap_or(Reverse(NONE));
+        (Found { worth: (measure, task), row, earliest: best.0 }, [best, second])
+    }
+
+    /// Completions at the nearest places, and what no completion is earlier than if the measure counts from it.
+    fn glance(&self, index: usize) -> ([Span; NEAR], Span) {
+        let row = &self.rows[index];
+        let mut completions = row.near_costs;
+        for (completion, place) in completions.iter_mut().zip(&row.near_places) {
+            // There are as many places as near ones at least, if need be some that count as illegal.
+            let end = self.place_ends.get(*place as usize).copied().unwrap_or(Span::ZERO);
+            *completion = completion.saturating_add(end);
+        }
+        if row.last_arrival > self.first_end {
+            for (near, completion) in completions.iter_mut().enumerate() {
+                let place = row.near_places[near] as usize;
+                if let Some(there) = self.places.get(place) {
+                    let end = self.place_ends[place];
+                    *completion = self.completion(index, there.class, end, row.near_costs[near]);
+                }
+            }
+        }
+        let first = match self.measure {
+            Measure::Completion => Span::ZERO,
+            Measure::Sufferage => {
+                let near = completions.iter().copied().min().unwrap_or(Span::ZERO);
+                near.min(self.first_end.saturating_add(row.near_costs[NEAR - 1])).max(row.first)
+            }
+        };
+        (completions, first)
+    }
+
+    /// The earliest completion of a row and the next, each with its place; the next may be none.
+    fn best_places(&mut self, index: usize) -> [(Span, u32); 2] {
+        let none = (Span(u64::MAX), NONE);
         let (mut best, mut second) = (none, none);
-        let mut is_enough = false;
-        for (execution, slot) in &self.fastest[place * self.fast_slots..][..self.fast_slots] {
-            let latest = match self.measure {
-                Measure::Completion => best.0,
-                Measure::Sufferage => second.0,
-            };
-            // Equal ones may still have a lower slot.
-            is_enough = self.first_end + *execution > latest;
-            if is_enough {
-                break;
-            }
-            let end = self.ends[*slot as usize];
-            let start = if has_inputs { end } else { end.max(self.arrivals[place * slots + *slot as usize]) };
-            let here = (start + *execution, *slot);
+        let (completions, _) = self.glance(index);
+        for here in completions.into_iter().zip(self.rows[index].near_places) {
             second = second.min(best.max(here));
             best = best.min(here);
         }
-        if !is_enough {
-            return false;
-        }
-        (row.best, row.best_slot) = best;
-        row.second = second.0;
-        row.second_slot = match self.measure {
-            Measure::Sufferage => second.1,
-            Measure::Completion => NO_SLOT,
+        // Nothing completes before the first slot is free and its own time has passed.
+        let elsewhere = self.first_end.saturating_add(self.rows[index].near_costs[NEAR - 1]);
+        let latest = match self.measure {
+            Measure::Completion => best.0,
+            Measure::Sufferage => second.0,
         };
-        true
-    }
-
-    fn look_at_all(&mut self, place: usize) {
-        let slots = self.problem.slots();
-        let row = &mut self.rows[place];
-        let Some(Reverse(task)) = row.tasks.peek() else { return };
-        let task = *task as usize;
-        let executions = &self.problem.executions(task)[..slots];
-        let ends = &self.ends[..slots];
-        let completions = &mut self.completions[..slots];
-        // What may not run stays at the largest number.
-        if row.last_arrival <= self.first_end {
-            for slot in 0..slots {
-                completions[slot] = ends[slot].0.saturating_add(executions[slot].0);
-            }
-        } else {
-            let arrivals = &self.arrivals[place * slots..][..slots];
-            for slot in 0..slots {
-                completions[slot] = ends[slot].0.max(arrivals[slot].0).saturating_add(executions[slot].0);
-            }
+        if elsewhere > latest || elsewhere.0 == u64::MAX {
+            return [best, second];
         }
+        self.all_completions(index);
         let (mut best, mut second) = (u64::MAX, u64::MAX);
-        for completion in completions.iter().copied() {
+        for completion in self.completions.iter().copied() {
             second = second.min(best.max(completion));
             best = best.min(completion);
         }
-        let slot_with = |wanted: u64, but: u32| {
-            let is_it = |(slot, completion): (usize, &u64)| *completion == wanted && slot as u32 != but;
-            completions.iter().enumerate().position(is_it).map_or(NO_SLOT, |slot| slot as u32)
+        let place_with = |wanted: u64, but: u32| {
+            let is_it = |(place, completion): (usize, &u64)| *completion == wanted && place as u32 != but;
+            self.completions.iter().enumerate().position(is_it).map_or(NONE, |place| place as u32)
         };
-        (row.best, row.best_slot) = (Span(best), slot_with(best, NO_SLOT));
-        row.second = Span(second);
-        row.second_slot = match self.measure {
-            Measure::Sufferage if second < u64::MAX => slot_with(second, row.best_slot),
-            Measure::Sufferage | Measure::Completion => NO_SLOT,
-        };
+        let best_place = place_with(best, NONE);
+        [(Span(best), best_place), (Span(second), place_with(second, best_place))]
     }
 
-    fn raise(&mut self, place: usize) {
-        let row = &self.rows[place];
-        let measure = match self.measure {
-            Measure::Completion => row.best,
-            Measure::Sufferage if row.second_slot == NO_SLOT => Span(u64::MAX),
-            Measure::Sufferage => row.second.saturating_sub(row.best),
+    /// Finds when a row completes in each place; the largest number where it may not run.
+    fn all_completions(&mut self, index: usize) {
+        let Some(Reverse(task)) = self.members[index].tasks.peek() else { return };
+        let executions = self.problem.executions(*task as usize);
+        self.completions.clear();
+        if self.classes.len() == executions.len() {
+            self.completions.extend(
+                self.place_ends
+                    .iter()
+                    .zip(executions)
+                    .map(|(end, execution)| end.0.saturating_add(execution.0)),
+            );
+        } else {
+            let places = self.place_ends.iter().zip(&self.place_slots);
+            self.completions
+                .extend(places.map(|(end, slot)| end.0.saturating_add(executions[*slot as usize].0)));
+        }
+        if self.rows[index].last_arrival > self.first_end {
+            for (place, end) in self.place_ends.iter().enumerate() {
+                let execution = executions[self.place_slots[place] as usize];
+                let class = self.places[place].class;
+                self.completions[place] = self.completion(index, class, *end, execution).0;
+            }
+        }
+    }
+
+    /// When a row completes on a slot of a class.
+    fn completion(&self, row: usize, class: usize, end: Span, execution: Span) -> Span {
+        let start = if self.rows[row].last_arrival <= end {
+            end
+        } else {
+            let arrivals = self.members[row].arrivals.as_ref();
+            arrivals.map_or(end, |arrivals| end.max(arrivals[class]))
         };
-        let here = row.tasks.peek().map(|task| (measure, *task));
-        let first = &mut self.first_on[row.best_slot as usize];
-        *first = (*first).max(here);
+        start.saturating_add(execution)
+    }
+
+    fn forget_old_watches(&mut self) {
+        for place in &mut self.places {
+            place.watches.retain(|watch| self.rows[watch.row as usize].era == watch.era);
+        }
+        self.watches = self.places.iter().map(|place| place.watches.len()).sum();
+    }
+}
+
+impl Measure {
+    /// How many slots of a class matter.
+    fn places(self) -> usize {
+        match self {
+            Self::Completion => 1,
+            Self::Sufferage => 2,
+        }
+    }
+}
+
+impl Watch {
+    fn bound(&self, end: Span) -> Worth {
+        (signed(end) + self.more, self.task)
+    }
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Self {
+            near_costs: [Problem::ILLEGAL; NEAR],
+            near_places: [NONE; NEAR],
+            first: Span::ZERO,
+            last_arrival: Span::ZERO,
+            watched: [NONE; 2],
+            era: 0,
+        }
     }
 }

@@ -130,6 +130,47 @@ fn with_many_slots_planners_are_what_their_definitions_say_too() {
     assert!(widest > 30, "some have many slots: {widest}");
 }
 
+/// Many ready tasks at once, so that most of them are never looked at between two placements: times that all differ, times
+/// with many ties, and times that differ by a factor only; slots that are alike, and inputs that come late.
+#[test]
+fn with_many_ready_tasks_planners_are_what_their_definitions_say_too() {
+    for seed in seeds(12) {
+        let mut draws = Draws::new(seed);
+        let (agents, slots_each) = (draws.within(1, 14) as usize, draws.within(1, 3) as usize);
+        let places: Vec<(usize, usize)> =
+            (0..agents * slots_each).map(|slot| (slot / slots_each, slot / slots_each)).collect();
+        let mut builder = ProblemBuilder::new(&places);
+        for slot in 0..places.len() {
+            builder.slot_free(slot, Span(draws.within(0, 200)));
+        }
+        let speeds: Vec<u64> = (0..agents).map(|_| draws.within(1, 9)).collect();
+        for _ in 0..200 {
+            let work = draws.within(1, 1_000);
+            let of_agent: Vec<Span> = (0..agents)
+                .map(|agent| match seed % 3 {
+                    _ if draws.within(0, 19) == 0 && agent > 0 => Problem::ILLEGAL,
+                    0 => Span(draws.within(1, 100_000)),
+                    1 => Span(draws.within(1, 6)),
+                    _ => Span(work * speeds[agent]),
+                })
+                .collect();
+            let executions: Vec<Span> = places.iter().map(|(agent, _)| of_agent[*agent]).collect();
+            let task = builder.task(&executions);
+            if seed % 4 > 1 {
+                let arrivals: Vec<Span> = (0..agents).map(|_| Span(draws.within(0, 3_000))).collect();
+                builder.task_outside_ready(task, &arrivals);
+            }
+        }
+        let problem = builder.build();
+        assert_eq!(policies::MaxMin.plan(&problem), references::max_min(&problem), "max-min, seed {seed}");
+        assert_eq!(
+            policies::Sufferage.plan(&problem),
+            references::sufferage(&problem),
+            "sufferage, seed {seed}"
+        );
+    }
+}
+
 #[test]
 fn the_optimum_is_that_of_trying_everything() {
     for seed in seeds(300) {
