@@ -148,7 +148,8 @@ impl LatencyEft {
     ) -> Option<Weighed> {
         let inputs = view.inputs(task).filter(|input| !input.is_zero);
         let moved = inputs.fold(read.unwrap_or(0), |sum, input| sum.saturating_add(input.size_bytes));
-        if moved < TRIAL_BYTES_MIN {
+        // What staying costs must be known.
+        if moved < TRIAL_BYTES_MIN || !best.is_seen {
             return None;
         }
         let now = view.now();

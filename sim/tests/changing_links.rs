@@ -63,6 +63,10 @@ fn cluster(left: &Latency, right: &Latency) -> Cluster {
 
 /// A chain of sources, each with one task that works on its output: a beat of new work that one agent keeps up with.
 fn beats(count: usize, size_bytes: u64) -> TaskGraph {
+    beats_of(count, size_bytes, BEAT_MS, WORK_MS)
+}
+
+fn beats_of(count: usize, size_bytes: u64, beat_ms: u64, work_ms: u64) -> TaskGraph {
     let mut graph = TaskGraph::default();
     for beat in 0..count {
         let task = |kind: &str, milliseconds: u64, inputs: Vec<usize>, after: Vec<usize>| GraphTask {
@@ -75,11 +79,11 @@ fn beats(count: usize, size_bytes: u64) -> TaskGraph {
             after,
         };
         let after = if beat == 0 { Vec::new() } else { vec![2 * (beat - 1)] };
-        let mut make = task("make", BEAT_MS, Vec::new(), after);
+        let mut make = task("make", beat_ms, Vec::new(), after);
         make.outputs.push(beat);
         graph.items.push(DataItem { name: format!("item-{beat}"), size_bytes, producer: Some(2 * beat) });
         graph.tasks.push(make);
-        graph.tasks.push(task("work", WORK_MS, vec![beat], Vec::new()));
+        graph.tasks.push(task("work", work_ms, vec![beat], Vec::new()));
     }
     graph
 }
@@ -131,6 +135,28 @@ fn work_leaves_a_path_within_a_second_of_its_change_and_does_not_come_back_for_a
         let again = between(&placements, 9_500, 20_000);
         assert!(share_on(LEFT, &again) > 0.9, "{network}: the path is what it was");
     }
+}
+
+/// A slow device close by, and one ten times as fast at 10 ms that small contents make well known. Over a cold connection a MiB takes
+/// more than a tenth of a second to get there, longer than the slow device needs; over a warm one it pays. Staying near for
+/// ever would never tell.
+#[test]
+fn a_path_that_pays_once_it_is_warm_is_tried_and_kept() {
+    const SMALL: usize = 12;
+    let mut cluster = cluster(&fixed(0), &fixed(10));
+    cluster.agents[RIGHT].devices[0].speed = 10.0;
+    let mut graph = beats_of(60, 1_000, 200, 40);
+    graph.items.iter_mut().skip(SMALL).for_each(|item| item.size_bytes = 1 << 20);
+    let outcome = Simulation::new(&graph, &cluster, POLICY)
+        .network("quic")
+        .knowledge(Knowledge::Blind)
+        .run()
+        .expect("it runs");
+    let placements = placements(&outcome);
+    let (small, large) = placements.split_at(SMALL);
+    assert_eq!(small[SMALL - 1].1, RIGHT, "small contents lose nothing on their way: {placements:?}");
+    assert!(large[..2].iter().all(|(_, on)| *on == LEFT), "the first large ones stay: {placements:?}");
+    assert!(share_on(RIGHT, &large[15..]) > 0.9, "the path was tried, and pays: {placements:?}");
 }
 
 #[test]

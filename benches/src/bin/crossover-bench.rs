@@ -528,7 +528,17 @@ mod tests {
 
     fn point(items: u64, near_us: f64, far_us: f64, chosen_far: u32) -> Point {
         let (latency_ms, contents) = (1.0, Contents::Fixed);
-        Point { latency_ms, contents, items, near_us, far_us, chosen_us: 0.0, expected: Vec::new(), chosen_far, runs: 4 }
+        Point {
+            latency_ms,
+            contents,
+            items,
+            near_us,
+            far_us,
+            chosen_us: 0.0,
+            expected: Vec::new(),
+            chosen_far,
+            runs: 4,
+        }
     }
 
     #[test]
