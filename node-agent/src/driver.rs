@@ -14,10 +14,12 @@ use isochrone_model::message::{
     AgentToClient, AgentToScheduler, BulkHeader, OrderBatch, PeerMessage, RelayTarget, SchedulerToAgent,
 };
 use isochrone_model::{AgentId, Order, Region, Report, SessionId, Span, TaskId, Timestamp, Work};
-use isochrone_sched_core::agent::{Operation, OperationDone, OperationError, OperationId, OperationKind};
+use isochrone_sched_core::agent::{
+    Operation, OperationDone, OperationError, OperationId, OperationKind, StreamSource, StreamTarget,
+};
 use isochrone_sched_core::{Agent, AgentAction, AgentEvent};
 use isochrone_transport::{Connection, ControlSender, Pace};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backend::{Backend, BackendEvent};
 use crate::clients::{Clients, Hello};
@@ -28,7 +30,8 @@ use crate::inputs::{Input, Readers};
 use crate::payloads::Payloads;
 use crate::peers::Peers;
 use crate::reports::Reports;
-use crate::sends::Transfer;
+use crate::sends::{Transfer, send_stream};
+use crate::streams::{Place, STREAMED_BYTES_MIN, Streams, Way, is_piece};
 
 /// Inputs of one turn, and as many events of devices: few enough that sending is not held up.
 const TURN_INPUTS_MAX: usize = 1_024;
@@ -75,6 +78,9 @@ pub(crate) struct Life {
     clock: Clock,
     now: Timestamp,
     follow_ups: VecDeque<AgentEvent>,
+    streams: Streams,
+    /// Who reads the contents that the machine is asked about: it is told where they are to go.
+    offered: Option<oneshot::Sender<Way>>,
     open_operations: u64,
     open_transfers: u64,
     broken_replicas: BTreeMap<Region, (AgentId, Timestamp)>,
@@ -132,6 +138,8 @@ impl Life {
             clock: Clock::start(),
             now: Timestamp::ZERO,
             follow_ups: VecDeque::new(),
+            streams: Streams::default(),
+            offered: None,
             open_operations: 0,
             open_transfers: 0,
             broken_replicas: BTreeMap::new(),
@@ -218,7 +226,7 @@ impl Life {
             }
             Input::PayloadBegins { session, task, size_bytes, admit } => {
                 if !self.dismissed.contains(&session) {
-                    self.payloads.begin(session, task, size_bytes, admit);
+                    self.payload_begins(session, task, size_bytes, admit);
                 }
             }
             Input::PayloadWhole { session, task, bytes } => {
@@ -235,6 +243,31 @@ impl Life {
             Input::ReplicaBroke { region, from, reason } => {
                 tracing::debug!(%from, ?region, reason, "a replica did not come whole");
                 self.broken_replicas.insert(region, (from, self.now + REPLICA_GRACE));
+            }
+            Input::ReplicaBegins { region, from, admit } => {
+                if !self.dismissed.contains(&region.buffer.session) {
+                    self.replica_begins(region, from, admit);
+                }
+            }
+            Input::PieceCame { stream, offset, bytes, permit } => {
+                self.streams.came(stream, offset, bytes, permit);
+                self.advance_streams();
+            }
+            Input::StreamCame { stream } => {
+                self.streams.is_whole(stream);
+                self.advance_streams();
+            }
+            Input::StreamBroke { stream, reason } => self.stream_broke(stream, reason),
+            Input::PieceSent { stream } => {
+                self.streams.sent(stream);
+                self.advance_streams();
+            }
+            Input::StreamSent { stream, outcome } => {
+                if let Err(reason) = &outcome {
+                    tracing::debug!(reason, "a stream was not sent; its contents go over the host");
+                }
+                self.streams.sending_ended(stream, outcome);
+                self.advance_streams();
             }
             Input::Sent { region, to, outcome } => self.transfer_ended(region, to, outcome),
             Input::PathMeasured { to, sample } => {
@@ -319,6 +352,10 @@ impl Life {
         match event {
             BackendEvent::Done { mut done, downloaded } => {
                 self.open_operations = self.open_operations.saturating_sub(1);
+                if is_piece(done.operation) {
+                    self.streams.moved(done, downloaded.map(|(_, bytes)| bytes));
+                    return self.advance_streams();
+                }
                 // The bytes must be there before the machine may send them.
                 if let Some((region, bytes)) = downloaded
                     && done.outcome.is_ok()
@@ -342,6 +379,10 @@ impl Life {
     /// Steps the machine, performs what it answers, and steps it with what follows from that.
     fn step(&mut self, event: AgentEvent) {
         self.follow_ups.push_back(event);
+        self.follow_up();
+    }
+
+    fn follow_up(&mut self) {
         while let Some(event) = self.follow_ups.pop_front() {
             for action in self.machine.step(self.now, event) {
                 self.perform(action);
@@ -363,6 +404,12 @@ impl Life {
             },
             AgentAction::DropPayload { task } => self.payloads.cancel(task),
             AgentAction::DropHost { buffer, range } => self.store.remove(buffer, range),
+            AgentAction::StreamOut { stream, device, lane, region, target } => {
+                self.stream_out(stream, Place { region, device, lane }, target);
+            }
+            AgentAction::StreamIn { stream, device, lane, region, source } => {
+                self.stream_in(stream, Place { region, device, lane }, source);
+            }
             AgentAction::SendReplica { region, to } => self.send_replica(region, to),
             AgentAction::SendData { session, command, offset_bytes, region } => {
                 self.send_data(session, command, offset_bytes, region);
@@ -474,6 +521,118 @@ impl Life {
         }
     }
 
+    /// Begins a stream from a device. What cannot go directly goes over the host, and through the scheduler.
+    fn stream_out(&mut self, stream: OperationId, place: Place, target: StreamTarget) {
+        let region = place.region;
+        let (header, direct) = match target {
+            StreamTarget::Agent { to } => {
+                (BulkHeader::Replica { from: self.own, region }, self.peers.connection(to))
+            }
+            StreamTarget::Session { session, command, offset_bytes } => {
+                let size_bytes = region.range.len();
+                let header = BulkHeader::Data { session, command, offset_bytes, size_bytes };
+                (header, self.clients.connection(session))
+            }
+        };
+        let Some(connection) = direct else {
+            let reason = "there is no direct connection".to_owned();
+            let done = not_done(stream, OperationError::Lost { reason });
+            return self.follow_ups.push_back(AgentEvent::OperationDone(done));
+        };
+        let (sender, pieces) = mpsc::unbounded_channel();
+        tokio::spawn(send_stream(connection, header, stream, pieces, self.readers.inputs.clone()));
+        self.streams.begin_out(stream, place, sender);
+        self.give_pieces();
+    }
+
+    /// What begins to come goes to a device.
+    fn stream_in(&mut self, stream: OperationId, place: Place, source: StreamSource) {
+        let way = self.streams.begin_in(stream, place, source);
+        if let StreamSource::Payload { task } = source {
+            self.payloads.divert(place.region.buffer.session, task);
+        }
+        // A reader that has gone says so as a broken stream.
+        let is_told = self.offered.take().is_some_and(|offered| offered.send(way).is_ok());
+        if !is_told {
+            self.streams.broke(stream, "its reader has gone".to_owned());
+        }
+    }
+
+    fn replica_begins(&mut self, region: Region, from: AgentId, admit: oneshot::Sender<Way>) {
+        self.offered = Some(admit);
+        self.step(AgentEvent::ReplicaBegins { region, from });
+        if let Some(admit) = self.offered.take() {
+            // A reader that has gone reads nothing.
+            let _ = admit.send(Way::Host);
+        }
+    }
+
+    fn payload_begins(
+        &mut self,
+        session: SessionId,
+        task: TaskId,
+        size_bytes: u64,
+        admit: oneshot::Sender<Way>,
+    ) {
+        if let Some(way) = self.streams.begin_again(task) {
+            self.payloads.divert(session, task);
+            let _ = admit.send(way);
+            return;
+        }
+        self.offered = Some(admit);
+        if size_bytes >= STREAMED_BYTES_MIN && self.payloads.is_expected(session, task) {
+            self.step(AgentEvent::PayloadBegins { task, size_bytes });
+        }
+        if let Some(admit) = self.offered.take() {
+            self.payloads.begin(session, task, size_bytes, admit);
+        }
+    }
+
+    fn stream_broke(&mut self, stream: OperationId, reason: String) {
+        match self.streams.broke(stream, reason.clone()) {
+            Some((region, StreamSource::Agent { from })) => {
+                tracing::debug!(%from, ?region, reason, "a replica did not come whole");
+                self.broken_replicas.insert(region, (from, self.now + REPLICA_GRACE));
+            }
+            Some((region, StreamSource::Payload { task })) => {
+                let until = self.now + PAYLOAD_GRACE;
+                self.payloads.broke(region.buffer.session, task, until, reason);
+            }
+            None => {}
+        }
+        self.advance_streams();
+    }
+
+    /// Gives devices the pieces that are next, and tells the machine of streams that have ended.
+    fn advance_streams(&mut self) {
+        self.give_pieces();
+        self.end_streams();
+        self.follow_up();
+    }
+
+    fn give_pieces(&mut self) {
+        for (operation, upload) in self.streams.take_operations() {
+            self.open_operations += 1;
+            self.backend.perform(operation, upload);
+        }
+    }
+
+    fn end_streams(&mut self) {
+        for ended in self.streams.take_ended() {
+            match ended.source {
+                Some((region, StreamSource::Agent { .. })) if ended.done.outcome.is_ok() => {
+                    self.broken_replicas.remove(&region);
+                }
+                Some((_, StreamSource::Payload { task })) => {
+                    // Diverted, they are not there, but known to have been handed out.
+                    let _ = self.payloads.take(task);
+                }
+                Some((_, StreamSource::Agent { .. })) | None => {}
+            }
+            self.follow_ups.push_back(AgentEvent::OperationDone(ended.done));
+        }
+    }
+
     fn begin_transfer(&mut self, transfer: Transfer) {
         self.open_transfers += 1;
         tokio::spawn(transfer.run(self.readers.inputs.clone()));
@@ -510,6 +669,8 @@ impl Life {
     fn dismiss(&mut self, session: SessionId) {
         self.clients.dismiss(session);
         self.payloads.dismiss(session);
+        self.streams.dismiss(session);
+        self.end_streams();
         self.broken_replicas.retain(|region, _| region.buffer.session != session);
         self.dismissed.insert(session);
         if self.dismissed.len() > DISMISSED_MAX {
@@ -522,7 +683,12 @@ impl Life {
         self.ticks += 1;
         self.clients.refuse_late(self.now);
         for (task, reason) in self.payloads.take_lost(self.now) {
-            self.step(AgentEvent::PayloadFailed { task, reason });
+            if self.streams.has_payload(task) {
+                self.streams.lost(task, reason);
+                self.advance_streams();
+            } else {
+                self.step(AgentEvent::PayloadFailed { task, reason });
+            }
         }
         let lost = self.broken_replicas.iter().find(|(_, (_, until))| *until <= self.now);
         if let Some((region, (from, _))) = lost {
@@ -531,7 +697,11 @@ impl Life {
         if self.ticks.is_multiple_of(TICKS_PER_SWEEP) {
             self.peers.forget_old(self.now);
         }
-        self.set_pace(self.open_operations > 0 || self.open_transfers > 0);
+        self.set_pace(self.has_work());
+    }
+
+    fn has_work(&self) -> bool {
+        self.open_operations > 0 || self.open_transfers > 0 || !self.streams.is_empty()
     }
 
     /// Lets paths be measured often while there is work, and for a while after.
@@ -554,11 +724,8 @@ impl Life {
             self.checked_at = self.now;
             self.machine.check_invariants();
         }
-        if let Some(stop_by) = self.stop_by {
-            let is_idle = self.open_operations == 0 && self.open_transfers == 0;
-            if is_idle || stop_by <= self.now {
-                self.end(Ending::Stopped);
-            }
+        if self.stop_by.is_some_and(|stop_by| !self.has_work() || stop_by <= self.now) {
+            self.end(Ending::Stopped);
         }
     }
 

@@ -11,14 +11,16 @@ use bytes::Bytes;
 use isochrone_model::message::{BulkHeader, ClientToAgent, PeerMessage, SchedulerToAgent};
 use isochrone_model::order::SessionSecret;
 use isochrone_model::{AgentId, LinkEnd, PathSample, Region, SessionId, Span, TaskId};
+use isochrone_sched_core::agent::OperationId;
 use isochrone_transport::{
     BulkReceiver, CloseCode, Connection, ControlReceiver, ControlSender, Endpoint, Incoming, Pace, PathMeter,
-    Role,
+    ReceiveBulkError, Role,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::error_text::described;
+use crate::streams::{PIECE_BYTES, STREAMED_BYTES_MIN, Way};
 
 /// Frames of one peer that the loop has not taken yet; enough that it never waits for the reader.
 const FRAMES_WAITING_MAX: usize = 16;
@@ -71,11 +73,23 @@ pub(crate) enum Input {
     /// A client's connection ended.
     ClientEnded { link: LinkId, session: SessionId },
     /// A write's stream begins.
-    PayloadBegins { session: SessionId, task: TaskId, size_bytes: u64, admit: oneshot::Sender<()> },
+    PayloadBegins { session: SessionId, task: TaskId, size_bytes: u64, admit: oneshot::Sender<Way> },
     /// A write's bytes are whole.
     PayloadWhole { session: SessionId, task: TaskId, bytes: Bytes },
     /// A write's stream broke; with `is_final` no other will do better.
     PayloadBroke { session: SessionId, task: TaskId, reason: String, is_final: bool },
+    /// A large replica's stream begins.
+    ReplicaBegins { region: Region, from: AgentId, admit: oneshot::Sender<Way> },
+    /// A piece came that is for a device.
+    PieceCame { stream: OperationId, offset: u64, bytes: Bytes, permit: OwnedSemaphorePermit },
+    /// All pieces for a device have come.
+    StreamCame { stream: OperationId },
+    /// The pieces for a device did not all come.
+    StreamBroke { stream: OperationId, reason: String },
+    /// A piece of a stream from a device has been sent.
+    PieceSent { stream: OperationId },
+    /// A stream from a device has been sent, or cannot be.
+    StreamSent { stream: OperationId, outcome: Result<(), String> },
     /// A replica came on a stream of its own.
     ReplicaWhole { region: Region, from: AgentId, bytes: Bytes },
     /// A replica did not come whole.
@@ -284,6 +298,19 @@ impl Readers {
         region: Region,
         carriage: Option<Carriage>,
     ) {
+        let size_bytes = region.range.len();
+        if size_bytes >= STREAMED_BYTES_MIN {
+            let (admit, is_admitted) = oneshot::channel();
+            self.tell(Input::ReplicaBegins { region, from, admit });
+            match is_admitted.await {
+                Ok(Way::Host) => {}
+                Ok(Way::Device { stream: id, permits }) => {
+                    return self.read_to_device(stream, size_bytes, (id, permits), carriage).await;
+                }
+                // Not wanted (any more).
+                Err(_) => return,
+            }
+        }
         match stream.receive_exact(region.range.len()).await {
             Ok(bytes) => {
                 if let Some(carried) = carriage.and_then(|carriage| carriage.end(region.range.len())) {
@@ -357,11 +384,12 @@ impl Readers {
             let reason = format!("{size_bytes} bytes do not fit the host memory of the agent");
             return self.tell(Input::PayloadBroke { session, task, reason, is_final: true });
         }
-        if is_admitted.await.is_err() {
-            // Not wanted (any more): dropping the stream tells its sender to stop.
-            return;
-        }
+        // Not wanted (any more): dropping the stream tells its sender to stop.
+        let Ok(way) = is_admitted.await else { return };
         let carriage = direct.map(|connection| Carriage::begin(connection, LinkEnd::Session(session)));
+        if let Way::Device { stream: id, permits } = way {
+            return self.read_to_device(stream, size_bytes, (id, permits), carriage).await;
+        }
         self.tell(match stream.receive_exact(size_bytes).await {
             Ok(bytes) => {
                 if let Some(carried) = carriage.and_then(|carriage| carriage.end(size_bytes)) {
@@ -374,6 +402,53 @@ impl Readers {
                 Input::PayloadBroke { session, task, reason, is_final: false }
             }
         });
+    }
+
+    /// Hands over contents for a device piece by piece, no more at a time than there are permits.
+    async fn read_to_device(
+        self,
+        mut stream: BulkReceiver,
+        size_bytes: u64,
+        (id, permits): (OperationId, Arc<Semaphore>),
+        carriage: Option<Carriage>,
+    ) {
+        match self.read_pieces(&mut stream, size_bytes, id, &permits).await {
+            Ok(true) => {
+                if let Some(carried) = carriage.and_then(|carriage| carriage.end(size_bytes)) {
+                    self.tell(carried);
+                }
+                self.tell(Input::StreamCame { stream: id });
+            }
+            // The device takes no more: dropping the stream tells its sender to stop.
+            Ok(false) => {}
+            Err(error) => self.tell(Input::StreamBroke { stream: id, reason: described(&error) }),
+        }
+    }
+
+    /// Whether all pieces were wanted.
+    async fn read_pieces(
+        &self,
+        stream: &mut BulkReceiver,
+        total_bytes: u64,
+        id: OperationId,
+        permits: &Arc<Semaphore>,
+    ) -> Result<bool, ReceiveBulkError> {
+        stream.check_size(total_bytes)?;
+        let mut offset = 0;
+        while offset < total_bytes {
+            let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return Ok(false) };
+            let piece_bytes = PIECE_BYTES.min(total_bytes - offset);
+            let bytes = stream.receive_part(piece_bytes).await?;
+            let came_bytes = bytes.len() as u64;
+            if came_bytes < piece_bytes {
+                let received_bytes = offset + came_bytes;
+                return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes });
+            }
+            self.tell(Input::PieceCame { stream: id, offset, bytes, permit });
+            offset += came_bytes;
+        }
+        stream.receive_end(total_bytes).await?;
+        Ok(true)
     }
 
     fn tell(&self, input: Input) {

@@ -18,6 +18,7 @@ mod recent;
 mod reports;
 mod run;
 mod sends;
+mod streams;
 pub mod virtual_devices;
 
 pub use backend::{Backend, BackendEvent, BackendSink};

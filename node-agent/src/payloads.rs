@@ -10,6 +10,8 @@ use bytes::Bytes;
 use isochrone_model::{SessionId, TaskId, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::streams::Way;
+
 /// What an early payload costs beyond its bytes, so that empty ones are bounded too.
 const EARLY_OVERHEAD_BYTES: u64 = 4 << 10;
 
@@ -62,7 +64,7 @@ enum State {
 struct Waiting {
     task: TaskId,
     cost_bytes: u64,
-    admit: oneshot::Sender<()>,
+    admit: oneshot::Sender<Way>,
 }
 
 impl Payloads {
@@ -93,7 +95,7 @@ impl Payloads {
             && let Some(waiting) = held.waiting.remove(place)
         {
             // A reader that is gone says so as a broken stream.
-            let _ = waiting.admit.send(());
+            let _ = waiting.admit.send(Way::Host);
         }
         held.admit_waiting(self.early_bytes_max);
     }
@@ -105,7 +107,7 @@ impl Payloads {
         session: SessionId,
         task: TaskId,
         size_bytes: u64,
-        admit: oneshot::Sender<()>,
+        admit: oneshot::Sender<Way>,
     ) {
         let held = self.sessions.entry(session).or_default();
         if held.finished.contains(&task) {
@@ -122,12 +124,25 @@ impl Payloads {
         }
         payload.state = State::Coming;
         if payload.is_known {
-            let _ = admit.send(());
+            let _ = admit.send(Way::Host);
             return;
         }
         let cost_bytes = size_bytes.saturating_add(EARLY_OVERHEAD_BYTES);
         held.waiting.push_back(Waiting { task, cost_bytes, admit });
         held.admit_waiting(self.early_bytes_max);
+    }
+
+    /// Whether the order for a task is here and nothing has brought its bytes yet.
+    pub(crate) fn is_expected(&self, session: SessionId, task: TaskId) -> bool {
+        let payload = self.sessions.get(&session).and_then(|held| held.tasks.get(&task));
+        payload.is_some_and(|payload| payload.is_known && matches!(payload.state, State::Expected))
+    }
+
+    /// The bytes of a task go elsewhere as they come, until they are whole or the stream breaks.
+    pub(crate) fn divert(&mut self, session: SessionId, task: TaskId) {
+        if let Some(payload) = self.sessions.get_mut(&session).and_then(|held| held.tasks.get_mut(&task)) {
+            payload.state = State::Coming;
+        }
     }
 
     /// A stream's bytes are whole; whether the machine is to be told.
@@ -246,7 +261,7 @@ impl SessionPayloads {
             if let Some(payload) = self.tasks.get_mut(&waiting.task) {
                 payload.reserved_bytes = waiting.cost_bytes;
                 self.early_bytes = self.early_bytes.saturating_add(waiting.cost_bytes);
-                let _ = waiting.admit.send(());
+                let _ = waiting.admit.send(Way::Host);
             }
         }
     }
@@ -259,13 +274,13 @@ mod tests {
     const SESSION: SessionId = SessionId(1);
     const MAX: u64 = 1 << 20;
 
-    fn begin(payloads: &mut Payloads, task: u64, size_bytes: u64) -> oneshot::Receiver<()> {
+    fn begin(payloads: &mut Payloads, task: u64, size_bytes: u64) -> oneshot::Receiver<Way> {
         let (admit, admitted) = oneshot::channel();
         payloads.begin(SESSION, TaskId(task), size_bytes, admit);
         admitted
     }
 
-    fn is_admitted(admitted: &mut oneshot::Receiver<()>) -> bool {
+    fn is_admitted(admitted: &mut oneshot::Receiver<Way>) -> bool {
         admitted.try_recv().is_ok()
     }
 

@@ -21,6 +21,7 @@ use crate::inputs::Readers;
 use crate::options::{AgentOptions, BackendError, BackendMaker};
 use crate::payloads::Payloads;
 use crate::peers::Peers;
+use crate::streams::STREAMED_BYTES_MIN;
 
 /// Messages that wait for the scheduler, in bytes: the reports of one turn must not cost the connection.
 const CONTROL_QUEUE_BYTES_MAX: usize = 512 << 20;
@@ -280,7 +281,8 @@ impl Joiner {
         tasks.spawn(readers.clone().accept_relayed(connection.clone()));
         tasks.spawn(readers.clone().accept_connections(self.endpoint.clone()));
         let life = Life::new(LifeParts {
-            machine: Agent::new(AgentConfig { facts, limits: self.limits.clone() }),
+            machine: Agent::new(AgentConfig { facts, limits: self.limits.clone() })
+                .streaming_from(STREAMED_BYTES_MIN),
             backend: devices.backend,
             payloads: Payloads::new(self.limits.early_bytes_max),
             peers: Peers::new(agent, self.endpoint.clone(), inputs, measuring),

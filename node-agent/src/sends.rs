@@ -5,11 +5,14 @@
 
 use isochrone_model::message::{BulkHeader, RelayTarget};
 use isochrone_model::{AgentId, Region};
+use isochrone_sched_core::agent::OperationId;
 use isochrone_transport::{Connection, OpenBulkError, SendBulkError};
+use tokio::sync::mpsc;
 
 use crate::error_text::described;
 use crate::host_store::Chunks;
 use crate::inputs::{Input, Inputs};
+use crate::streams::Next;
 
 /// Pieces are handed to the transport in parts of this size at most.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -33,6 +36,8 @@ enum TransferError {
     Open(#[from] OpenBulkError),
     #[error("the bytes cannot be sent")]
     Send(#[from] SendBulkError),
+    #[error("the device did not give all bytes")]
+    Cut,
 }
 
 impl Transfer {
@@ -56,6 +61,41 @@ impl Transfer {
         };
         // The loop is gone when this life of the agent has ended.
         let _ = inputs.send(Input::Sent { region, to, outcome });
+    }
+}
+
+/// Sends what a device gives, piece by piece, and tells the loop of each and how it ended.
+pub(crate) async fn send_stream(
+    connection: Connection,
+    header: BulkHeader,
+    stream: OperationId,
+    pieces: mpsc::UnboundedReceiver<Next>,
+    inputs: Inputs,
+) {
+    let outcome = send_pieces(&connection, &header, stream, pieces, &inputs).await;
+    let outcome = outcome.map_err(|error| described(&error));
+    // The loop is gone when this life of the agent has ended.
+    let _ = inputs.send(Input::StreamSent { stream, outcome });
+}
+
+async fn send_pieces(
+    connection: &Connection,
+    header: &BulkHeader,
+    stream: OperationId,
+    mut pieces: mpsc::UnboundedReceiver<Next>,
+    inputs: &Inputs,
+) -> Result<(), TransferError> {
+    let mut bulk = connection.open_bulk(header).await?;
+    loop {
+        match pieces.recv().await {
+            Some(Next::Piece(bytes)) => {
+                bulk.send(bytes).await?;
+                let _ = inputs.send(Input::PieceSent { stream });
+            }
+            Some(Next::End) => return Ok(bulk.finish().await?),
+            // Dropped before its end, it is no whole to its receiver.
+            None => return Err(TransferError::Cut),
+        }
     }
 }
 

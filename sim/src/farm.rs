@@ -11,13 +11,14 @@ use isochrone_model::{
     Region, Report, SessionId, Span, TaskId, TenantId, Timestamp,
 };
 use isochrone_sched_core::agent::{
-    AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind,
+    AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationKind, StreamSource, StreamTarget,
 };
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig};
 
 use crate::kernels;
 use crate::random::Random;
 use crate::site::Site;
+use crate::streams::{Incoming, Outgoing};
 
 /// What a farm is made of.
 #[derive(Clone, Debug)]
@@ -28,6 +29,9 @@ pub struct FarmOptions {
     pub policy: String,
     /// The bounds that the machines keep.
     pub limits: Limits,
+    /// From how many bytes on contents go straight between devices and peers or clients; none do with `None`. A part
+    /// of the streams breaks.
+    pub streamed_bytes_min: Option<u64>,
     /// The true paths.
     pub links: LinkTruth,
     /// Check every invariant after every step.
@@ -71,11 +75,16 @@ enum Message {
     ToClient(SessionId, ClientReply),
     Data { session: SessionId, command: CommandId, offset_bytes: u64, bytes: Bytes },
     OperationEnds { agent: AgentId, life: u32, operation: Operation, upload: Option<Bytes>, work: Span },
+    SentFromDevice(Outgoing),
+    CameToDevice(Incoming),
     FromClient(SessionId, ClientRequest),
     Crash(AgentId),
     Return(AgentId),
     Wake,
 }
+
+/// Of so many streams about one breaks.
+const STREAMS_PER_BREAK: u64 = 6;
 
 struct Queued {
     at: Timestamp,
@@ -135,6 +144,8 @@ pub struct Farm {
     reports_taken: Vec<u64>,
     orders_sent: u64,
     steps: u64,
+    /// From devices, and to devices.
+    streamed: [u64; 2],
 }
 
 impl Farm {
@@ -161,6 +172,7 @@ impl Farm {
             reports_taken: Vec::new(),
             orders_sent: 0,
             steps: 0,
+            streamed: [0; 2],
         })
     }
 
@@ -210,7 +222,7 @@ impl Farm {
         self.lives[agent.index()] += 1;
         let life = self.lives[agent.index()];
         let config = AgentConfig { facts, limits: self.options.limits.clone() };
-        self.sites[agent.index()] = Some(Site::new(config, life));
+        self.sites[agent.index()] = Some(Site::new(config, self.options.streamed_bytes_min, life));
         self.reports_taken[agent.index()] = 0;
         self.send(Party::Agent(agent), Party::Scheduler, Message::Joined(agent, life));
     }
@@ -363,6 +375,12 @@ impl Farm {
             .map_or(0, |site| site.store.len_bytes() + site.machine.device_used_bytes().iter().sum::<u64>())
     }
 
+    /// How often contents came whole straight from a device, and to one.
+    #[must_use]
+    pub fn streamed(&self) -> [u64; 2] {
+        self.streamed
+    }
+
     /// Orders that the scheduler has given to agents.
     #[must_use]
     pub fn orders_sent(&self) -> u64 {
@@ -424,17 +442,10 @@ impl Farm {
                 self.step_scheduler(Event::AgentJoined { agent, facts });
             }
             Message::Replica { from, to, life, region, bytes } => {
-                if let Some(site) = self.sites[to.index()].as_mut().filter(|site| site.life == life) {
-                    site.store.insert(region, &bytes);
-                    self.step_agent(to, AgentEvent::Arrived { region, from });
-                }
+                self.replica_came(from, (to, life), region, bytes);
             }
             Message::Payload { to, life, task, bytes } => {
-                if let Some(site) = self.sites[to.index()].as_mut().filter(|site| site.life == life) {
-                    let size_bytes = bytes.len() as u64;
-                    site.payloads.insert(task, bytes);
-                    self.step_agent(to, AgentEvent::PayloadArrived { task, size_bytes });
-                }
+                self.payload_came((to, life), task, bytes);
             }
             Message::ToClient(session, reply) => self.take_reply(session, reply),
             Message::Data { session, command, offset_bytes, bytes } => {
@@ -445,6 +456,8 @@ impl Farm {
                     self.end_operation(agent, &operation, upload.as_ref(), work);
                 }
             }
+            Message::SentFromDevice(outgoing) => self.end_stream_out(outgoing),
+            Message::CameToDevice(incoming) => self.end_stream_in(incoming),
             Message::FromClient(session, request) => self.request(session, request),
             Message::Crash(agent) => {
                 if self.sites[agent.index()].take().is_some() {
@@ -534,6 +547,24 @@ impl Farm {
                 site.payloads.remove(&task);
             }
             AgentAction::DropHost { buffer, range } => site.store.remove(buffer, range),
+            AgentAction::StreamOut { stream, device, lane: _, region, target } => {
+                let to_life = match target {
+                    StreamTarget::Agent { to } => self.lives[to.index()],
+                    StreamTarget::Session { .. } => 0,
+                };
+                let bytes = site.peek(device, region).unwrap_or_default();
+                let outgoing = Outgoing { agent, life, stream, device, region, target, to_life, bytes };
+                let span = self.stream_span(region);
+                self.push(self.now + span, Message::SentFromDevice(outgoing));
+            }
+            AgentAction::StreamIn { stream, device, lane: _, region, source } => {
+                let bytes = site.arriving.take().expect("what begins to come is there");
+                // Until all has come, nobody may take what is there for anything.
+                site.poke(device, region, &vec![0xee; bytes.len()]);
+                let incoming = Incoming { agent, life, stream, device, region, source, bytes };
+                let span = self.stream_span(region);
+                self.push(self.now + span, Message::CameToDevice(incoming));
+            }
             AgentAction::SendReplica { region, to } => {
                 let bytes = site.store.read(region);
                 let size_bytes = bytes.len() as u64;
@@ -563,6 +594,77 @@ impl Farm {
             | AgentAction::PeerJoined { .. }
             | AgentAction::PeerLeft { .. } => {}
         }
+    }
+
+    fn stream_span(&mut self, region: Region) -> Span {
+        let jitter = Span(self.random.below(4 * self.options.links.jitter.0 + 1));
+        self.options.links.latency + jitter + self.options.links.rate.span_for(region.range.len())
+    }
+
+    fn replica_came(&mut self, from: AgentId, (to, life): (AgentId, u32), region: Region, bytes: Bytes) {
+        let Some(site) = self.sites[to.index()].as_mut().filter(|site| site.life == life) else { return };
+        site.arriving = Some(bytes);
+        self.step_agent(to, AgentEvent::ReplicaBegins { region, from });
+        let Some(site) = self.sites[to.index()].as_mut() else { return };
+        if let Some(bytes) = site.arriving.take() {
+            site.store.insert(region, &bytes);
+            self.step_agent(to, AgentEvent::Arrived { region, from });
+        }
+    }
+
+    fn payload_came(&mut self, (to, life): (AgentId, u32), task: TaskId, bytes: Bytes) {
+        let Some(site) = self.sites[to.index()].as_mut().filter(|site| site.life == life) else { return };
+        let size_bytes = bytes.len() as u64;
+        site.arriving = Some(bytes);
+        self.step_agent(to, AgentEvent::PayloadBegins { task, size_bytes });
+        let Some(site) = self.sites[to.index()].as_mut() else { return };
+        if let Some(bytes) = site.arriving.take() {
+            site.payloads.insert(task, bytes);
+            self.step_agent(to, AgentEvent::PayloadArrived { task, size_bytes });
+        }
+    }
+
+    /// The receiver of a stream has all of it, or it broke.
+    fn end_stream_out(&mut self, outgoing: Outgoing) {
+        let Outgoing { agent, life, stream, device, region, target, to_life, bytes } = outgoing;
+        let Some(site) = self.sites[agent.index()].as_mut().filter(|site| site.life == life) else { return };
+        let still = site.peek(device, region);
+        if let Some(still) = &still {
+            assert!(*still == bytes, "what is being sent stays as it is: {region:?}");
+        }
+        let is_receiver_there = match target {
+            StreamTarget::Agent { to } => self.lives[to.index()] == to_life,
+            StreamTarget::Session { .. } => true,
+        };
+        if still.is_none() || !is_receiver_there || self.random.one_in(STREAMS_PER_BREAK) {
+            return self.step_agent(agent, AgentEvent::OperationDone(Outgoing::broken(stream)));
+        }
+        let message = match target {
+            StreamTarget::Agent { to } => Message::Replica { from: agent, to, life: to_life, region, bytes },
+            StreamTarget::Session { session, command, offset_bytes } => {
+                Message::Data { session, command, offset_bytes, bytes }
+            }
+        };
+        self.push(self.now, message);
+        self.streamed[0] += 1;
+        let done = OperationDone { operation: stream, outcome: Ok(Span(1)) };
+        self.step_agent(agent, AgentEvent::OperationDone(done));
+    }
+
+    /// All of a stream is on the device, or it broke; a replica then comes another way.
+    fn end_stream_in(&mut self, incoming: Incoming) {
+        let Incoming { agent, life, stream, device, region, source, bytes } = incoming;
+        let Some(site) = self.sites[agent.index()].as_mut().filter(|site| site.life == life) else { return };
+        if let StreamSource::Agent { from } = source
+            && self.random.one_in(STREAMS_PER_BREAK)
+        {
+            self.push(self.now, Message::Replica { from, to: agent, life, region, bytes });
+            return self.step_agent(agent, AgentEvent::OperationDone(Outgoing::broken(stream)));
+        }
+        site.poke(device, region, &bytes);
+        self.streamed[1] += 1;
+        let done = OperationDone { operation: stream, outcome: Ok(Span(1)) };
+        self.step_agent(agent, AgentEvent::OperationDone(done));
     }
 
     fn start_operation(&mut self, agent: AgentId, operation: Operation) {

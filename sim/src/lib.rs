@@ -18,6 +18,7 @@ pub mod simulation;
 mod site;
 pub mod sources;
 pub mod statistics;
+mod streams;
 pub mod study;
 pub mod trace;
 

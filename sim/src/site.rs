@@ -99,6 +99,8 @@ pub(crate) struct Site {
     pub facts: AgentFacts,
     pub store: HostStore,
     pub payloads: HashMap<TaskId, Bytes>,
+    /// What begins to come, while the machine is asked where it is to go.
+    pub arriving: Option<Bytes>,
     memory: HashMap<(DeviceIndex, BufferKey), Vec<u8>>,
     lane_free_at: HashMap<(DeviceIndex, SlotIndex), Timestamp>,
     /// Grows with each connection, so that what was sent to an earlier life is dropped.
@@ -106,10 +108,16 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub fn new(config: AgentConfig, life: u32) -> Self {
+    pub fn new(config: AgentConfig, streamed_bytes_min: Option<u64>, life: u32) -> Self {
+        let facts = config.facts.clone();
+        let machine = Agent::new(config);
         Self {
-            facts: config.facts.clone(),
-            machine: Agent::new(config),
+            facts,
+            machine: match streamed_bytes_min {
+                Some(bytes_min) => machine.streaming_from(bytes_min),
+                None => machine,
+            },
+            arriving: None,
             store: HostStore::default(),
             payloads: HashMap::new(),
             memory: HashMap::new(),
@@ -212,6 +220,19 @@ impl Site {
                 kernels::store(self.slice(device, buffer(0), ByteRange::new(offset, offset + size)), salt);
                 Ok(())
             }
+        }
+    }
+
+    /// What a device holds, if it has memory for it.
+    pub fn peek(&self, device: DeviceIndex, region: Region) -> Option<Bytes> {
+        let memory = self.memory.get(&(device, region.buffer))?;
+        memory.get(region.range.start as usize..region.range.end as usize).map(Bytes::copy_from_slice)
+    }
+
+    /// Puts bytes on a device, unless its memory has been let go.
+    pub fn poke(&mut self, device: DeviceIndex, region: Region, bytes: &[u8]) {
+        if let Some(memory) = self.memory.get_mut(&(device, region.buffer)) {
+            memory[region.range.start as usize..region.range.end as usize].copy_from_slice(bytes);
         }
     }
 

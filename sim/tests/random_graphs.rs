@@ -74,3 +74,10 @@ fn every_policy_is_drawn() {
         (0..200).map(|seed| Scenario::random(seed).policy().to_owned()).collect();
     assert_eq!(drawn.len(), policies().len());
 }
+
+#[test]
+fn contents_come_straight_from_and_to_devices() {
+    let all = (0..100).map(|seed| Scenario::random(seed).run_and_count().3);
+    let [from, to] = all.fold([0, 0], |[from, to], one| [from + one[0], to + one[1]]);
+    assert!(from >= 30 && to >= 30, "{from} streams from devices, {to} to devices");
+}

@@ -30,6 +30,7 @@ impl Stage {
             seed: 1,
             policy: "eager".to_owned(),
             limits: Limits::default(),
+            streamed_bytes_min: None,
             links,
             is_checked: true,
         };

@@ -2,6 +2,7 @@
 //!
 //! Must never hold what a header means, nor copy contents more than a receiver asks for.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::close::{CloseCode, CloseReason};
 use crate::connection::Shared;
 use crate::link::Link;
-use crate::local::{LocalReceiver, LocalSender};
+use crate::local;
+use crate::local_stream::{LocalReceiver, LocalSender};
 use crate::options::TransportOptions;
 
 /// Most bytes of contents that are read at a time while looking for a header.
@@ -90,7 +92,8 @@ impl ArrivedBulk {
             connection.link.close(CloseCode::ProtocolViolation, "header of a bulk stream is malformed");
             AcceptBulkError::Header(source)
         })?;
-        let receiver = BulkReceiver { carrier: self.carrier, contents: self.contents, connection };
+        let waiting = Some(self.contents).filter(|contents| !contents.is_empty()).into_iter().collect();
+        let receiver = BulkReceiver { carrier: self.carrier, waiting, connection };
         Ok((header, receiver))
     }
 }
@@ -194,6 +197,8 @@ enum SendCarrier {
     /// A stream, and on which of the connections to the peer.
     Quic(quinn::SendStream, Arc<Link>),
     Local(LocalSender),
+    /// Nothing any more: the stream was finished.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +221,7 @@ impl BulkSender {
         encode_bulk_header(header, &mut bytes, &connection.options.limits)?;
         let way = connection.bulk_way().await;
         if let Some(peer) = &way.local {
-            match LocalSender::open(peer, &bytes).await {
+            match local::open_stream(peer, &bytes).await {
                 Ok(sender) => {
                     let carrier = SendCarrier::Local(sender);
                     return Ok(Self { carrier, state: SenderState::Whole, connection });
@@ -281,6 +286,7 @@ impl BulkSender {
                 sent = sender.send(contents) => sent.map_err(|_| self.connection.sender_lost())?,
                 reason = self.connection.link.closed() => return Err(SendBulkError::Closed(reason)),
             },
+            SendCarrier::Gone => return Err(SendBulkError::Interrupted),
         }
         self.state = SenderState::Whole;
         Ok(())
@@ -297,8 +303,8 @@ impl BulkSender {
             return Err(SendBulkError::Interrupted);
         }
         self.state = SenderState::Finished;
-        match &mut self.carrier {
-            SendCarrier::Quic(stream, _) => {
+        match std::mem::replace(&mut self.carrier, SendCarrier::Gone) {
+            SendCarrier::Quic(mut stream, _) => {
                 // Fails only on a stream that is closed already, which `stopped` finds.
                 let _ = stream.finish();
                 match stream.stopped().await {
@@ -311,6 +317,7 @@ impl BulkSender {
                 finished = sender.finish() => finished.map_err(|_| self.connection.sender_lost()),
                 reason = self.connection.link.closed() => Err(SendBulkError::Closed(reason)),
             },
+            SendCarrier::Gone => Err(SendBulkError::Interrupted),
         }
     }
 
@@ -321,7 +328,7 @@ impl BulkSender {
                 // Fails only on a stream that is closed already.
                 let _ = stream.set_priority(priority.0.into());
             }
-            SendCarrier::Local(_) => {}
+            SendCarrier::Local(_) | SendCarrier::Gone => {}
         }
     }
 }
@@ -334,8 +341,8 @@ impl Drop for BulkSender {
                     // Fails only on a stream that is closed already.
                     let _ = stream.reset(CloseCode::Internal.to_wire().into());
                 }
-                // Its socket closes without the mark of an end.
-                SendCarrier::Local(_) => {}
+                // A local socket closes without the mark of an end.
+                SendCarrier::Local(_) | SendCarrier::Gone => {}
             },
             SenderState::Finished => {}
         }
@@ -351,8 +358,8 @@ impl fmt::Debug for BulkSender {
 /// The receiving end of a bulk stream. Dropped before the end, it tells the sender to stop.
 pub struct BulkReceiver {
     carrier: ReceiveCarrier,
-    /// Contents that came together with the header.
-    contents: Bytes,
+    /// Contents that have been taken from the stream and not given out yet, in order.
+    waiting: VecDeque<Bytes>,
     connection: Arc<Shared>,
 }
 
@@ -362,8 +369,8 @@ impl BulkReceiver {
     /// # Errors
     /// If the sender broke the transfer off, or the connection ended.
     pub async fn receive(&mut self) -> Result<Option<Bytes>, ReceiveBulkError> {
-        if !self.contents.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.contents)));
+        if let Some(piece) = self.waiting.pop_front() {
+            return Ok(Some(piece));
         }
         match &mut self.carrier {
             ReceiveCarrier::Quic(stream, link) => match stream.read_chunk(usize::MAX, true).await {
@@ -390,56 +397,95 @@ impl BulkReceiver {
     /// [`bulk_transfer_bytes_max`](TransportOptions::bulk_transfer_bytes_max) or there is no
     /// memory for it, if the sender sends less or more or breaks off, or the connection ends.
     pub async fn receive_exact(mut self, total_bytes: u64) -> Result<Bytes, ReceiveBulkError> {
-        let bytes_max = self.connection.options.bulk_transfer_bytes_max;
-        let length = usize::try_from(total_bytes)
-            .ok()
-            .filter(|_| total_bytes <= bytes_max)
-            .ok_or(ReceiveBulkError::TooLarge { total_bytes, bytes_max })?;
-        let rooms = &self.connection.options.rooms;
-        let mut buffer = rooms.take(length).ok_or(ReceiveBulkError::OutOfMemory { total_bytes })?;
-        match &mut self.carrier {
-            ReceiveCarrier::Quic(stream, link) => {
-                let mut append = |piece: &[u8]| {
-                    if piece.len() > length - buffer.len() {
-                        return Err(ReceiveBulkError::Surplus { total_bytes });
-                    }
-                    buffer.extend_from_slice(piece);
-                    Ok(())
-                };
-                append(&self.contents)?;
-                let mut chunks: [Bytes; READ_CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
-                loop {
-                    let read = stream.read_chunks(&mut chunks).await;
-                    let Some(count) = read.map_err(|error| receive_error(&self.connection, link, error))?
-                    else {
-                        break;
-                    };
-                    for chunk in &mut chunks[..count] {
-                        append(&std::mem::take(chunk))?;
-                    }
-                }
-            }
-            ReceiveCarrier::Local(receiver) => loop {
-                let room = length - buffer.len();
-                let is_more = tokio::select! {
-                    biased;
-                    is_more = receiver.read(&mut buffer, room) => is_more,
-                    reason = self.connection.link.closed() => {
-                        return Err(ReceiveBulkError::Closed(reason));
-                    }
-                };
-                if !is_more.map_err(|_| self.connection.receiver_lost())? {
-                    break;
-                }
-                if room == 0 {
-                    return Err(ReceiveBulkError::Surplus { total_bytes });
-                }
-            },
+        self.check_size(total_bytes)?;
+        let whole = self.receive_part(total_bytes).await?;
+        let received_bytes = whole.len() as u64;
+        if received_bytes < total_bytes {
+            return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes });
         }
-        if buffer.len() < length {
-            return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes: buffer.len() as u64 });
+        self.receive_end(total_bytes).await?;
+        Ok(whole)
+    }
+
+    /// Refuses a transfer that is larger than this process takes.
+    ///
+    /// # Errors
+    /// [`ReceiveBulkError::TooLarge`].
+    pub fn check_size(&self, total_bytes: u64) -> Result<(), ReceiveBulkError> {
+        let bytes_max = self.connection.options.bulk_transfer_bytes_max;
+        if total_bytes > bytes_max {
+            return Err(ReceiveBulkError::TooLarge { total_bytes, bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Receives the next `part_bytes` into one buffer, which is made before anything is read; fewer only when the
+    /// transfer has ended. Memory of parts of one size is used again.
+    ///
+    /// # Errors
+    /// If there is no memory, if the sender breaks off, or the connection ends.
+    pub async fn receive_part(&mut self, part_bytes: u64) -> Result<Bytes, ReceiveBulkError> {
+        let no_memory = ReceiveBulkError::OutOfMemory { total_bytes: part_bytes };
+        let Ok(length) = usize::try_from(part_bytes) else { return Err(no_memory) };
+        let rooms = self.connection.options.rooms.clone();
+        let Some(mut buffer) = rooms.take(length) else { return Err(no_memory) };
+        while buffer.len() < length {
+            if let Some(mut piece) = self.waiting.pop_front() {
+                let taken = piece.split_to(piece.len().min(length - buffer.len()));
+                buffer.extend_from_slice(&taken);
+                if !piece.is_empty() {
+                    self.waiting.push_front(piece);
+                }
+            } else if !self.read_more(&mut buffer, length).await? {
+                break;
+            }
         }
         Ok(rooms.filled(buffer))
+    }
+
+    /// Appends what there is to a buffer, up to a length, or puts it among what waits; `false` after the last.
+    async fn read_more(&mut self, buffer: &mut Vec<u8>, length: usize) -> Result<bool, ReceiveBulkError> {
+        match &mut self.carrier {
+            ReceiveCarrier::Quic(stream, link) => {
+                let mut chunks: [Bytes; READ_CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
+                let read = stream.read_chunks(&mut chunks).await;
+                let count = read.map_err(|error| receive_error(&self.connection, link, error))?;
+                for chunk in chunks.iter_mut().take(count.unwrap_or(0)) {
+                    // Most go straight to where they are to be.
+                    if self.waiting.is_empty() && chunk.len() <= length - buffer.len() {
+                        buffer.extend_from_slice(&std::mem::take(chunk));
+                    } else {
+                        self.waiting.push_back(std::mem::take(chunk));
+                    }
+                }
+                Ok(count.is_some())
+            }
+            ReceiveCarrier::Local(receiver) => tokio::select! {
+                biased;
+                is_more = receiver.read(buffer, length - buffer.len()) => {
+                    is_more.map_err(|_| self.connection.receiver_lost())
+                }
+                reason = self.connection.link.closed() => Err(ReceiveBulkError::Closed(reason)),
+            },
+        }
+    }
+
+    /// Sees to it that nothing comes beyond the `total_bytes` that have been received.
+    ///
+    /// # Errors
+    /// If more comes, if the sender breaks off, or the connection ends.
+    pub async fn receive_end(&mut self, total_bytes: u64) -> Result<(), ReceiveBulkError> {
+        let mut none = Vec::new();
+        while self.waiting.is_empty() {
+            let is_more = self.read_more(&mut none, 0).await?;
+            match &self.carrier {
+                _ if !is_more => return Ok(()),
+                ReceiveCarrier::Local(_) => break,
+                // What was read is empty, or waits.
+                ReceiveCarrier::Quic(..) => {}
+            }
+        }
+        Err(ReceiveBulkError::Surplus { total_bytes })
     }
 }
 

@@ -34,11 +34,14 @@ mod head_start;
 mod identity;
 mod link;
 mod local;
+mod local_stream;
 mod meter;
 mod options;
 mod peer_identity;
 mod resets;
 mod rooms;
+#[cfg_attr(not(target_os = "linux"), path = "no_shared_memory.rs")]
+mod shared_memory;
 mod short_queue;
 mod tls;
 

@@ -4,17 +4,16 @@
 //! reaches it is on the same machine. Names are in the kernel's abstract namespace: they end with their process,
 //! however that ends. A socket is taken only from the same user, who could read this process's memory anyway, and
 //! only with a proof derived likewise; the dialling side also says from which UDP port it sends, so that a
-//! connection through a relay (an emulated link, say) stays on that. Nothing is mapped, so that a peer can change
-//! nothing that was read and cut nothing short unnoticed.
+//! connection through a relay (an emulated link, say) stays on that.
 //!
-//! A stream is a socket of its own: what it is for, the proof, then pieces of a length (`u32`, little endian) and
-//! that many bytes, the header first, and a length of zero at the end. Must never hold what a header means.
+//! A stream is a socket of its own: what it is for, the proof, the header, then what `local_stream` says. Must never
+//! hold what a header means.
 
 use std::io;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -22,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::bulk::{ArrivedBulk, ReceiveCarrier};
 use crate::connection::Shared;
 use crate::link::Link;
+use crate::local_stream::{LocalReceiver, LocalSender, Rings};
 use crate::options::TransportOptions;
 
 const ACCEPTING_LABEL: &[u8] = b"EXPORTER-isochrone-local-accepting";
@@ -40,9 +40,6 @@ const LENGTH_BYTES: usize = 4;
 
 /// What the kernel may hold of one stream: enough that neither side waits for the other all the time.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-
-/// Most bytes that one piece of a receiver holds.
-const PIECE_BYTES_MAX: usize = 256 << 10;
 
 /// Sockets that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -77,6 +74,13 @@ impl LocalSecrets {
 pub(crate) struct LocalPeer {
     name: [u8; 16],
     proof: [u8; PROOF_BYTES],
+    rings: Rings,
+}
+
+impl LocalPeer {
+    fn new(name: [u8; 16], proof: [u8; PROOF_BYTES]) -> Self {
+        Self { name, proof, rings: Rings::default() }
+    }
 }
 
 impl std::fmt::Debug for LocalPeer {
@@ -151,7 +155,7 @@ pub(crate) async fn attach(secrets: &LocalSecrets, port: u16, connection: &Weak<
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let connection = connection.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-    let peer = LocalPeer { name: secrets.accepting, proof: secrets.proof };
+    let peer = LocalPeer::new(secrets.accepting, secrets.proof);
     if connection.attach_local(peer) {
         tokio::spawn(listen(listener, secrets.clone(), connection.link.clone(), Arc::downgrade(&connection)));
     }
@@ -210,7 +214,7 @@ async fn take_in(
     match words.await.map_err(io::Error::other)?? {
         Words::Attach { port } => {
             let connection = connection.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-            let peer = LocalPeer { name: secrets.dialling, proof: secrets.proof };
+            let peer = LocalPeer::new(secrets.dialling, secrets.proof);
             let is_direct = connection.link.quinn.remote_address().port() == port;
             if !is_direct || !connection.attach_local(peer) {
                 return Err(io::ErrorKind::PermissionDenied.into());
@@ -265,83 +269,14 @@ async fn read_words(
     }
 }
 
-/// The sending end of a stream. Dropped before the end, it breaks the stream off.
-pub(crate) struct LocalSender(UnixStream);
-
-impl LocalSender {
-    pub(crate) async fn open(peer: &LocalPeer, header: &[u8]) -> io::Result<Self> {
-        let mut stream = connect(&peer.name)?;
-        let mut words = BytesMut::new();
-        words.put_u8(STREAM);
-        words.put_slice(&peer.proof);
-        words.put_u32_le(u32::try_from(header.len()).map_err(io::Error::other)?);
-        words.put_slice(header);
-        stream.write_all(&words).await?;
-        Ok(Self(stream))
-    }
-
-    pub(crate) async fn send(&mut self, mut contents: Bytes) -> io::Result<()> {
-        while !contents.is_empty() {
-            let piece = contents.split_to(contents.len().min(u32::MAX as usize));
-            // Fits 32 bits, as was just seen to.
-            let head = (piece.len() as u32).to_le_bytes();
-            let mut both = Buf::chain(&head[..], piece);
-            self.0.write_all_buf(&mut both).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn finish(&mut self) -> io::Result<()> {
-        self.0.write_all(&0_u32.to_le_bytes()).await?;
-        self.0.shutdown().await
-    }
-}
-
-/// The receiving end of a stream.
-pub(crate) struct LocalReceiver {
-    stream: UnixStream,
-    head: [u8; LENGTH_BYTES],
-    head_bytes: usize,
-    /// What is to come of the present piece.
-    piece_bytes: usize,
-    has_ended: bool,
-}
-
-impl LocalReceiver {
-    fn new(stream: UnixStream) -> Self {
-        Self { stream, head: [0; LENGTH_BYTES], head_bytes: 0, piece_bytes: 0, has_ended: false }
-    }
-
-    /// Appends what is there, `room` bytes at most, and waits for something; `false` after the last. An end that
-    /// was not announced is an error. Cancel safe.
-    pub(crate) async fn read(&mut self, into: &mut impl BufMut, room: usize) -> io::Result<bool> {
-        while self.piece_bytes == 0 {
-            if self.has_ended {
-                return Ok(false);
-            }
-            let read = self.stream.read(&mut self.head[self.head_bytes..]).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.head_bytes += read;
-            if self.head_bytes == LENGTH_BYTES {
-                self.head_bytes = 0;
-                self.piece_bytes = u32::from_le_bytes(self.head) as usize;
-                self.has_ended = self.piece_bytes == 0;
-            }
-        }
-        if room == 0 {
-            return Ok(true);
-        }
-        let read = self.stream.read_buf(&mut into.limit(self.piece_bytes.min(room))).await?;
-        self.piece_bytes -= read;
-        if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(true) }
-    }
-
-    /// The next piece, or `None` after the last. Cancel safe.
-    pub(crate) async fn receive(&mut self) -> io::Result<Option<Bytes>> {
-        let mut piece = BytesMut::with_capacity(self.piece_bytes.clamp(1, PIECE_BYTES_MAX));
-        let room = piece.capacity();
-        Ok(self.read(&mut piece, room).await?.then(|| piece.freeze()))
-    }
+/// A stream to the other side of a connection.
+pub(crate) async fn open_stream(peer: &LocalPeer, header: &[u8]) -> io::Result<LocalSender> {
+    let mut stream = connect(&peer.name)?;
+    let mut words = BytesMut::new();
+    words.put_u8(STREAM);
+    words.put_slice(&peer.proof);
+    words.put_u32_le(u32::try_from(header.len()).map_err(io::Error::other)?);
+    words.put_slice(header);
+    stream.write_all(&words).await?;
+    Ok(LocalSender::new(stream, peer.rings.clone()))
 }

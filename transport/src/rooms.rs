@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::shared_memory::prefer_huge_pages;
+
 /// Smaller rooms come from the allocator, which keeps such memory itself.
 const POOLED_BYTES_MIN: usize = 256 << 10;
+/// From here on huge pages are asked for: what lies before the first and behind the last whole one is little then.
+const HUGE_BYTES_MIN: usize = 8 << 20;
 /// Memory kept for later contents.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
@@ -30,6 +34,9 @@ impl Rooms {
         }
         let mut room = Vec::new();
         room.try_reserve_exact(size).ok()?;
+        if size >= HUGE_BYTES_MIN {
+            prefer_huge_pages(&mut room);
+        }
         Some(room)
     }
 

@@ -93,6 +93,16 @@ pub(super) struct Allocation {
 pub(super) struct WaitingPush {
     pub region: Region,
     pub to: isochrone_model::AgentId,
+    /// A stream of it has failed.
+    pub is_by_host: bool,
+}
+
+/// A region that is being sent from a device, where it must stay until that has ended, or put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Streaming {
+    pub region: Region,
+    pub device: DeviceIndex,
+    pub stream: OperationId,
 }
 
 /// All of one buffer.
@@ -104,6 +114,9 @@ pub(super) struct Buffer {
     /// Where there is memory for it, each device once.
     pub allocations: Few<Allocation>,
     pub pushes: Few<WaitingPush>,
+    pub streams: Few<Streaming>,
+    /// A stream to a device has failed: contents come over the host from now on.
+    pub takes_no_streams: bool,
     /// Tasks to look at again when contents change, in order of arrival.
     pub waiters: Few<TaskId>,
 }

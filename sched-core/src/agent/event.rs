@@ -34,6 +34,22 @@ pub enum AgentEvent {
         /// Who sent it.
         from: AgentId,
     },
+    /// A replica begins to come. Answered by `StreamIn` in the same step where it is to go to a device as it comes;
+    /// otherwise the driver takes it in and says `Arrived`.
+    ReplicaBegins {
+        /// Which bytes.
+        region: Region,
+        /// Who sends it.
+        from: AgentId,
+    },
+    /// A write's bytes begin to come. Answered by `StreamIn` in the same step where they are to go to a device as
+    /// they come; otherwise the driver takes them in and says `PayloadArrived`.
+    PayloadBegins {
+        /// The write.
+        task: TaskId,
+        /// How many bytes will come.
+        size_bytes: u64,
+    },
     /// A write's bytes have come in whole; the driver holds them under the task until `StorePayload`.
     PayloadArrived {
         /// The write.
@@ -97,6 +113,12 @@ pub enum OperationError {
     #[error("device memory exhausted: {reason}")]
     OutOfMemory {
         /// The driver's word.
+        reason: String,
+    },
+    /// A stream's bytes did not come, or could not be delivered.
+    #[error("{reason}")]
+    Lost {
+        /// Why.
         reason: String,
     },
     /// Any other failure, with the call that failed.
@@ -181,6 +203,40 @@ pub enum OperationKind {
     },
 }
 
+/// To whom a region is sent from a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamTarget {
+    /// Another agent.
+    Agent {
+        /// Which.
+        to: AgentId,
+    },
+    /// A client, as part of a read.
+    Session {
+        /// Whose.
+        session: SessionId,
+        /// The read.
+        command: CommandId,
+        /// Where in the read the bytes belong.
+        offset_bytes: u64,
+    },
+}
+
+/// From whom a region comes to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamSource {
+    /// Another agent.
+    Agent {
+        /// Which.
+        from: AgentId,
+    },
+    /// A client: the bytes of a write.
+    Payload {
+        /// The write.
+        task: TaskId,
+    },
+}
+
 /// Output of the machine; the driver performs them in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AgentAction {
@@ -225,6 +281,34 @@ pub enum AgentAction {
         buffer: BufferKey,
         /// Which bytes.
         range: ByteRange,
+    },
+    /// Send a region from a device, piece by piece, without keeping it on the host. `OperationDone` follows: well
+    /// once the receiver has all of it; otherwise the receiver must have been told that it is not whole. Until then
+    /// the region stays as it is.
+    StreamOut {
+        /// The stream's number, among those of operations.
+        stream: OperationId,
+        /// The device.
+        device: DeviceIndex,
+        /// The lane for the operations that fetch the pieces.
+        lane: SlotIndex,
+        /// Which bytes.
+        region: Region,
+        /// To whom.
+        target: StreamTarget,
+    },
+    /// Put what begins to come on a device, piece by piece. `OperationDone` follows: well once all of it is there.
+    StreamIn {
+        /// The stream's number, among those of operations.
+        stream: OperationId,
+        /// The device, which has memory for the buffer.
+        device: DeviceIndex,
+        /// The lane for the operations that put the pieces there.
+        lane: SlotIndex,
+        /// Which bytes.
+        region: Region,
+        /// From whom.
+        source: StreamSource,
     },
     /// Send a region of the host store to another agent; `SendDone` or `PushFailed` follows. The
     /// region may span several pieces, and what no piece covers is zeros.
@@ -302,6 +386,7 @@ impl OperationError {
             Self::OutOfMemory { reason } => {
                 CommandError::Device { device, call: "allocation".to_owned(), reason }
             }
+            Self::Lost { reason } => CommandError::PayloadLost { reason },
             Self::Failed { call, reason } => CommandError::Device { device, call, reason },
         }
     }

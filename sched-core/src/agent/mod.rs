@@ -9,6 +9,7 @@ mod buffer;
 pub mod event;
 mod memory;
 mod start;
+mod streams;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -23,7 +24,9 @@ use isochrone_model::{
 use buffer::{Buffers, Cell, LaneKey, Residence, WaitingPush};
 pub use event::{
     AgentAction, AgentEvent, Operation, OperationDone, OperationError, OperationId, OperationKind,
+    StreamSource, StreamTarget,
 };
+use streams::Sent;
 
 use crate::few::Few;
 use crate::hashing::IdMap;
@@ -44,6 +47,8 @@ pub struct AgentConfig {
 pub struct Agent {
     facts: AgentFacts,
     limits: Limits,
+    /// Contents of at least so many bytes go by streams.
+    streamed_bytes_min: Option<u64>,
     now: Timestamp,
     actions: Vec<AgentAction>,
     buffers: Buffers,
@@ -85,6 +90,8 @@ struct Held {
     state: HeldState,
     /// Whether its device's memory has been made ready for it and kept so.
     has_room: bool,
+    /// A read of which a stream has failed.
+    is_by_host: bool,
     /// When it could have been enqueued.
     ready_at: Timestamp,
     /// What an operation before it on its lane, or a predecessor, failed with.
@@ -126,6 +133,8 @@ enum Purpose {
     Free,
     Upload { region: Region, device: DeviceIndex, task: TaskId },
     Download { region: Region, device: DeviceIndex },
+    StreamOut { region: Region, device: DeviceIndex, sent: Sent },
+    StreamIn { region: Region, device: DeviceIndex, source: StreamSource },
     Run { task: TaskId },
 }
 
@@ -156,6 +165,7 @@ impl Agent {
         Self {
             facts,
             limits: config.limits,
+            streamed_bytes_min: None,
             now: Timestamp::ZERO,
             actions: Vec::new(),
             buffers: Buffers::default(),
@@ -191,6 +201,8 @@ impl Agent {
             AgentEvent::Orders(batch) => self.take_orders(batch),
             AgentEvent::Notice { task, dependent } => self.take_notice(task, dependent),
             AgentEvent::Arrived { region, from } => self.take_replica(region, from),
+            AgentEvent::ReplicaBegins { region, from } => self.take_replica_begin(region, from),
+            AgentEvent::PayloadBegins { task, size_bytes } => self.take_payload_begin(task, size_bytes),
             AgentEvent::PayloadArrived { task, size_bytes } => self.take_payload(task, Ok(size_bytes)),
             AgentEvent::PayloadFailed { task, reason } => self.take_payload(task, Err(reason)),
             AgentEvent::OperationDone(done) => self.take_operation(done),
@@ -284,6 +296,7 @@ impl Agent {
             .map(|(range, _)| range.len())
             .sum();
         assert_eq!(host, self.host_used_bytes, "host memory is accounted for");
+        self.check_streams(self.buffers.iter().map(|(key, _)| *key));
     }
 
     fn take_orders(&mut self, batch: OrderBatch) {
@@ -306,7 +319,7 @@ impl Agent {
             Order::Run(order) => self.hold(order),
             Order::Push { region, to } => {
                 let buffer = self.buffers.make(region.buffer);
-                buffer.pushes.push(WaitingPush { region, to });
+                buffer.pushes.push(WaitingPush { region, to, is_by_host: false });
                 self.advance_pushes(region.buffer);
             }
             Order::Notify { task, dependent, to, carries_failure } => {
@@ -334,6 +347,7 @@ impl Agent {
                 for held in self.tasks.values_mut() {
                     held.notifies.retain(|(to, _)| *to != agent);
                 }
+                self.forget_streams_to(agent);
                 self.actions.push(AgentAction::PeerLeft { agent });
             }
         }
@@ -374,6 +388,7 @@ impl Agent {
             notifies: Vec::new(),
             state: HeldState::Waiting,
             has_room: false,
+            is_by_host: false,
             ready_at: self.now,
             failure: None,
         });
@@ -472,12 +487,16 @@ impl Agent {
             return;
         }
         let mut remaining = Few::None;
-        for push in std::mem::take(&mut buffer.pushes) {
+        let pushes = std::mem::take(&mut buffer.pushes);
+        for push in pushes.iter().copied() {
             let buffer = &self.buffers[&key];
+            let of_same = pushes.iter().filter(|other| other.region.range.overlaps(push.region.range));
+            let is_only_one = of_same.count() == 1;
             match buffer.on_host(push.region) {
                 Residence::Ready => {
                     self.actions.push(AgentAction::SendReplica { region: push.region, to: push.to });
                 }
+                Residence::Elsewhere if self.stream_push(push, is_only_one) => {}
                 Residence::Elsewhere => {
                     self.fetch(push.region);
                     remaining.push(push);
@@ -524,6 +543,12 @@ impl Agent {
             }
             Purpose::Download { region, device } => {
                 self.take_download(done.operation, region, device, done.outcome.err());
+            }
+            Purpose::StreamOut { region, device, sent } => {
+                self.take_stream_out(done.operation, region, device, sent, done.outcome.is_ok());
+            }
+            Purpose::StreamIn { region, device, source } => {
+                self.take_stream_in(done.operation, region, device, source, done.outcome.err());
             }
             Purpose::Run { task } => self.take_run(task, done),
         }
@@ -751,10 +776,15 @@ impl Agent {
     }
 
     fn operation(&mut self, lane: LaneKey, purpose: Purpose, kind: OperationKind) -> OperationId {
+        let id = self.number_operation(purpose);
+        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
+        id
+    }
+
+    fn number_operation(&mut self, purpose: Purpose) -> OperationId {
         self.operations_made += 1;
         let id = OperationId(self.operations_made);
         self.operations.insert(id, purpose);
-        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
         id
     }
 

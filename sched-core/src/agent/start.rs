@@ -8,7 +8,7 @@ use isochrone_model::{
 };
 
 use super::buffer::{Cell, LaneKey, Pending, Residence};
-use super::event::{AgentAction, OperationKind};
+use super::event::{AgentAction, OperationKind, StreamTarget};
 use super::memory::Room;
 use super::{Agent, HeldState, Purpose, share_slot, touched_buffers};
 use crate::few::Few;
@@ -121,6 +121,11 @@ impl Agent {
         }
     }
 
+    /// Whether a task is to run: some of what it is to make is not here, and nothing newer is.
+    pub(super) fn is_to_be_made(&self, task: TaskId) -> bool {
+        matches!(self.outputs_stand(task), OutputsStand::Older)
+    }
+
     /// Whether what a task is to make is here already, or newer contents are: then an earlier attempt on an agent
     /// that was lost had finished, and running it again would write old contents over new ones.
     fn outputs_stand(&self, task: TaskId) -> OutputsStand {
@@ -165,7 +170,7 @@ impl Agent {
         }
     }
 
-    fn finish_now(&mut self, task: TaskId) {
+    pub(super) fn finish_now(&mut self, task: TaskId) {
         let turnaround = self.now.since(self.tasks[&task].ready_at);
         self.finish(task, TaskOutcome::Done { execution: Span::ZERO, turnaround });
     }
@@ -233,17 +238,19 @@ impl Agent {
             self.finish_now(task);
             return;
         };
-        let buffer = self.buffers.make(region.buffer);
-        match buffer.on_host(region) {
+        match self.buffers.make(region.buffer).on_host(region) {
             Residence::Ready => {
                 self.actions.push(AgentAction::SendData { session, command, offset_bytes, region });
                 self.finish_now(task);
             }
             Residence::Elsewhere => {
-                buffer.waiters.push(task);
-                self.fetch(region);
+                let target = StreamTarget::Session { session, command, offset_bytes };
+                if !self.stream_read(task, region, target) {
+                    self.buffers.make(region.buffer).waiters.push(task);
+                    self.fetch(region);
+                }
             }
-            Residence::Absent => buffer.waiters.push(task),
+            Residence::Absent => self.buffers.make(region.buffer).waiters.push(task),
             Residence::Superseded => self.finish(task, superseded(region)),
         }
     }
@@ -259,7 +266,7 @@ impl Agent {
 
     fn try_lane_with(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) {
         let task = order.task;
-        match self.prepare(task, lane, touched, &order.inputs) {
+        match self.prepare(order, lane, touched) {
             Ok(()) => {}
             Err(hindrance) => {
                 match hindrance {
@@ -283,13 +290,14 @@ impl Agent {
     }
 
     /// Makes memory and moves inputs toward the lane; `Ok` when all that is left is in order before it.
-    fn prepare(
-        &mut self,
-        task: TaskId,
-        lane: LaneKey,
-        touched: &[BufferKey],
-        inputs: &[Region],
-    ) -> Result<(), Hindrance> {
+    fn prepare(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) -> Result<(), Hindrance> {
+        let (task, inputs) = (order.task, &order.inputs);
+        for region in inputs.iter().chain(&order.outputs) {
+            if self.is_streaming_other_than(*region, lane.device) {
+                self.give_up_room(task);
+                return Err(Hindrance::Contents(region.buffer));
+            }
+        }
         for region in inputs {
             let buffer = self.buffers.make(region.buffer);
             match buffer.on_lane(*region, lane) {
@@ -339,7 +347,7 @@ impl Agent {
     /// the device's other slots that read the same would have to wait for those.
     pub(super) fn input_lane(&self, lane: LaneKey) -> LaneKey {
         let in_flight = &self.devices[lane.device.index()].in_flight;
-        if in_flight.len() > 1 && in_flight[lane.slot.index()] > 0 {
+        if in_flight.len() > 1 && in_flight.get(lane.slot.index()).is_some_and(|launches| *launches > 0) {
             self.transfer_lane(lane.device)
         } else {
             lane

@@ -397,6 +397,9 @@ impl<'a> Engine<'a> {
             AgentAction::Build { program, source, options } => {
                 self.build(agent, program, &program_name(&source, &options));
             }
+            AgentAction::StreamOut { .. } | AgentAction::StreamIn { .. } => {
+                unreachable!("simulated agents move contents over their hosts")
+            }
             AgentAction::SendReplica { region, to } => {
                 let to = to.index();
                 let cargo = Cargo::Replica { from: agent, to, region };

@@ -578,6 +578,9 @@ impl<'a> Engine<'a> {
         match action {
             AgentAction::Operate(operation) => self.operate(agent, &operation),
             AgentAction::Build { program, source, options: _ } => self.build(agent, program, &source),
+            AgentAction::StreamOut { .. } | AgentAction::StreamIn { .. } => {
+                unreachable!("simulated agents move contents over their hosts")
+            }
             AgentAction::SendReplica { region, to } => {
                 let to = to.index();
                 let cargo = Cargo::Replica { from: agent, to, region };

@@ -107,8 +107,16 @@ impl Scenario {
             slot_depth_max: [1, 2, 256][random.below(3) as usize],
             ..Limits::default()
         };
-        let options =
-            FarmOptions { seed, policy: policy.to_owned(), limits: limits.clone(), links, is_checked: true };
+        // Of its own, so that the rest of a scenario is the same with and without streams.
+        let streamed_bytes_min = [None, Some(1), Some(100)][Random::new(seed ^ 0x57).below(3) as usize];
+        let options = FarmOptions {
+            seed,
+            policy: policy.to_owned(),
+            limits: limits.clone(),
+            streamed_bytes_min,
+            links,
+            is_checked: true,
+        };
         let mut farm = Farm::new(options).unwrap();
         let buffers = 1 + random.below(5);
         let sizes: Vec<u64> = (0..buffers).map(|_| 1 + random.below(512)).collect();
@@ -229,7 +237,13 @@ impl Scenario {
 
     /// Runs the graph; every command must end as the model says and every read bring the model's bytes. Gives
     /// what must be the same in every run of one seed.
-    pub fn run_and_compare(mut self) -> (Timestamp, u64, u64) {
+    pub fn run_and_compare(self) -> (Timestamp, u64, u64) {
+        let (end, steps, orders, _) = self.run_and_count();
+        (end, steps, orders)
+    }
+
+    /// The same, and how often contents came straight from a device, and to one.
+    pub fn run_and_count(mut self) -> (Timestamp, u64, u64, [u64; 2]) {
         self.farm.run(STEPS_MAX);
         self.submit();
         assert!(self.farm.run(STEPS_MAX), "the farm comes to rest ({}, seed {})", self.policy, self.seed);
@@ -243,7 +257,7 @@ impl Scenario {
             let held = self.farm.held_bytes(isochrone_model::AgentId::from_index(agent));
             assert_eq!(held, 0, "a closed session leaves nothing on agent {agent}");
         }
-        (end, self.farm.steps(), self.farm.orders_sent())
+        (end, self.farm.steps(), self.farm.orders_sent(), self.farm.streamed())
     }
 
     /// Runs the graph while agents crash and come back: every command ends, and what a read brings is right.

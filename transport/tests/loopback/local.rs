@@ -35,7 +35,7 @@ async fn transfers_of_all_sizes_arrive_whole_in_both_directions() {
     let farm = Farm::new();
     let (dialled, accepted, _client, _server) = pair(&farm).await;
     for (from, to) in [(&dialled, &accepted), (&accepted, &dialled)] {
-        for size in [0, 1, 70_000, 9 << 20] {
+        for size in [0, 1, 70_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 9 << 20] {
             let contents = contents(size);
             let sending = tokio::spawn({
                 let (from, contents) = (from.clone(), contents.clone());
@@ -56,6 +56,18 @@ async fn transfers_of_all_sizes_arrive_whole_in_both_directions() {
                 while let Some(piece) = within(bulk.receive()).await.expect("received") {
                     received.extend_from_slice(&piece);
                 }
+                assert!(received == contents);
+            } else if size == 9 << 20 {
+                let mut received = BytesMut::new();
+                for part in 0.. {
+                    let part_bytes = [1 << 20, 333_333][part % 2];
+                    let part = within(bulk.receive_part(part_bytes)).await.expect("received");
+                    received.extend_from_slice(&part);
+                    if (part.len() as u64) < part_bytes {
+                        break;
+                    }
+                }
+                within(bulk.receive_end(size as u64)).await.expect("ended");
                 assert!(received == contents);
             } else {
                 assert!(within(bulk.receive_exact(size as u64)).await.expect("received") == contents);
