@@ -86,6 +86,10 @@ struct Arguments {
     #[arg(long)]
     at_once: bool,
 
+    /// Keep the schedulers' journals here, as CLUSTER-POLICY with CLUSTER's number, for `isochrone sim replay`
+    #[arg(long, value_name = "DIR")]
+    journals: Option<PathBuf>,
+
     /// The network model; `isochrone calibrate --emulated` writes the file of a calibration
     #[arg(long, value_name = "MODEL", default_value = "quic(warm=all)")]
     network: String,
@@ -142,6 +146,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
             std::fs::create_dir(&folder)?;
             anyhow::Ok(Run {
                 cluster: sources::cluster(cluster, &arguments.repository)?,
+                place,
                 text: cluster.clone(),
                 arguments,
                 graphs,
@@ -247,6 +252,7 @@ fn small_inputs() -> InputOptions {
 struct Run {
     arguments: Arguments,
     binary: PathBuf,
+    place: usize,
     text: String,
     cluster: Cluster,
     graphs: Arc<Vec<(String, Source)>>,
@@ -282,7 +288,13 @@ impl Run {
 
     /// All graphs in a row on a farm of this policy; what its journal tells.
     async fn live(&self, policy: &str) -> anyhow::Result<Recording> {
-        let journal = self.folder.join("journal");
+        let journal = match &self.arguments.journals {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                folder.join(format!("{}-{policy}", self.place))
+            }
+            None => self.folder.join("journal"),
+        };
         let farm = links::on_cluster(&self.binary, &self.cluster, policy, journal.clone(), 1).await?;
         let client = farm.connect().await?;
         let devices = client.devices().await?;
@@ -306,7 +318,9 @@ impl Run {
         client.close().await;
         farm.stop().await;
         let recording = read_recording(&journal)?;
-        std::fs::remove_file(&journal)?;
+        if self.arguments.journals.is_none() {
+            std::fs::remove_file(&journal)?;
+        }
         Ok(recording)
     }
 

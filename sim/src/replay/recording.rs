@@ -6,7 +6,7 @@ use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, TaskOutcome};
 use isochrone_model::{
     AgentFacts, AgentId, BytesPerSecond, CommandId, DeviceFacts, DeviceIndex, Lane, Limits, LinkEnd, Order,
-    PathSample, ProgramKey, Report, SessionId, Span, TaskId, Timestamp, Work,
+    PathSample, ProgramKey, Report, SessionId, Span, TaskId, TenantId, Timestamp, Work,
 };
 use isochrone_sched_core::{Action, CostSnapshot, Event, Scheduler};
 
@@ -56,10 +56,13 @@ pub(super) enum When {
     Idle(Span),
 }
 
-/// A session's inputs in order; the first comes at a time of its own.
+/// A session's inputs in order; the first comes at a time of its own, or after another session has left.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub starts_at: Timestamp,
+    /// The tenant's session that left last before this one came, and how long before. A tenant that had nothing open is taken to
+    /// have waited for its end.
+    pub follows: Option<(SessionId, Span)>,
     pub inputs: Vec<(When, Input)>,
 }
 
@@ -99,6 +102,9 @@ pub struct Recorder {
     agents: BTreeMap<AgentId, AgentFacts>,
     facts: Vec<(Timestamp, Event)>,
     scripts: BTreeMap<SessionId, (Timestamp, Script)>,
+    /// By tenant, how many sessions are open, and which left last, and when.
+    tenants: BTreeMap<TenantId, (u32, Option<(SessionId, Timestamp)>)>,
+    tenant_of: BTreeMap<SessionId, TenantId>,
     running: BTreeMap<TaskId, Running>,
     programs: BTreeMap<ProgramKey, (String, Timestamp)>,
     launches: Vec<(SessionId, CommandId, LaunchKey, AgentId, DeviceIndex, Span)>,
@@ -132,6 +138,8 @@ impl Recorder {
             agents: BTreeMap::new(),
             facts: Vec::new(),
             scripts: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            tenant_of: BTreeMap::new(),
             running: BTreeMap::new(),
             programs: BTreeMap::new(),
             launches: Vec::new(),
@@ -162,13 +170,22 @@ impl Recorder {
                     self.report(now, *agent, report);
                 }
             }
-            Event::SessionOpened { session, .. } => {
+            Event::SessionOpened { session, tenant, .. } => {
                 self.input(now, *session, Input::Event(event.clone()));
+                self.open(now, *session, *tenant);
             }
             Event::Request { session, request } => {
                 self.input(now, *session, Input::Request(request.clone()));
             }
-            Event::SessionLeft { session, .. } => self.input(now, *session, Input::Event(event.clone())),
+            Event::SessionLeft { session, .. } => {
+                self.input(now, *session, Input::Event(event.clone()));
+                if let Some((open, last)) =
+                    self.tenant_of.remove(session).and_then(|tenant| self.tenants.get_mut(&tenant))
+                {
+                    *open -= 1;
+                    *last = Some((*session, now));
+                }
+            }
             Event::PathMeasured { to, sample } => {
                 self.path(Party::Scheduler, *to, sample);
                 match to {
@@ -201,6 +218,21 @@ impl Recorder {
         }
     }
 
+    fn open(&mut self, now: Timestamp, session: SessionId, tenant: TenantId) {
+        // One that resumes is open already.
+        if self.tenant_of.insert(session, tenant).is_some() {
+            return;
+        }
+        let (open, last) = self.tenants.entry(tenant).or_default();
+        if let (0, Some((before, left_at)), Some((_, script))) =
+            (*open, *last, self.scripts.get_mut(&session))
+            && before != session
+        {
+            script.follows = Some((before, now.since(left_at)));
+        }
+        *open += 1;
+    }
+
     fn path(&mut self, one: Party, to: LinkEnd, sample: &PathSample) {
         let other = party(to);
         let round_trips = self.round_trips.entry((one.min(other), one.max(other))).or_default();
@@ -209,7 +241,7 @@ impl Recorder {
 
     fn input(&mut self, now: Timestamp, session: SessionId, input: Input) {
         let waited = self.is_idle.then(|| now.since(self.changed_at));
-        let new = || (now, Script { starts_at: now, inputs: Vec::new() });
+        let new = || (now, Script { starts_at: now, follows: None, inputs: Vec::new() });
         let (last, script) = self.scripts.entry(session).or_insert_with(new);
         let when = match waited {
             // Only who has submitted something can have waited for its end.

@@ -144,6 +144,8 @@ struct Engine<'a> {
     sites: Vec<Site>,
     facts: Vec<&'a DeviceFacts>,
     clients: BTreeMap<SessionId, Client>,
+    /// Sessions that begin so long after one has left.
+    followers: BTreeMap<SessionId, (SessionId, Span)>,
     programs: BTreeMap<ProgramKey, String>,
     /// By agent, launches that were ordered and have not begun.
     ordered: Vec<Vec<TaskOrder>>,
@@ -194,6 +196,7 @@ impl<'a> Engine<'a> {
             sites,
             facts: recording.agents.iter().flat_map(|agent| &agent.devices).collect(),
             clients: clients.collect(),
+            followers: BTreeMap::new(),
             programs: BTreeMap::new(),
             ordered,
             reports: Vec::new(),
@@ -207,7 +210,12 @@ impl<'a> Engine<'a> {
             engine.push(*at, Message::ToScheduler(event.clone(), None));
         }
         for (session, script) in &recording.scripts {
-            engine.push(script.starts_at, Message::Input(*session));
+            match script.follows {
+                Some((before, gap)) => {
+                    engine.followers.insert(before, (*session, gap));
+                }
+                None => engine.push(script.starts_at, Message::Input(*session)),
+            }
         }
         Ok(engine)
     }
@@ -301,7 +309,14 @@ impl<'a> Engine<'a> {
                 Event::Request { session, request }
             }
         };
-        match client.inputs.front().map(|(when, _)| *when) {
+        let next = client.inputs.front().map(|(when, _)| *when);
+        if next.is_none()
+            && let Some((follower, gap)) = self.followers.remove(&session)
+        {
+            self.push(self.now + gap, Message::Input(follower));
+        }
+        let Some(client) = self.clients.get_mut(&session) else { return };
+        match next {
             Some(When::After(span)) => self.push(self.now + span, Message::Input(session)),
             Some(When::Idle(span)) => client.waits = Some(span),
             None => {}
