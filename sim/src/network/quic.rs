@@ -357,7 +357,7 @@ impl Quic {
             self.sharing.set_capacity(link, Rate::ZERO);
             return;
         }
-        if entry.stage == Stage::Stalled || used >= self.sharing.capacity(link) {
+        if entry.stage == Stage::Stalled || self.sharing.is_full(link) {
             self.begin_step(now, sender);
             return;
         }
@@ -473,6 +473,8 @@ impl Quic {
                     Phase::Flowing | Phase::Resending => self.finish(at, slot, done),
                 }
             }
+            // A sender that looked at rates that are not settled could hold a link that has just got a flow for full.
+            self.settle(at);
             while let Some((turn, sender)) = self.turns.first()
                 && turn <= at
             {

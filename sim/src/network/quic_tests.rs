@@ -127,6 +127,21 @@ fn a_long_transfer_on_a_clean_link_reaches_its_rate() {
 }
 
 #[test]
+fn many_streams_of_one_connection_keep_its_window() {
+    // 30 transfers of 40 kB on one connection take no longer than one of 1.2 MB: a full window that is shared among many, and so by
+    // rounding not quite used, is not a link that limits.
+    let link = LinkSpec::fixed(ONE_WAY, BytesPerSecond(125_000_000));
+    let options = BARE.replace("pacing=0", "pacing=1.25") + ")";
+    let one = takes(quic(&options, link.clone()).as_mut(), 0, 1_200_000);
+    let mut network = quic(&options, link);
+    for _ in 0..30 {
+        network.start(Timestamp(0), A, B, 40_000);
+    }
+    let last = ends(network.as_mut()).into_iter().map(|(_, end)| end).max().unwrap();
+    assert!(last.abs_diff(one) < ROUND_TRIP / 2, "{last} and {one}");
+}
+
+#[test]
 fn loss_lowers_throughput_the_more_of_it_there_is() {
     let rate = |loss: f64| {
         let link = LinkSpec { loss, ..LinkSpec::fixed(ONE_WAY, BytesPerSecond(125_000_000)) };
