@@ -52,7 +52,11 @@ struct Arguments {
     repeat: u32,
 
     /// Parameters of the quic model beside those that are measured here, what hosts and the relay add to a message
-    #[arg(long, value_name = "PARAMETERS", default_value = "datagram_bytes=1472,discovery_round_trips=4")]
+    #[arg(
+        long,
+        value_name = "PARAMETERS",
+        default_value = "initial_window_bytes=12000,datagram_bytes=1472,discovery_round_trips=4"
+    )]
     model: String,
 }
 

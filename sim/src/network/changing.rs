@@ -105,6 +105,10 @@ impl Network for Changing {
         self.inner.probe(now, from, to) + self.extra(now, from, to)
     }
 
+    fn connect(&mut self, now: Timestamp, one: Party, other: Party) {
+        self.inner.connect(now, one, other);
+    }
+
     fn stated(&self, from: Party, to: Party) -> (Span, BytesPerSecond, Span) {
         self.inner.stated(from, to)
     }

@@ -65,6 +65,10 @@ pub trait Network: Send {
         self.message(now, from, to, 0)
     }
 
+    /// A new connection between two parties takes the place of the one that they have: it can be used once its handshakes are over. For
+    /// models that have connections.
+    fn connect(&mut self, _now: Timestamp, _one: Party, _other: Party) {}
+
     /// The true costs of a pair, for a scheduler that is to know them exactly: latency and rate of a transfer that has
     /// the path to itself, and how long a message takes.
     fn stated(&self, from: Party, to: Party) -> (Span, BytesPerSecond, Span);

@@ -111,13 +111,15 @@ impl FromStr for Warm {
 /// What can be chosen about [`Quic`](super::Quic). Each can be given in its label under the name of the field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuicOptions {
-    /// Round trips before the first byte on a new connection: 2. One is QUIC's own (TLS 1.3); one more is the exchange of
-    /// preambles, for which this repository's `transport/src/endpoint.rs` (`dial`) waits. No 0-RTT (ARCHITECTURE.md).
+    /// Round trips before the first byte on a new connection: 3. One is QUIC's own (TLS 1.3); one is the exchange of
+    /// preambles, for which this repository's `transport/src/endpoint.rs` (`dial`) waits; one is the handshake of the second connection, on
+    /// which contents go (`transport/src/bulk_link.rs`). No 0-RTT (ARCHITECTURE.md).
     pub handshake_round_trips: u64,
     /// What a handshake costs beyond round trips, in microseconds: 700, as measured for mutual TLS with quinn 0.11 and rustls
     /// 0.23 over loopback (720 us with the round trip).
     pub handshake_us: f64,
-    /// Bytes of the first window: 12,000 (quinn-proto `CubicConfig::default`).
+    /// Bytes of the first window: 57,600, which contents begin with here (48 datagrams, `transport/src/short_queue.rs`). Bare quinn has 12,000
+    /// (quinn-proto `CubicConfig::default`).
     pub initial_window_bytes: u64,
     /// Size of datagrams until the path was probed: 1,200 (`transport/src/options.rs`, quinn's `INITIAL_MTU`).
     pub datagram_bytes_initial: u64,
@@ -160,9 +162,9 @@ pub struct QuicOptions {
 impl Default for QuicOptions {
     fn default() -> Self {
         Self {
-            handshake_round_trips: 2,
+            handshake_round_trips: 3,
             handshake_us: 700.0,
-            initial_window_bytes: 12_000,
+            initial_window_bytes: 57_600,
             datagram_bytes_initial: 1_200,
             datagram_bytes: 1_466,
             discovery_round_trips: 21,

@@ -183,27 +183,30 @@ impl Quic {
 
     /// When the connection can be used that is asked for now.
     fn ready(&mut self, now: Timestamp, from: Party, to: Party) -> Timestamp {
-        let handshake = self.options.handshake(self.round_trip(from, to));
         let idle = Span::from_millis(self.options.idle_ms);
         let index = self.index(from.min(to), from.max(to));
-        let connection = &mut self.pairs[index];
+        let connection = &self.pairs[index];
         let is_gone = idle > Span::ZERO && now.since(connection.used_at) > idle;
         let ready = match connection.ready_at {
             Some(ready) if !is_gone => ready,
-            Some(_) | None => {
-                let ready = now + handshake;
-                connection.ready_at = Some(ready);
-                for index in [self.index(from, to), self.index(to, from)] {
-                    let sender = self.pairs[index].sender;
-                    if sender != UNMADE && self.senders[sender as usize].stage == Stage::Idle {
-                        self.senders[sender as usize].restart(ready, &self.options);
-                    }
-                }
-                ready
-            }
+            Some(_) | None => self.make(now, from, to),
         };
         self.pairs[index].used_at = now.max(ready);
         now.max(ready)
+    }
+
+    /// Makes a connection; says when it can be used.
+    fn make(&mut self, now: Timestamp, from: Party, to: Party) -> Timestamp {
+        let ready = now + self.options.handshake(self.round_trip(from, to));
+        let index = self.index(from.min(to), from.max(to));
+        self.pairs[index].ready_at = Some(ready);
+        for index in [self.index(from, to), self.index(to, from)] {
+            let sender = self.pairs[index].sender;
+            if sender != UNMADE && self.senders[sender as usize].stage == Stage::Idle {
+                self.senders[sender as usize].restart(ready, &self.options);
+            }
+        }
+        ready
     }
 
     /// The sender of a pair; `None` where a window never limits.
@@ -576,6 +579,14 @@ impl Network for Quic {
         let pair = &mut self.pairs[index];
         pair.last_arrival = pair.last_arrival.max(arrival);
         pair.last_arrival
+    }
+
+    fn connect(&mut self, now: Timestamp, one: Party, other: Party) {
+        if one != other {
+            let ready = self.make(now, one, other);
+            let index = self.index(one.min(other), one.max(other));
+            self.pairs[index].used_at = ready;
+        }
     }
 
     fn stated(&self, from: Party, to: Party) -> (Span, BytesPerSecond, Span) {

@@ -14,7 +14,7 @@ const ONE_WAY: Span = Span::from_millis(10);
 const ROUND_TRIP: u64 = 20_000_000;
 /// Nothing but windows.
 const BARE: &str = "quic(warm=all,message_us=0,transfer_us=0,quic_overhead_bytes=0,ip_overhead_bytes=0,pacing=0,\
-    stream_window_bytes=1000000000000,datagram_bytes=1200";
+    stream_window_bytes=1000000000000,datagram_bytes=1200,initial_window_bytes=12000";
 
 fn cluster(link: LinkSpec) -> Cluster {
     let mut cluster = Cluster::from_label("uniform(agents=3)").unwrap();
@@ -62,8 +62,15 @@ fn slow_start_takes_the_round_trips_of_its_closed_form() {
         let more = takes(bare("", LinkSpec::fixed(ONE_WAY, UNLIMITED)).as_mut(), 0, bytes + 1);
         assert!(more > took + ROUND_TRIP - 2_000, "{n}: {more}");
     }
-    let half =
-        takes(bare(",initial_window_bytes=24000", LinkSpec::fixed(ONE_WAY, UNLIMITED)).as_mut(), 0, 72_000);
+    let half = takes(
+        quic(
+            &(BARE.replace("initial_window_bytes=12000", "initial_window_bytes=24000") + ")"),
+            LinkSpec::fixed(ONE_WAY, UNLIMITED),
+        )
+        .as_mut(),
+        0,
+        72_000,
+    );
     assert!(half.abs_diff(ONE_WAY.0 + ROUND_TRIP + 1_000) <= 10, "{half}");
 }
 
@@ -89,7 +96,7 @@ fn a_window_stays_warm_and_a_lost_connection_starts_anew() {
     let mut network = bare(",idle_ms=10000,handshake_us=0", link());
     assert_eq!(takes(network.as_mut(), 0, bytes), cold);
     let again = takes(network.as_mut(), 60_000_000_000, bytes);
-    assert_eq!(again, cold + 2 * ROUND_TRIP);
+    assert_eq!(again, cold + 3 * ROUND_TRIP);
 }
 
 #[test]
@@ -97,7 +104,7 @@ fn a_handshake_is_made_once_and_all_wait_for_it() {
     let options =
         "quic(message_us=0,transfer_us=0,handshake_us=1000,quic_overhead_bytes=0,ip_overhead_bytes=0)";
     let mut network = quic(options, LinkSpec::fixed(ONE_WAY, UNLIMITED));
-    let handshake = 2 * ROUND_TRIP + 1_000_000;
+    let handshake = 3 * ROUND_TRIP + 1_000_000;
     // The scheduler's connections exist.
     assert_eq!(network.message(Timestamp(0), Party::Scheduler, A, 100), Timestamp(ONE_WAY.0));
     let first = takes(network.as_mut(), 0, 1_000);
@@ -111,6 +118,10 @@ fn a_handshake_is_made_once_and_all_wait_for_it() {
     assert_eq!(network.message(start, A, C, 0), start + Span(handshake) + ONE_WAY);
     let later = start + Span(5_000_000);
     assert_eq!(network.message(later, C, A, 0), start + Span(handshake) + ONE_WAY);
+    // One that takes the place of another begins at once.
+    let again = Timestamp(900_000_000);
+    network.connect(again, A, B);
+    assert_eq!(network.message(again + Span(5), B, A, 0), again + Span(handshake) + ONE_WAY);
 }
 
 #[test]
@@ -206,7 +217,7 @@ fn without_windows_it_is_shared() {
     // Windows larger than anything: latency and sharing are left, but for a microsecond of each round.
     let link = LinkSpec::fixed(Span(1_000), BytesPerSecond(125_000_000));
     let cluster = cluster(link);
-    let label = format!("{BARE},initial_window_bytes=1000000000)");
+    let label = BARE.replace("initial_window_bytes=12000", "initial_window_bytes=1000000000") + ")";
     let mut quic = network(&label, &cluster, 1).unwrap();
     let mut shared = Shared::new(&cluster);
     for network in [quic.as_mut(), &mut shared as &mut dyn Network] {

@@ -560,12 +560,17 @@ impl<'a> Engine<'a> {
                 let cargo = Cargo::Payload { to, task, size_bytes };
                 self.carry(Party::Client, Party::Agent(to), size_bytes, cargo);
             }
+            ClientReply::Opened { .. } => {
+                // Each session dials the agents anew.
+                for agent in 0..self.sites.len() {
+                    self.network.connect(self.now, Party::Client, Party::Agent(agent));
+                }
+            }
             ClientReply::Relayed(
                 AgentToClient::Done { .. } | AgentToClient::Welcome | AgentToClient::Data { .. },
             )
             | ClientReply::Failed { .. }
             | ClientReply::RequestFailed { .. }
-            | ClientReply::Opened { .. }
             | ClientReply::AgentJoined { .. }
             | ClientReply::AgentLeft { .. }
             | ClientReply::Program { .. }
