@@ -364,11 +364,11 @@ impl Bench<'_> {
                 let far_us = median(far.times(items, contents, repeat).await?);
                 let (mut chosen, mut chosen_far, mut expected) = (Vec::new(), 0, Vec::new());
                 for _ in 0..repeat {
-                    let before = finished(&client, "far").await?;
                     let (took, launch) = free.run_launch(items, contents).await?;
                     chosen.push(took);
-                    chosen_far += u32::from(finished(&client, "far").await? > before);
-                    expected.extend(free.expected(&launch).await?);
+                    let (is_far, weighed) = free.decision(&launch).await?;
+                    chosen_far += u32::from(is_far);
+                    expected.extend(weighed);
                 }
                 let chosen_us = median(chosen);
                 let runs = repeat;
@@ -436,26 +436,22 @@ impl Lane {
         Ok((took.as_secs_f64() * 1e6, launch))
     }
 
-    /// What the policy expected of a launch.
-    async fn expected(&self, launch: &CommandHandle) -> anyhow::Result<Option<Expected>> {
-        let Some(decision) = self.session.explain(launch).await?.decision else { return Ok(None) };
+    /// Whether the policy sent a launch to the far side, and what it expected of either.
+    async fn decision(&self, launch: &CommandHandle) -> anyhow::Result<(bool, Option<Expected>)> {
+        let decision = self.session.explain(launch).await?.decision.context("the launch was placed")?;
+        let is_far = decision.chosen.starts_with("far/");
         let on = |side: &str| decision.candidates.iter().find(|candidate| candidate.name.starts_with(side));
-        let (Some(near), Some(far)) = (on("near/"), on("far/")) else { return Ok(None) };
+        let (Some(near), Some(far)) = (on("near/"), on("far/")) else { return Ok((is_far, None)) };
         let micros = |span: Span| span.0 as f64 / 1e3;
-        Ok(Some(Expected {
+        let expected = Expected {
             near_us: micros(near.finish),
             far_us: micros(far.finish),
             far_transfer_us: micros(far.transfer),
             far_execution_us: micros(far.execution),
             near_execution_us: micros(near.execution),
-        }))
+        };
+        Ok((is_far, Some(expected)))
     }
-}
-
-/// Tasks that an agent's device has finished.
-async fn finished(client: &Client, agent: &str) -> anyhow::Result<u64> {
-    let devices = client.devices().await?;
-    Ok(devices.iter().filter(|device| device.agent == agent).map(|device| device.finished_tasks).sum())
 }
 
 /// The size at which something turns from near to far: between the last point that is near and the next.
