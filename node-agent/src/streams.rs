@@ -392,3 +392,239 @@ impl Outgoing {
         self.early.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use isochrone_model::{AgentId, BufferId, BufferKey, Version};
+
+    use super::*;
+
+    const OUT: OperationId = OperationId(7);
+    const IN: OperationId = OperationId(8);
+    const FROM_AGENT: StreamSource = StreamSource::Agent { from: AgentId(3) };
+    const OF_WRITE: StreamSource = StreamSource::Payload { task: TaskId(9) };
+
+    fn place(size_bytes: u64) -> Place {
+        let buffer = BufferKey { session: SessionId(1), buffer: BufferId(2) };
+        let region =
+            Region { buffer, range: ByteRange::from_offset(100, size_bytes).unwrap(), version: Version(4) };
+        Place { region, device: DeviceIndex(1), lane: SlotIndex(2) }
+    }
+
+    fn done(operation: OperationId) -> OperationDone {
+        OperationDone { operation, outcome: Ok(Span(10)) }
+    }
+
+    fn failed(operation: OperationId) -> OperationDone {
+        let error = OperationError::Failed { call: "read".to_owned(), reason: "broken".to_owned() };
+        OperationDone { operation, outcome: Err(error) }
+    }
+
+    fn range(operation: &PieceOperation) -> ByteRange {
+        match &operation.0.kind {
+            OperationKind::Download { region } | OperationKind::Upload { region } => region.range,
+            other => panic!("{other:?} is no piece"),
+        }
+    }
+
+    /// The device reads a piece.
+    fn read(streams: &mut Streams, operation: &PieceOperation) {
+        let bytes = Bytes::from(vec![7; range(operation).len() as usize]);
+        streams.moved(done(operation.0.id), Some(bytes));
+    }
+
+    /// How many bytes a task has been given, and whether that was all.
+    fn given(pieces: &mut mpsc::UnboundedReceiver<Next>) -> (u64, bool) {
+        let (mut bytes, mut is_end) = (0, false);
+        while let Ok(next) = pieces.try_recv() {
+            match next {
+                Next::Piece(piece) => bytes += piece.len() as u64,
+                Next::End => is_end = true,
+            }
+        }
+        (bytes, is_end)
+    }
+
+    #[test]
+    fn pieces_are_sent_while_later_ones_are_not_even_read_and_few_are_held() {
+        let count = 3 * PIECES_MAX as u64;
+        for size_bytes in [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, count * PIECE_BYTES + 5] {
+            let mut streams = Streams::default();
+            let (sender, mut pieces) = mpsc::unbounded_channel();
+            streams.begin_out(OUT, place(size_bytes), sender);
+            let (mut asked, mut sent, mut is_end) = (100, 0, false);
+            let mut first_sent_at = None;
+            while !is_end {
+                let operations = streams.take_operations();
+                assert!(operations.len() <= PIECES_MAX, "what is on the host is bounded");
+                assert!(!operations.is_empty(), "something is under way until the end");
+                for operation in &operations {
+                    assert!(is_piece(operation.0.id) && operation.1.is_none());
+                    assert_eq!(range(operation).start, asked, "pieces follow each other");
+                    asked = range(operation).end;
+                }
+                for operation in &operations {
+                    read(&mut streams, operation);
+                }
+                let (bytes, ended) = given(&mut pieces);
+                assert!(bytes <= PIECES_MAX as u64 * PIECE_BYTES);
+                first_sent_at.get_or_insert(asked);
+                assert!(streams.take_operations().is_empty(), "nothing is read before something is sent");
+                for _ in &operations {
+                    streams.sent(OUT);
+                }
+                (sent, is_end) = (sent + bytes, ended);
+            }
+            assert_eq!((sent, asked), (size_bytes, 100 + size_bytes));
+            let is_large = size_bytes > PIECES_MAX as u64 * PIECE_BYTES;
+            assert_eq!(first_sent_at < Some(asked), is_large, "the first goes before the last is read");
+            assert!(streams.take_ended().is_empty(), "the receiver has the last word");
+            streams.sending_ended(OUT, Ok(()));
+            let ended = streams.take_ended();
+            let pieces = size_bytes.div_ceil(PIECE_BYTES);
+            assert_eq!(ended[0].done, OperationDone { operation: OUT, outcome: Ok(Span(10 * pieces)) });
+            assert!(streams.is_empty() && streams.pieces.is_empty());
+        }
+    }
+
+    #[test]
+    fn pieces_that_a_device_reads_out_of_order_are_sent_in_order() {
+        let mut streams = Streams::default();
+        let (sender, mut pieces) = mpsc::unbounded_channel();
+        streams.begin_out(OUT, place(3 * PIECE_BYTES), sender);
+        let operations = streams.take_operations();
+        read(&mut streams, &operations[2]);
+        read(&mut streams, &operations[1]);
+        assert_eq!(given(&mut pieces), (0, false));
+        read(&mut streams, &operations[0]);
+        assert_eq!(given(&mut pieces), (3 * PIECE_BYTES, true));
+    }
+
+    #[test]
+    fn a_device_that_fails_in_the_middle_breaks_the_stream_off() {
+        let mut streams = Streams::default();
+        let (sender, mut pieces) = mpsc::unbounded_channel();
+        streams.begin_out(OUT, place(20 * PIECE_BYTES), sender);
+        let operations = streams.take_operations();
+        read(&mut streams, &operations[0]);
+        streams.moved(failed(operations[1].0.id), None);
+        assert_eq!(given(&mut pieces), (PIECE_BYTES, false), "no end");
+        assert!(pieces.is_closed(), "the sending task is told");
+        streams.sending_ended(OUT, Err("cut".to_owned()));
+        assert!(streams.take_ended().is_empty(), "the device still reads");
+        for operation in &operations[2..] {
+            read(&mut streams, operation);
+        }
+        assert_eq!(streams.take_ended()[0].done, OperationDone { operation: OUT, ..failed(OUT) });
+        assert!(streams.is_empty() && streams.take_operations().is_empty());
+    }
+
+    #[test]
+    fn a_receiver_that_goes_ends_the_stream_once_the_device_is_at_rest() {
+        let mut streams = Streams::default();
+        let (sender, pieces) = mpsc::unbounded_channel();
+        streams.begin_out(OUT, place(20 * PIECE_BYTES), sender);
+        let operations = streams.take_operations();
+        drop(pieces);
+        streams.sending_ended(OUT, Err("the peer is gone".to_owned()));
+        streams.sent(OUT);
+        assert!(streams.take_operations().is_empty(), "nothing more is read");
+        for operation in &operations {
+            read(&mut streams, operation);
+        }
+        let ended = streams.take_ended();
+        assert_eq!(
+            ended[0].done.outcome,
+            Err(OperationError::Lost { reason: "the peer is gone".to_owned() })
+        );
+    }
+
+    /// Hands over a piece as a reading task does; `None` when it is to stop or to wait.
+    fn hand_over(streams: &mut Streams, way: &Way, offset: u64, size_bytes: u64) -> Option<()> {
+        let Way::Device { stream, permits } = way else { panic!("not for a device") };
+        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
+        streams.came(*stream, offset, Bytes::from(vec![1; size_bytes as usize]), permit);
+        Some(())
+    }
+
+    #[test]
+    fn pieces_go_to_the_device_as_they_come_and_no_more_than_a_few_wait() {
+        let mut streams = Streams::default();
+        let total = 2 * PIECES_MAX as u64;
+        let way = streams.begin_in(IN, place(total * PIECE_BYTES), FROM_AGENT);
+        let mut offset = 0;
+        while hand_over(&mut streams, &way, offset, PIECE_BYTES).is_some() {
+            offset += PIECE_BYTES;
+        }
+        assert_eq!(offset, PIECES_MAX as u64 * PIECE_BYTES, "then the reader waits");
+        let operations = streams.take_operations();
+        assert_eq!(range(&operations[0]), ByteRange::new(100, 100 + PIECE_BYTES));
+        streams.moved(done(operations[0].0.id), None);
+        assert!(hand_over(&mut streams, &way, offset, PIECE_BYTES).is_some(), "one has room");
+        let mut open = operations;
+        open.remove(0);
+        open.extend(streams.take_operations());
+        streams.is_whole(IN);
+        for operation in open {
+            assert!(streams.take_ended().is_empty(), "all of it is to be on the device");
+            streams.moved(done(operation.0.id), None);
+        }
+        let ended = streams.take_ended();
+        assert!(ended[0].done.outcome.is_ok());
+        assert_eq!(ended[0].source, Some((place(total * PIECE_BYTES).region, FROM_AGENT)));
+        assert!(streams.is_empty());
+    }
+
+    #[test]
+    fn a_replica_that_breaks_is_lost_and_a_write_may_come_once_more() {
+        let mut streams = Streams::default();
+        let way = streams.begin_in(IN, place(4 * PIECE_BYTES), FROM_AGENT);
+        hand_over(&mut streams, &way, 0, PIECE_BYTES).unwrap();
+        assert!(streams.broke(IN, "cut".to_owned()).is_some());
+        assert!(streams.take_ended().is_empty(), "the device still writes");
+        let operation = streams.take_operations().remove(0);
+        streams.moved(done(operation.0.id), None);
+        let lost = Err(OperationError::Lost { reason: "cut".to_owned() });
+        assert_eq!(streams.take_ended()[0].done.outcome, lost);
+        assert!(hand_over(&mut streams, &way, 0, 1).is_none(), "its reader is to stop");
+
+        let way = streams.begin_in(IN, place(2 * PIECE_BYTES), OF_WRITE);
+        hand_over(&mut streams, &way, 0, PIECE_BYTES).unwrap();
+        assert!(streams.begin_again(TaskId(9)).is_none(), "it comes already");
+        streams.broke(IN, "cut".to_owned());
+        assert!(streams.take_ended().is_empty() && streams.has_payload(TaskId(9)));
+        let again = streams.begin_again(TaskId(9)).unwrap();
+        for offset in [0, PIECE_BYTES] {
+            hand_over(&mut streams, &again, offset, PIECE_BYTES).unwrap();
+        }
+        streams.is_whole(IN);
+        for operation in streams.take_operations() {
+            streams.moved(done(operation.0.id), None);
+        }
+        assert!(streams.take_ended()[0].done.outcome.is_ok());
+
+        streams.begin_in(IN, place(2 * PIECE_BYTES), OF_WRITE);
+        streams.broke(IN, "cut".to_owned());
+        streams.lost(TaskId(9), "cut".to_owned());
+        assert_eq!(streams.take_ended()[0].done.outcome, lost);
+    }
+
+    #[test]
+    fn a_device_that_fails_and_a_session_that_ends_stop_what_comes() {
+        let mut streams = Streams::default();
+        let way = streams.begin_in(IN, place(4 * PIECE_BYTES), FROM_AGENT);
+        hand_over(&mut streams, &way, 0, PIECE_BYTES).unwrap();
+        let operation = streams.take_operations().remove(0);
+        streams.moved(failed(operation.0.id), None);
+        assert_eq!(streams.take_ended()[0].done.outcome, failed(IN).outcome);
+        assert!(hand_over(&mut streams, &way, PIECE_BYTES, 1).is_none());
+
+        let way = streams.begin_in(IN, place(4 * PIECE_BYTES), OF_WRITE);
+        streams.dismiss(SessionId(2));
+        assert!(streams.take_ended().is_empty());
+        streams.dismiss(SessionId(1));
+        assert!(streams.take_ended()[0].done.outcome.is_err());
+        assert!(hand_over(&mut streams, &way, 0, 1).is_none());
+        assert!(streams.is_empty());
+    }
+}
