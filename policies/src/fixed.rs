@@ -24,7 +24,7 @@ use isochrone_sched_core::Policy;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::planning::{Assignment, Partial, Planned, PlannedOptions, Planner, Problem, Schedule};
+use crate::planning::{Assignment, Partial, Planned, PlannedOptions, Planner, Problem, Schedule, in_order};
 use crate::{Label, LabelError, PolicyInfo};
 
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
@@ -134,6 +134,23 @@ impl Fixed {
         }
         Ok(Self { tasks })
     }
+}
+
+/// A schedule as such a file: each task with its slot, in the order in which they start.
+#[must_use]
+pub fn placement_file(problem: &Problem, schedule: &Schedule) -> String {
+    let entry = |task: usize| {
+        let slot = schedule.assignments[task].as_ref()?.slot;
+        let name = problem.name(slot);
+        let slot = format!("agent-{}/device/{}/{}", name.agent, name.device, name.slot);
+        Some(Entry { place: problem.place(task), slot })
+    };
+    let tasks: Vec<Entry> = in_order(problem, schedule).into_iter().filter_map(entry).collect();
+    let lines: Vec<String> = tasks
+        .iter()
+        .map(|Entry { place, slot }| format!("  {{\"place\": {place}, \"slot\": \"{slot}\"}}"))
+        .collect();
+    format!("{{\"tasks\": [\n{}\n]}}\n", lines.join(",\n"))
 }
 
 impl Target {

@@ -58,7 +58,7 @@ pub use eager::Eager;
 pub use etf::Etf;
 pub use fastest_device::FastestDevice;
 pub use fcp::Fcp;
-pub use fixed::{Fixed, PlacementFileError};
+pub use fixed::{Fixed, PlacementFileError, placement_file};
 pub use flb::Flb;
 pub use foresight::Foresight;
 pub use hbmct::Hbmct;

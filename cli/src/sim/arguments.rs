@@ -20,6 +20,8 @@ pub struct SimArguments {
 pub enum SimCommand {
     /// Run one graph on one simulated cluster under one policy
     Run(SimRunArguments),
+    /// Search for the shortest schedule of a graph, and prove that there is none shorter
+    Optimal(SimOptimalArguments),
     /// Tell why one task of a run is placed where it is, and what came of it
     Explain(SimExplainArguments),
     /// Tell what other policies would have done with a recorded live run
@@ -95,6 +97,51 @@ pub struct SimRunArguments {
     /// Write a Gantt chart
     #[arg(long, value_name = "FILE.svg")]
     pub gantt: Option<PathBuf>,
+}
+
+const OPTIMAL_EXAMPLES: &str = "\
+Examples:
+  isochrone sim optimal --graph gaussian-elimination(order=5,seed=1) --cluster uniform(agents=3,speeds=1:2:4)
+  isochrone sim optimal --graph workflow.json --cluster farm.toml --seconds 600 --schedule best.json
+  isochrone sim run --graph workflow.json --cluster farm.toml --policy fixed(file=best.json) --gantt best.svg
+
+When the search ends without a proof it says how far from the optimum the best schedule may be, and fails.";
+
+/// `isochrone sim optimal`
+#[derive(Debug, Args)]
+#[command(after_help = OPTIMAL_EXAMPLES)]
+pub struct SimOptimalArguments {
+    /// A graph file (JSON, WfCommons, DAX, STG, DOT) or a generator such as cholesky(tiles=3,ccr=0.5,seed=3)
+    #[arg(long, value_name = "GRAPH")]
+    pub graph: String,
+
+    /// A cluster file, or a short form such as uniform(agents=4,latency_us=500); the network model is classic
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: String,
+
+    /// End the search after this time
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub seconds: u64,
+
+    /// End the search after so many steps, which gives the same on every machine
+    #[arg(long, value_name = "COUNT")]
+    pub nodes: Option<u64>,
+
+    /// Print one document of JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Write the best schedule, for the policy fixed(file=FILE)
+    #[arg(long, value_name = "FILE")]
+    pub schedule: Option<PathBuf>,
+
+    /// The duration, in nanoseconds of work, of tasks whose duration the file does not say
+    #[arg(long, value_name = "NANOSECONDS")]
+    pub duration_unsaid: Option<u64>,
+
+    /// The size of files whose size the graph does not say
+    #[arg(long, value_name = "BYTES")]
+    pub bytes_unsaid: Option<u64>,
 }
 
 /// `isochrone sim explain`

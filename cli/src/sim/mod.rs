@@ -5,6 +5,7 @@
 mod adversary;
 pub mod arguments;
 mod explain;
+mod optimal;
 mod replay;
 mod run;
 mod study;
@@ -25,6 +26,7 @@ use arguments::{RunChoice, SimArguments, SimCommand};
 pub fn sim(arguments: &SimArguments) -> anyhow::Result<()> {
     match &arguments.command {
         SimCommand::Run(arguments) => run::run(arguments),
+        SimCommand::Optimal(arguments) => optimal::optimal(arguments),
         SimCommand::Explain(arguments) => explain::explain(arguments),
         SimCommand::Replay(arguments) => replay::replay(arguments),
         SimCommand::Study(arguments) => study::study(arguments),
@@ -42,18 +44,19 @@ struct Chosen {
 
 impl Chosen {
     fn new(choice: &RunChoice) -> anyhow::Result<Self> {
-        let options = ReadOptions {
-            duration_unsaid_ns: choice.duration_unsaid,
-            item_bytes_unsaid: choice.bytes_unsaid,
-            ..ReadOptions::default()
-        };
-        let here = Path::new("");
-        Ok(Self {
-            source: sources::graph(&choice.graph, here, &options)?,
-            cluster: sources::cluster(&choice.cluster, here)?,
-            knowledge: choice.knowledge.parse()?,
-        })
+        let options = read_options(choice.duration_unsaid, choice.bytes_unsaid);
+        let (source, cluster) = sources_of(&choice.graph, &choice.cluster, &options)?;
+        Ok(Self { source, cluster, knowledge: choice.knowledge.parse()? })
     }
+}
+
+fn read_options(duration_unsaid_ns: Option<u64>, item_bytes_unsaid: Option<u64>) -> ReadOptions {
+    ReadOptions { duration_unsaid_ns, item_bytes_unsaid, ..ReadOptions::default() }
+}
+
+fn sources_of(graph: &str, cluster: &str, options: &ReadOptions) -> anyhow::Result<(GraphSource, Cluster)> {
+    let here = Path::new("");
+    Ok((sources::graph(graph, here, options)?, sources::cluster(cluster, here)?))
 }
 
 /// The host's clock from now on.

@@ -104,3 +104,41 @@ fn an_adversary_writes_what_it_found() {
         assert_eq!(report["measures"]["makespan_ns"], found[makespan], "{policy}");
     }
 }
+
+#[test]
+fn the_optimum_is_proven_or_refused_with_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let choice = [
+        "--graph",
+        "gaussian-elimination(order=4,seed=1)",
+        "--cluster",
+        "uniform(agents=2,speeds=1:3,latency_us=500)",
+    ];
+    let search = [&["sim", "optimal"], &choice[..], &["--json", "--schedule", "best.json"]].concat();
+    let found: serde_json::Value = serde_json::from_str(&printed(folder.path(), &search)).unwrap();
+    assert_eq!((found["proven"].as_bool(), found["end"].as_str()), (Some(true), Some("proven")));
+    assert_eq!((&found["makespan_ns"], found["gap_percent"].as_f64()), (&found["lower_bound_ns"], Some(0.0)));
+    assert_eq!(found["schedule"].as_array().unwrap().len(), 9);
+    for policy in ["fixed(file=best.json)", "heft", "optimal"] {
+        let run = [&["sim", "run"], &choice[..], &["--json", "--policy", policy]].concat();
+        let report: serde_json::Value = serde_json::from_str(&printed(folder.path(), &run)).unwrap();
+        let makespan = &report["measures"]["makespan_ns"];
+        if policy == "heft" {
+            assert!(makespan.as_u64() >= found["makespan_ns"].as_u64());
+        } else {
+            assert_eq!(makespan, &found["makespan_ns"], "{policy}");
+        }
+    }
+    let large = ["--graph", "layered(tasks=300,seed=3)", "--cluster", "uniform(agents=3,speeds=1:2:4)"];
+    for (limit, end) in [(["--nodes", "40"], "nodes"), (["--seconds", "0"], "time")] {
+        let search = [&["sim", "optimal", "--json"], &large[..], &limit].concat();
+        let refused = isochrone(folder.path(), &search);
+        let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let found: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+        assert!(!refused.status.success());
+        assert_eq!((found["proven"].as_bool(), found["end"].as_str()), (Some(false), Some(end)));
+        assert!(found["gap_percent"].as_f64().unwrap() > 0.0, "{found}");
+        assert!(errors.contains("a gap of ") && errors.contains("layered(tasks=300"), "{errors}");
+        assert!(errors.contains("--nodes") || errors.contains("--seconds"), "{errors}");
+    }
+}

@@ -43,15 +43,19 @@ pub(super) struct Settled {
     pub outside: Vec<Span>,
 }
 
-/// The assigned tasks by start, those that start together in topological order: the order in which they are ordered.
-pub(super) fn in_order(problem: &Problem, schedule: &Schedule) -> Vec<usize> {
-    let mut order: Vec<(Span, usize, usize)> = topological_order(problem)
+/// The assigned tasks by start, of those that start together first what takes no time, then in topological order: the order
+/// in which they are ordered.
+pub(crate) fn in_order(problem: &Problem, schedule: &Schedule) -> Vec<usize> {
+    let mut order: Vec<(Span, Span, usize, usize)> = topological_order(problem)
         .into_iter()
         .enumerate()
-        .filter_map(|(place, task)| Some((schedule.assignments[task].as_ref()?.start, place, task)))
+        .filter_map(|(place, task)| {
+            let here = schedule.assignments[task].as_ref()?;
+            Some((here.start, here.finish, place, task))
+        })
         .collect();
     order.sort_unstable();
-    order.into_iter().map(|(_, _, task)| task).collect()
+    order.into_iter().map(|(_, _, _, task)| task).collect()
 }
 
 /// Slots and the order on them stay. Where transfers slow each other down, nothing is known better than the planner knew it:

@@ -16,6 +16,7 @@ mod replay;
 mod rows;
 mod timeline;
 
+pub(crate) use client_contents::in_order;
 pub(crate) use pairs::{LargestPair, LatestPair, signed};
 pub(crate) use partial::{Partial, by_priority};
 pub(crate) use planned::{Planned, PlannedOptions, planned};

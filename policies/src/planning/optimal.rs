@@ -12,7 +12,7 @@
 //! tried. A state that was seen before, to the last time, is not entered again.
 //!
 //! **When it stops.** After a number of nodes, never by the clock: the same problem and limits give the same
-//! outcome on every machine.
+//! outcome on every machine. [`OptimalSearch`] goes on from where it stopped, so that who reads the clock can end it.
 
 use std::collections::HashSet;
 
@@ -76,8 +76,13 @@ pub fn optimal(problem: &Problem, limits: OptimalLimits) -> OptimalOutcome {
             nodes: 0,
         };
     }
-    Search::new(problem, schedule, bound, limits.nodes).run()
+    let mut search = OptimalSearch::from(problem, schedule, bound);
+    let _ = search.advance(limits.nodes);
+    search.outcome()
 }
+
+/// Of larger problems only fast heuristics are asked.
+const MORE_HEURISTICS_TASKS: usize = 1_000;
 
 fn best_heuristic(problem: &Problem, limits: OptimalLimits) -> Schedule {
     let few: [&dyn Planner; 3] = [&crate::Heft, &crate::Peft, &crate::Cpop];
@@ -89,7 +94,7 @@ fn best_heuristic(problem: &Problem, limits: OptimalLimits) -> Schedule {
         &crate::Sufferage,
         &crate::FastestDevice,
     ];
-    let is_small = problem.tasks() <= limits.tasks;
+    let is_small = problem.tasks() <= limits.tasks.min(MORE_HEURISTICS_TASKS);
     let planners = few.into_iter().chain(more.into_iter().filter(|_| is_small));
     planners
         .map(|planner| planner.plan(problem))
@@ -108,17 +113,34 @@ struct Step {
 }
 
 /// The steps of one state that are still to be taken, in reverse.
+#[derive(Debug)]
 struct Level {
     steps: Vec<Step>,
+    /// How many there were.
+    count: usize,
     taken: Option<Undo>,
 }
 
+#[derive(Debug)]
 struct Undo {
     step: Step,
     end_before: Span,
 }
 
-struct Search<'a> {
+/// How far a search has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchState {
+    /// There is more to look into.
+    Open,
+    /// The best schedule is proven to be the shortest.
+    Over,
+    /// What would have to be kept in memory to go on is too much (some 500 MB).
+    Full,
+}
+
+/// A search that is done piece by piece: the pieces together do what one search does.
+#[derive(Debug)]
+pub struct OptimalSearch<'a> {
     problem: &'a Problem,
     order: Vec<usize>,
     /// By task and slot, the least time from its end there to the end of everything behind it.
@@ -130,18 +152,22 @@ struct Search<'a> {
     best: Schedule,
     best_makespan: Span,
     root_bound: Span,
-    nodes_max: u64,
     nodes: u64,
+    levels: Vec<Level>,
+    /// In all levels, taken ones included.
+    steps_kept: usize,
     assigned: Vec<Option<Assignment>>,
     waiting: Vec<usize>,
     can_be_placed: Vec<bool>,
     ends: Vec<Span>,
     steps_taken: Vec<Step>,
     seen: HashSet<Box<[u64]>>,
+    seen_words: usize,
     /// By task and agent, the earliest end there; scratch of `bound`.
     finishes: Vec<Span>,
 }
 
+#[derive(Debug)]
 struct Weighting {
     weights: Vec<u64>,
     /// By task, the smallest weight times execution.
@@ -149,11 +175,22 @@ struct Weighting {
     left: u128,
 }
 
-/// States that are remembered at most.
+/// States that are remembered at most, and words of 8 bytes that they may take.
 const SEEN_MAX: usize = 1 << 18;
+const SEEN_WORDS_MAX: usize = 1 << 25;
+/// Steps of some 50 bytes that are kept at most.
+const STEPS_MAX: usize = 1 << 22;
 
-impl<'a> Search<'a> {
-    fn new(problem: &'a Problem, best: Schedule, root_bound: Span, nodes_max: u64) -> Self {
+impl<'a> OptimalSearch<'a> {
+    /// Before its first step: the best schedule is that of the best of several heuristics. A problem of any size is taken;
+    /// the tables take bytes in proportion to tasks times slots.
+    #[must_use]
+    pub fn new(problem: &'a Problem) -> Self {
+        let limits = OptimalLimits { nodes: 0, tasks: usize::MAX };
+        Self::from(problem, best_heuristic(problem, limits), lower_bound(problem))
+    }
+
+    fn from(problem: &'a Problem, best: Schedule, root_bound: Span) -> Self {
         let partial = Partial::new(problem);
         let can_be_placed: Vec<bool> = (0..problem.tasks()).map(|task| partial.can_be_placed(task)).collect();
         let order: Vec<usize> =
@@ -169,71 +206,99 @@ impl<'a> Search<'a> {
                 .collect();
             Weighting { left: work.iter().sum(), weights, work }
         };
-        Self {
+        let mut search = Self {
             tails: tails(problem, &order),
             class_of: like_slots(problem),
             weightings: [weighting(vec![1; problem.slots()]), weighting(area_weights(problem).1)],
             best_makespan: best.makespan(),
             best,
             root_bound,
-            nodes_max,
             nodes: 0,
+            levels: Vec::new(),
+            steps_kept: 0,
             assigned: vec![None; problem.tasks()],
             waiting: (0..problem.tasks()).map(|task| problem.predecessors(task).len()).collect(),
             ends: (0..problem.slots()).map(|slot| problem.slot_free(slot)).collect(),
             steps_taken: Vec::new(),
             seen: HashSet::new(),
+            seen_words: 0,
             finishes: vec![Span::ZERO; problem.tasks() * problem.agents()],
             can_be_placed,
             order,
             problem,
-        }
+        };
+        search.root_bound = search.root_bound.max(search.bound());
+        let steps = search.steps();
+        search.enter(steps);
+        search
     }
 
-    fn run(mut self) -> OptimalOutcome {
-        self.root_bound = self.root_bound.max(self.bound());
-        let mut levels = vec![Level { steps: self.steps(), taken: None }];
-        while let Some(level) = levels.last_mut() {
+    /// Looks into so many steps more.
+    pub fn advance(&mut self, nodes: u64) -> SearchState {
+        let until = self.nodes.saturating_add(nodes);
+        while let Some(level) = self.levels.last_mut() {
             if let Some(undo) = level.taken.take() {
                 self.take_back(&undo);
             }
-            let step = level.steps.pop();
+            let Some(level) = self.levels.last_mut() else { break };
+            let step = level.steps.last().copied();
             let Some(step) = step.filter(|_| self.best_makespan > self.root_bound) else {
-                levels.pop();
+                self.steps_kept -= level.count;
+                self.levels.pop();
                 continue;
             };
-            if step.bound >= self.best_makespan {
-                continue;
+            if step.bound < self.best_makespan && self.steps_kept > STEPS_MAX {
+                return SearchState::Full;
             }
-            if self.nodes >= self.nodes_max {
-                level.steps.push(step);
-                break;
+            if step.bound < self.best_makespan && self.nodes >= until {
+                return SearchState::Open;
             }
-            self.nodes += 1;
-            level.taken = Some(self.take(step));
-            if self.steps_taken.len() == self.order.len() {
-                let makespan = self.assigned.iter().flatten().map(|assignment| assignment.finish).max();
-                if let Some(makespan) = makespan.filter(|makespan| *makespan < self.best_makespan) {
-                    self.best_makespan = makespan;
-                    self.best = Schedule { assignments: self.assigned.clone() };
-                }
-                continue;
+            level.steps.pop();
+            if step.bound < self.best_makespan {
+                self.look_into(step);
             }
-            let bound = self.bound();
-            if bound >= self.best_makespan || !self.is_new() {
-                continue;
-            }
-            let mut steps = self.steps();
-            for step in &mut steps {
-                step.bound = step.bound.max(bound);
-            }
-            levels.push(Level { steps, taken: None });
         }
-        let open = levels.iter().flat_map(|level| &level.steps).map(|step| step.bound).min();
+        SearchState::Over
+    }
+
+    fn look_into(&mut self, step: Step) {
+        self.nodes += 1;
+        let undo = self.take(step);
+        if let Some(level) = self.levels.last_mut() {
+            level.taken = Some(undo);
+        }
+        if self.steps_taken.len() == self.order.len() {
+            let makespan = self.assigned.iter().flatten().map(|assignment| assignment.finish).max();
+            if let Some(makespan) = makespan.filter(|makespan| *makespan < self.best_makespan) {
+                self.best_makespan = makespan;
+                self.best = Schedule { assignments: self.assigned.clone() };
+            }
+            return;
+        }
+        let bound = self.bound();
+        if bound >= self.best_makespan || !self.is_new() {
+            return;
+        }
+        let mut steps = self.steps();
+        for step in &mut steps {
+            step.bound = step.bound.max(bound);
+        }
+        self.enter(steps);
+    }
+
+    fn enter(&mut self, steps: Vec<Step>) {
+        self.steps_kept += steps.len();
+        self.levels.push(Level { count: steps.len(), steps, taken: None });
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn outcome(&self) -> OptimalOutcome {
+        let open = self.levels.iter().flat_map(|level| &level.steps).map(|step| step.bound).min();
         let lower_bound = open.unwrap_or(self.best_makespan).max(self.root_bound).min(self.best_makespan);
         OptimalOutcome {
             proven: lower_bound == self.best_makespan,
-            schedule: self.best,
+            schedule: self.best.clone(),
             lower_bound,
             nodes: self.nodes,
         }
@@ -372,7 +437,7 @@ impl<'a> Search<'a> {
 
     /// Remembers the state; whether it was not seen before.
     fn is_new(&mut self) -> bool {
-        if self.seen.len() >= SEEN_MAX {
+        if self.seen.len() >= SEEN_MAX || self.seen_words >= SEEN_WORDS_MAX {
             return true;
         }
         let last = self.steps_taken.last();
@@ -391,6 +456,7 @@ impl<'a> Search<'a> {
                 state.push(assignment.finish.0);
             }
         }
+        self.seen_words += state.len();
         self.seen.insert(state.into_boxed_slice())
     }
 }

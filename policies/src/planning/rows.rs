@@ -11,11 +11,13 @@
 //! that order stays. When a place is given work, rows under it whose bound is now above a measure that is known watch another
 //! place if they have one whose bound is below, without a look at the rest; only otherwise is their measure found.
 //!
-//! **What it takes.** A look at each place and a few rows in a step, and a glance at the rows that watch the place that was
-//! given work, if it has gone to the end of the others. With n rows that all differ over m places that is some n / m glances of a few
-//! nanoseconds each. No exact way is known to do without: to find the row whose smallest sum with the ends is largest is, for times
-//! that are either short or long, to find a vector that is orthogonal to another, for which no way is known that takes much
-//! less than n steps for each once m is more than a few times the logarithm of n.
+//! **What it takes.** A step looks at each place and at a few rows, and glances at the rows under the place that was given
+//! work: with n rows that all differ over m places that is about n / m of them, at each of which some 100 bytes are read. So a plan takes
+//! in the order of n (m + n / m): less than any way that looks at the rows anew, but not less than quadratic in n once n is well
+//! above m squared. Rows that are alike count once, slots of one device too. Nobody knows a way to ask for the row whose
+//! smallest sum with the ends of m slots is largest in much less than n steps when m is more than a few times the logarithm of n: with
+//! times that are short or long it is to find a vector that is orthogonal to another. That says what one question
+//! costs, not that a plan has to ask n such questions one by one.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -8,7 +8,7 @@ mod references;
 use instances::{Draws, Size, any, arabnejad, planners, topcuoglu};
 use isochrone_model::{BytesPerSecond, Span};
 use isochrone_policies as policies;
-use isochrone_policies::planning::optimal::{OptimalLimits, optimal};
+use isochrone_policies::planning::optimal::{OptimalLimits, OptimalSearch, SearchState, optimal};
 use isochrone_policies::planning::{Planner, Problem, ProblemBuilder, Schedule, bounds};
 use isochrone_policies::{Fixed, List, POLICIES, Rank, Selection};
 
@@ -203,6 +203,45 @@ fn nothing_is_shorter_than_the_optimum() {
 }
 
 #[test]
+fn a_search_in_pieces_is_the_search() {
+    let mut in_pieces = 0;
+    for seed in seeds(60) {
+        let problem = any(seed, SMALL);
+        let whole = optimal(&problem, OptimalLimits::default());
+        let mut search = OptimalSearch::new(&problem);
+        let mut known = search.outcome();
+        while search.advance(3) == SearchState::Open {
+            in_pieces += 1;
+            let now = search.outcome();
+            assert!(now.schedule.makespan() <= known.schedule.makespan(), "seed {seed}");
+            assert!(now.lower_bound <= whole.schedule.makespan(), "seed {seed}");
+            assert!(now.schedule.makespan() >= whole.schedule.makespan(), "seed {seed}");
+            known = now;
+        }
+        assert_eq!(search.outcome(), whole, "seed {seed}");
+        assert_eq!(search.advance(1), SearchState::Over);
+    }
+    assert!(in_pieces > 60, "{in_pieces} pieces");
+}
+
+#[test]
+fn a_problem_too_large_to_be_proven_has_a_gap() {
+    let mut draws = Draws::new(5);
+    let places: Vec<(usize, usize)> = (0..3).map(|slot| (slot, slot)).collect();
+    let mut builder = ProblemBuilder::new(&places);
+    for _ in 0..150 {
+        builder.task(&[0; 3].map(|_| Span(draws.within(1_000, 90_000))));
+    }
+    let problem = builder.build();
+    let mut search = OptimalSearch::new(&problem);
+    assert_eq!(search.advance(500), SearchState::Open);
+    let outcome = search.outcome();
+    assert_eq!((outcome.proven, outcome.nodes), (false, 500));
+    assert!(outcome.gap_millionths() > 0 && outcome.lower_bound >= bounds::lower_bound(&problem));
+    assert_eq!(outcome.schedule.check(&problem), Ok(()));
+}
+
+#[test]
 fn settings_of_list_are_other_policies() {
     let list =
         |rank, selection, does_insert, does_reserve| List { rank, selection, does_insert, does_reserve };
@@ -356,16 +395,7 @@ fn a_plan_given_as_a_file_is_that_plan() {
             if has_zero_ties(&schedule, &order) {
                 continue;
             }
-            let entries: Vec<String> = order
-                .iter()
-                .map(|task| {
-                    let name = problem.name(schedule.assignments[*task].unwrap().slot);
-                    let slot = format!("agent-{}/device/{}/{}", name.agent, name.device, name.slot);
-                    format!("{{\"place\": {task}, \"slot\": \"{slot}\"}}")
-                })
-                .collect();
-            let json = format!("{{\"tasks\": [{}]}}", entries.join(", "));
-            let fixed = Fixed::from_json(&json).unwrap();
+            let fixed = Fixed::from_json(&policies::placement_file(&problem, &schedule)).unwrap();
             assert_eq!(fixed.plan(&problem), schedule, "seed {seed}");
         }
     }
