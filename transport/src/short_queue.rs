@@ -27,6 +27,10 @@ const NOISE_GAIN_SHIFT: u32 = 2;
 /// (TCP's HyStart has an eighth too, of 4 ms at least.)
 const START_QUEUEING_MAX: Duration = Duration::from_millis(4);
 
+/// A round that has delivered so much more a second than the one before, in percent, has met no bottleneck, whatever its delay says: doubling
+/// goes on. (BBR leaves its startup by delivery rates as well.)
+const FASTER_PERCENT: u64 = 150;
+
 /// Rounds with a full window and no queue after which it grows by a quarter, and by a half.
 const CALM_ROUNDS: [u32; 2] = [2, 3];
 
@@ -74,6 +78,8 @@ pub(crate) struct ShortQueue {
     last_min: Option<u64>,
     /// The mean change of it from round to round, in nanoseconds.
     noise: u64,
+    /// What the last round with a full window has delivered, in bytes a second.
+    last_rate: u64,
     /// Bytes acknowledged in this round while the window was full, and while it was not.
     full_bytes: u64,
     spare_bytes: u64,
@@ -100,6 +106,7 @@ impl ShortQueue {
             round_min: None,
             last_min: None,
             noise: 0,
+            last_rate: 0,
             full_bytes: 0,
             spare_bytes: 0,
             epoch_min: u64::MAX,
@@ -125,8 +132,9 @@ impl ShortQueue {
 
     /// All packets of a round have been acknowledged, or one sent after it.
     fn end_round(&mut self, now: Instant) {
-        self.round_start = Some(now);
+        let began = self.round_start.replace(now);
         let is_limited_by_sender = self.spare_bytes > self.full_bytes;
+        let is_faster = !is_limited_by_sender && self.is_faster(began.map(|began| now - began));
         (self.full_bytes, self.spare_bytes) = (0, 0);
         let Some(round_min) = self.round_min.take() else { return };
         // What this round changes counts from the next one on: a queue that has just come must not excuse itself.
@@ -140,7 +148,7 @@ impl ShortQueue {
                 self.long_rounds = 0;
                 return;
             }
-            Phase::Start if queueing > start_queueing => self.phase = Phase::Steady,
+            Phase::Start if queueing > start_queueing && !is_faster => self.phase = Phase::Steady,
             Phase::Start | Phase::Steady => {}
         }
         if self.begins_epoch(now) {
@@ -189,6 +197,15 @@ impl ShortQueue {
     /// The queueing, in nanoseconds, with which the first windows stop doubling.
     fn start_queueing(&self) -> u64 {
         (self.base() / 8).min(START_QUEUEING_MAX.as_nanos() as u64).max(self.allowed() / 2)
+    }
+
+    /// Whether a round of this length has delivered much more a second than the one before.
+    fn is_faster(&mut self, took: Option<Duration>) -> bool {
+        let nanos = took.map_or(1, |took| took.as_nanos()).max(1);
+        let bytes = u128::from(self.full_bytes + self.spare_bytes);
+        let rate = u64::try_from(bytes * 1_000_000_000 / nanos).unwrap_or(u64::MAX);
+        let last = std::mem::replace(&mut self.last_rate, rate);
+        u128::from(rate) * 100 >= u128::from(last) * u128::from(FASTER_PERCENT)
     }
 
     fn note_change(&mut self, round_min: u64) {
@@ -361,6 +378,19 @@ mod tests {
         }
         assert!(windows > 100_000, "{windows}");
         assert!(windows < 500_000, "and no long queue either: {windows}");
+    }
+
+    #[test]
+    fn delays_that_vary_do_not_end_the_first_growth() {
+        // 37 to 44 ms by turns at 100 MB/s: 4 MB. The first round is the luckiest.
+        let (mut path, mut controller) = path(37, 100_000_000);
+        let mut rounds = 0;
+        while controller.window() < 2_000_000 {
+            path.base = Duration::from_millis(37 + rounds * 5 % 8);
+            path.round(&mut controller, true);
+            rounds += 1;
+        }
+        assert!(rounds <= 7, "{rounds}");
     }
 
     #[test]
