@@ -8,6 +8,7 @@
 mod buffer;
 pub mod event;
 mod memory;
+mod operations;
 mod start;
 
 use std::cmp::Reverse;
@@ -27,6 +28,7 @@ pub use event::{
 
 use crate::few::Few;
 use crate::hashing::IdMap;
+use operations::{Operations, Purpose};
 
 /// More devices than this in one agent are refused: residence is kept as one bit a device.
 pub const DEVICES_MAX: usize = 64;
@@ -56,8 +58,7 @@ pub struct Agent {
     failed: BTreeMap<TaskId, u64>,
     reports_made: u64,
     devices: Vec<Device>,
-    operations: IdMap<OperationId, Purpose>,
-    operations_made: u64,
+    operations: Operations,
     uses: u64,
     arrivals: u64,
     host_used_bytes: u64,
@@ -119,16 +120,6 @@ struct Device {
     memory_waiters: Vec<TaskId>,
 }
 
-/// Why an operation was made.
-#[derive(Clone, Debug)]
-enum Purpose {
-    Allocate { buffer: BufferKey, device: DeviceIndex, task: TaskId },
-    Free,
-    Upload { region: Region, device: DeviceIndex, task: TaskId },
-    Download { region: Region, device: DeviceIndex },
-    Run { task: TaskId },
-}
-
 impl Agent {
     /// A machine that holds nothing yet.
     ///
@@ -165,8 +156,7 @@ impl Agent {
             failed: BTreeMap::new(),
             reports_made: 0,
             devices,
-            operations: IdMap::default(),
-            operations_made: 0,
+            operations: Operations::default(),
             uses: 0,
             arrivals: 0,
             host_used_bytes: 0,
@@ -265,7 +255,7 @@ impl Agent {
             for (_, cell) in buffer.cells.iter() {
                 assert!(cell.on_host || cell.on_devices != 0 || cell.is_spoiled, "a cell is somewhere");
                 for pending in &cell.pending {
-                    assert!(self.operations.contains_key(&pending.operation), "pending means in flight");
+                    assert!(self.operations.contains(pending.operation), "pending means in flight");
                 }
                 for device in 0..self.devices.len() {
                     let device = DeviceIndex::from_index(device);
@@ -305,9 +295,10 @@ impl Agent {
             Order::DropBuffer { buffer } => self.drop_buffer(buffer),
             Order::Run(order) => self.hold(order),
             Order::Push { region, to } => {
-                let buffer = self.buffers.make(region.buffer);
-                buffer.pushes.push(WaitingPush { region, to });
-                self.advance_pushes(region.buffer);
+                let push = WaitingPush { region, to };
+                if self.is_push_waiting(&push) {
+                    self.buffers.make(region.buffer).pushes.push(push);
+                }
             }
             Order::Notify { task, dependent, to, carries_failure } => {
                 if let Some(held) = self.tasks.get_mut(&task) {
@@ -450,57 +441,47 @@ impl Agent {
 
     /// Wakes the tasks that wait for contents of a buffer, and sends what has become sendable.
     fn contents_changed(&mut self, key: BufferKey) {
-        if let Some(buffer) = self.buffers.get_mut(&key) {
-            for task in std::mem::take(&mut buffer.waiters) {
-                if let Some(held) = self.tasks.get(&task) {
-                    self.wake.push(Reverse((held.arrival, task)));
-                }
-            }
-            if buffer.pushes.is_empty() {
-                return;
+        let Some(buffer) = self.buffers.get_mut(&key) else { return };
+        for task in std::mem::take(&mut buffer.waiters) {
+            if let Some(held) = self.tasks.get(&task) {
+                self.wake.push(Reverse((held.arrival, task)));
             }
         }
-        self.advance_pushes(key);
+        if !buffer.pushes.is_empty() {
+            let mut pushes = std::mem::take(&mut buffer.pushes);
+            pushes.retain(|push| self.is_push_waiting(push));
+            if let Some(buffer) = self.buffers.get_mut(&key) {
+                buffer.pushes = pushes;
+            }
+        }
     }
 
-    /// Sends every waiting push whose region lies on the host, and fetches those that lie on a device.
-    fn advance_pushes(&mut self, key: BufferKey) {
-        let Some(buffer) = self.buffers.get_mut(&key) else {
-            return;
-        };
-        if buffer.pushes.is_empty() {
-            return;
-        }
-        let mut remaining = Few::None;
-        for push in std::mem::take(&mut buffer.pushes) {
-            let buffer = &self.buffers[&key];
-            match buffer.on_host(push.region) {
-                Residence::Ready => {
-                    self.actions.push(AgentAction::SendReplica { region: push.region, to: push.to });
-                }
-                Residence::Elsewhere => {
-                    self.fetch(push.region);
-                    remaining.push(push);
-                }
-                Residence::Absent => remaining.push(push),
-                Residence::Superseded => {
-                    let reason = "newer contents have taken its place".to_owned();
-                    self.report(Report::PushFailed { region: push.region, to: push.to, reason });
-                }
+    /// Sends a push whose region lies on the host; fetches it if it lies on a device. Whether it is still to be sent.
+    fn is_push_waiting(&mut self, push: &WaitingPush) -> bool {
+        let WaitingPush { region, to } = *push;
+        match self.buffers.make(region.buffer).on_host(region) {
+            Residence::Ready => {
+                self.actions.push(AgentAction::SendReplica { region, to });
+                false
             }
-        }
-        if let Some(buffer) = self.buffers.get_mut(&key) {
-            remaining.extend(std::mem::take(&mut buffer.pushes));
-            buffer.pushes = remaining;
+            Residence::Elsewhere => {
+                self.fetch(region);
+                true
+            }
+            Residence::Absent => true,
+            Residence::Superseded => {
+                let reason = "newer contents have taken its place".to_owned();
+                self.report(Report::PushFailed { region, to, reason });
+                false
+            }
         }
     }
 
     fn take_operation(&mut self, done: OperationDone) {
-        let Some(purpose) = self.operations.remove(&done.operation) else {
+        let Some(purpose) = self.operations.end(done.operation) else {
             return;
         };
         match purpose {
-            Purpose::Free => {}
             Purpose::Allocate { buffer, device, task } => {
                 if let Some(allocation) =
                     self.buffers.get_mut(&buffer).and_then(|buffer| buffer.allocation_mut(device))
@@ -751,11 +732,13 @@ impl Agent {
     }
 
     fn operation(&mut self, lane: LaneKey, purpose: Purpose, kind: OperationKind) -> OperationId {
-        self.operations_made += 1;
-        let id = OperationId(self.operations_made);
-        self.operations.insert(id, purpose);
-        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
+        let id = self.operations.begin(purpose);
+        self.operate(id, lane, kind);
         id
+    }
+
+    fn operate(&mut self, id: OperationId, lane: LaneKey, kind: OperationKind) {
+        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
     }
 
     fn device_name(&self, device: DeviceIndex) -> String {

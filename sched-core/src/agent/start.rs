@@ -10,7 +10,8 @@ use isochrone_model::{
 use super::buffer::{Cell, LaneKey, Pending, Residence};
 use super::event::{AgentAction, OperationKind};
 use super::memory::Room;
-use super::{Agent, HeldState, Purpose, share_slot, touched_buffers};
+use super::operations::Purpose;
+use super::{Agent, HeldState, share_slot, touched_buffers};
 use crate::few::Few;
 
 /// Uploads up to this size go on the launch's own lane, in order before it: waiting for them to end would

@@ -134,7 +134,7 @@ impl Scheduler {
             program: key,
             kernel: KernelIndex::from_index(kernel),
             row: record.rows[kernel],
-            range,
+            range: range.into(),
             arguments: self.bind(session, &launch.arguments),
             largest_buffer_bytes,
             all_buffer_bytes,

@@ -16,7 +16,6 @@ use super::state::{
 };
 use crate::dag::{DependencyKind, TaskIndex, find_cycle};
 use crate::few::Few;
-use crate::policy::Change;
 use crate::range_map::RangeMap;
 
 impl Scheduler {
@@ -211,7 +210,7 @@ impl Scheduler {
         for task in &tasks {
             self.count_waiting(*task);
         }
-        self.observe_submitted(session, &tasks);
+        self.note_submitted(session, &tasks);
         for task in tasks {
             if self.state.tasks[task.index()]
                 .as_ref()
@@ -222,10 +221,15 @@ impl Scheduler {
         }
     }
 
-    fn observe_submitted(&mut self, session: SessionId, tasks: &[TaskIndex]) {
-        if let Some(policy) = self.state.sessions.get(&session).map(|record| record.policy) {
-            self.observe(policy, &Change::Submitted { tasks });
+    /// Their policy is told before it is told anything else or asked.
+    fn note_submitted(&mut self, session: SessionId, tasks: &[TaskIndex]) {
+        let Some(policy) = self.state.sessions.get(&session).map(|record| record.policy) else { return };
+        if self.submitted.session != session {
+            self.observe_submitted();
         }
+        self.submitted.session = session;
+        self.submitted.policy = policy;
+        self.submitted.tasks.extend_from_slice(tasks);
     }
 
     /// Adds the dependencies on commands that come later in the batch; a cycle fails its members.

@@ -109,6 +109,7 @@ impl Scheduler {
     /// Lets the machine place what is its own to place, then the policies, until nothing moves or much is to be done; then
     /// placing is due again at once.
     pub(super) fn place_all(&mut self) {
+        self.observe_submitted();
         self.is_placing_due = false;
         let stranded = std::mem::take(&mut self.stranded);
         self.automatic.extend(stranded);
@@ -728,7 +729,7 @@ impl Scheduler {
             TaskWork::Kernel(kernel) => Work::Kernel {
                 program: kernel.program,
                 kernel: kernel.kernel,
-                range: kernel.range,
+                range: kernel.range.get(),
                 arguments: kernel.arguments.clone(),
             },
             TaskWork::Copy { source, source_range } => {

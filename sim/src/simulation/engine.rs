@@ -37,6 +37,8 @@ const SESSION: SessionId = SessionId(1);
 const MESSAGE_BYTES: u64 = 64;
 /// What each order, report or command takes in it.
 const PART_BYTES: u64 = 96;
+/// As many commands are made and taken in at once.
+const COMMANDS_OF_PIECE: usize = 4_096;
 
 /// A run to be made.
 pub struct Simulation<'a> {
@@ -198,8 +200,10 @@ impl<'a> Simulation<'a> {
 
 enum Message {
     ToScheduler(Box<Event>),
-    /// Requests of the client that come together.
-    Requests(Vec<ClientRequest>),
+    /// The client's programs and buffers.
+    SetUp,
+    /// The graph, and that its buffers are not needed beyond it.
+    Submission,
     Reports(usize, Vec<Report>),
     Orders(usize, OrderBatch),
     ToAgent(usize, Box<AgentEvent>),
@@ -221,10 +225,6 @@ enum Message {
         agent: usize,
         device: usize,
         slot: usize,
-    },
-    SendEnds {
-        agent: usize,
-        region: Region,
     },
 }
 
@@ -248,7 +248,7 @@ struct Engine<'a> {
     scheduler: Scheduler,
     sites: Vec<Site>,
     truth: Truth,
-    requests: GraphRequests,
+    requests: GraphRequests<'a>,
     /// Before the graph is submitted, words take no time.
     is_setting_up: bool,
     /// By program, one of its tasks.
@@ -290,11 +290,12 @@ impl<'a> Engine<'a> {
             InputPlace::Client => true,
             InputPlace::Everywhere => false,
         };
-        let requests = GraphRequests::new(run.graph, &shown.appearance);
+        shown.appearance.are_commands_named = run.explained.is_some();
         let mut task_of_program = vec![0; shown.appearance.sources.len()];
         for (place, class) in shown.appearance.class_of.iter().enumerate().rev() {
             task_of_program[shown.appearance.program_of[*class]] = place;
         }
+        let requests = GraphRequests::new(run.graph, shown.appearance);
         let mut first_device = 0;
         let mut sites = Vec::new();
         for facts in facts(run.cluster) {
@@ -302,7 +303,8 @@ impl<'a> Engine<'a> {
             sites.push(Site::new(AgentConfig { facts, limits: limits.clone() }, first_device));
             first_device += devices;
         }
-        let costs = stated(&shown, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
+        let costs =
+            stated(&shown.durations, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
         let measuring = (run.knowledge == Knowledge::Blind)
             .then(|| Measuring::new(SESSION, run.cluster.agents.len(), network.as_ref()));
         let mut engine = Self {
@@ -353,8 +355,7 @@ impl<'a> Engine<'a> {
             policy: String::new(),
             secret: SessionSecret([7; 16]),
         });
-        let setup = std::mem::take(&mut self.requests.setup);
-        self.push(self.now, Message::Requests(setup));
+        self.push(self.now, Message::SetUp);
         if let Some(measuring) = &self.measuring {
             let known = measuring.before(self.network.as_mut());
             self.tell_measured(known);
@@ -373,13 +374,34 @@ impl<'a> Engine<'a> {
     }
 
     fn submit(&mut self) {
-        let commands = std::mem::take(&mut self.requests.commands);
-        let size_bytes = MESSAGE_BYTES + PART_BYTES * commands.len() as u64;
+        let size_bytes = MESSAGE_BYTES + PART_BYTES * self.requests.commands() as u64;
         let at = self.network.message(self.now, Party::Client, Party::Scheduler, size_bytes);
-        let request = ClientRequest::Submit { commands };
-        self.push(at, Message::Requests(vec![request]));
-        let releases = std::mem::take(&mut self.requests.releases);
-        self.push(at, Message::Requests(releases));
+        self.push(at, Message::Submission);
+    }
+
+    /// The client's programs and buffers.
+    fn take_setup(&mut self) {
+        for place in 0..self.requests.setup_requests() {
+            self.take_request(self.requests.setup(place));
+        }
+    }
+
+    /// The whole graph, in pieces, as a live client sends it: what is made of a piece takes the memory of the one before.
+    fn take_submission(&mut self) {
+        loop {
+            let commands = self.requests.next_commands(COMMANDS_OF_PIECE);
+            if commands.is_empty() {
+                break;
+            }
+            self.take_request(ClientRequest::Submit { commands });
+        }
+        for place in 0..self.requests.buffers() {
+            self.take_request(self.requests.release(place));
+        }
+    }
+
+    fn take_request(&mut self, request: ClientRequest) {
+        self.step_scheduler(Event::Request { session: SESSION, request });
     }
 
     fn run(&mut self) -> Result<(), SimulationError> {
@@ -416,7 +438,7 @@ impl<'a> Engine<'a> {
                 }
             }
             if let Some((command, reason)) = self.failed.take() {
-                let place = self.place_of(command).unwrap_or(0);
+                let place = self.requests.task_of(command).unwrap_or(0);
                 let task = self.run.graph.tasks.get(place).map(|task| task.name.clone()).unwrap_or_default();
                 return Err(SimulationError::TaskFailed { task, reason });
             }
@@ -440,11 +462,8 @@ impl<'a> Engine<'a> {
     fn deliver(&mut self, message: Message) {
         match message {
             Message::ToScheduler(event) => self.step_scheduler(*event),
-            Message::Requests(requests) => {
-                for request in requests {
-                    self.step_scheduler(Event::Request { session: SESSION, request });
-                }
-            }
+            Message::SetUp => self.take_setup(),
+            Message::Submission => self.take_submission(),
             Message::Reports(agent, reports) => {
                 self.sites[agent].reports_taken += reports.len() as u64;
                 self.step_scheduler(Event::Reports { agent: AgentId::from_index(agent), reports });
@@ -457,17 +476,24 @@ impl<'a> Engine<'a> {
             Message::Notice { agent, task, dependent } => {
                 self.step_agent(agent, AgentEvent::Notice { task, dependent });
             }
-            Message::SendEnds { agent, region } => self.step_agent(agent, AgentEvent::SendDone { region }),
             Message::ToClient(reply) => self.take_reply(*reply),
             Message::Done(command) => self.take_done(command),
             Message::OperationEnds { agent, operation, work } => self.end_operation(agent, operation, work),
-            Message::LaneEnds { agent, device, slot } => {
-                let lane = self.sites[agent].lane(device, slot);
-                let Some(Ending { operation, work, .. }) = lane.ending.pop_front() else { return };
-                if let Some(next) = lane.ending.front() {
-                    self.queue.put_as(next.at, next.number, Message::LaneEnds { agent, device, slot });
-                }
-                self.end_operation(agent, operation, work);
+            Message::LaneEnds { agent, device, slot } => self.end_lane(agent, device, slot),
+        }
+    }
+
+    /// Ends the first operation of a lane, and those behind it that are due before anything else.
+    fn end_lane(&mut self, agent: usize, device: usize, slot: usize) {
+        loop {
+            let lane = self.sites[agent].lane(device, slot);
+            let Some(Ending { operation, work, .. }) = lane.ending.pop_front() else { return };
+            let next = lane.ending.front().map(|next| (next.at, next.number));
+            self.end_operation(agent, operation, work);
+            let Some((at, number)) = next else { return };
+            if !self.queue.is_first(at, number) {
+                self.queue.put_as(at, number, Message::LaneEnds { agent, device, slot });
+                return;
             }
         }
     }
@@ -477,17 +503,10 @@ impl<'a> Engine<'a> {
         self.step_agent(agent, AgentEvent::OperationDone(done));
     }
 
-    /// The task of a command, by its place; commands are numbered in a row.
-    fn place_of(&self, command: CommandId) -> Option<usize> {
-        let first = self.requests.command_of.first()?;
-        let place = command.0.checked_sub(first.0)? as usize;
-        (self.requests.command_of.get(place) == Some(&command)).then_some(place)
-    }
-
     fn note_orders(&mut self, batch: &OrderBatch) {
         for order in &batch.orders {
             if let Order::Run(order) = order
-                && let Some(place) = self.place_of(order.command)
+                && let Some(place) = self.requests.task_of(order.command)
             {
                 self.outcome.tasks[place].ordered = self.now;
                 self.outcome.tasks[place].attempts += 1;
@@ -498,7 +517,7 @@ impl<'a> Engine<'a> {
     /// What the scheduler decided, and when.
     fn note_order(&mut self, order: &Order) {
         let Order::Run(order) = order else { return };
-        let Some(place) = self.place_of(order.command) else { return };
+        let Some(place) = self.requests.task_of(order.command) else { return };
         self.outcome.tasks[place].placed = self.now;
         if self.run.explained == Some(place)
             && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
@@ -582,8 +601,8 @@ impl<'a> Engine<'a> {
                 let to = to.index();
                 let cargo = Cargo::Replica { from: agent, to, region };
                 let item = self.item_of(region);
+                // That the bytes are let go of when they have been sent means nothing to the machine.
                 self.carry(Party::Agent(agent), Party::Agent(to), region.range.len(), item, cargo);
-                self.push(self.now, Message::SendEnds { agent, region });
             }
             AgentAction::SendData { session: _, command: _, offset_bytes: _, region } => {
                 let item = self.item_of(region);
@@ -621,7 +640,7 @@ impl<'a> Engine<'a> {
     fn build(&mut self, agent: usize, program: ProgramKey, source: &str) {
         let number: usize =
             source.strip_prefix("task graph ").and_then(|rest| rest.parse().ok()).unwrap_or(0);
-        let kernels = &self.requests.kernels_of[number];
+        let kernels = &self.requests.kernels_of()[number];
         let built: Vec<BuiltKernel> = kernels
             .iter()
             .map(|shape: &KernelShape| BuiltKernel { signature: shape.signature(), work_group_size_max: 256 })
@@ -645,17 +664,16 @@ impl<'a> Engine<'a> {
 
     /// The item that a region is of; `None` for memory that a task works in.
     fn item_of(&self, region: Region) -> Option<usize> {
-        let buffer = (region.buffer.buffer.0 as usize).wrapping_sub(1);
-        self.requests.item_of_buffer.get(buffer).copied()
+        self.requests.item_of_buffer(region.buffer.buffer)
     }
 
     fn operate(&mut self, agent: usize, operation: &Operation) {
         let device = &self.run.cluster.agents[agent].devices[operation.device.index()];
         let mut task = None;
         let work = match &operation.kind {
-            OperationKind::Allocate { .. } | OperationKind::Free { .. } | OperationKind::Fill { .. } => {
-                Span::ZERO
-            }
+            // It takes no time, and the machine does not wait for it.
+            OperationKind::Free { .. } => return,
+            OperationKind::Allocate { .. } | OperationKind::Fill { .. } => Span::ZERO,
             OperationKind::Upload { region } | OperationKind::Download { region } => {
                 device.host_rate.span_for(region.range.len())
             }
@@ -742,8 +760,7 @@ impl<'a> Engine<'a> {
                 self.failed.get_or_insert((command, error.to_string()));
             }
             ClientReply::SendPayload { command, task, agent } => {
-                let write = (command.0 as usize).wrapping_sub(1);
-                let item = self.requests.item_of_write.get(write).copied();
+                let item = self.requests.item_of_write(command);
                 let size_bytes = item.map_or(0, |item| self.run.graph.items[item].size_bytes);
                 let to = agent.index();
                 let cargo = Cargo::Payload { to, task, size_bytes };
@@ -763,7 +780,7 @@ impl<'a> Engine<'a> {
     }
 
     fn take_done(&mut self, command: CommandId) {
-        if self.place_of(command).is_some() {
+        if self.requests.task_of(command).is_some() {
             self.ended += 1;
             self.outcome.turnaround = self.now.since(Timestamp::ZERO);
         }
