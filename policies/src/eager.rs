@@ -129,7 +129,7 @@ impl Bounded {
 
     fn find_free(&mut self, view: &View<'_>) {
         self.shortest.slots.clear();
-        self.free = SlotSet::default();
+        self.free.clear();
         for slot in view.slots() {
             let queued = view.slot_queue(slot);
             if queued < self.queue_max {

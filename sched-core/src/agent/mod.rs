@@ -402,6 +402,13 @@ impl Agent {
     fn take_replica(&mut self, region: Region, from: AgentId) {
         self.report(Report::Arrived { region, from });
         let buffer = self.buffers.make(region.buffer);
+        if buffer.cells.is_empty() {
+            self.host_used_bytes += region.range.len();
+            buffer.cells.set(region.range, Cell::on_host(region.version));
+            self.trim_host();
+            self.contents_changed(region.buffer);
+            return;
+        }
         let parts: Few<(isochrone_model::ByteRange, Option<Cell>)> =
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();
         for (range, cell) in parts {

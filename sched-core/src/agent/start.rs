@@ -253,14 +253,18 @@ impl Agent {
     fn try_lane(&mut self, task: TaskId, lane: LaneKey) {
         let order = Arc::clone(&self.tasks[&task].order);
         let mut touched = std::mem::take(&mut self.touched);
-        touched_buffers(&order, &mut touched);
-        self.try_lane_with(&order, lane, &touched);
+        self.try_lane_with(&order, lane, &mut touched);
         self.touched = touched;
     }
 
-    fn try_lane_with(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) {
+    /// `touched` is only lent for its memory.
+    fn try_lane_with(&mut self, order: &TaskOrder, lane: LaneKey, touched: &mut Vec<BufferKey>) {
         let task = order.task;
-        match self.prepare(task, lane, touched, &order.inputs) {
+        let prepared = self.find_inputs(task, lane, &order.inputs).and_then(|()| {
+            touched_buffers(order, touched);
+            self.prepare(task, lane, touched, &order.inputs)
+        });
+        match prepared {
             Ok(()) => {}
             Err(hindrance) => {
                 match hindrance {
@@ -283,14 +287,8 @@ impl Agent {
         self.enqueue(order, lane, touched);
     }
 
-    /// Makes memory and moves inputs toward the lane; `Ok` when all that is left is in order before it.
-    fn prepare(
-        &mut self,
-        task: TaskId,
-        lane: LaneKey,
-        touched: &[BufferKey],
-        inputs: &[Region],
-    ) -> Result<(), Hindrance> {
+    /// Whether all inputs are in the agent.
+    fn find_inputs(&mut self, task: TaskId, lane: LaneKey, inputs: &[Region]) -> Result<(), Hindrance> {
         for region in inputs {
             let buffer = self.buffers.make(region.buffer);
             match buffer.on_lane(*region, lane) {
@@ -302,6 +300,18 @@ impl Agent {
                 Residence::Superseded => return Err(Hindrance::Failed(superseded_error(*region))),
             }
         }
+        Ok(())
+    }
+
+    /// Makes memory and moves inputs, which are in the agent, toward the lane; `Ok` when all that is left is in order
+    /// before it.
+    fn prepare(
+        &mut self,
+        task: TaskId,
+        lane: LaneKey,
+        touched: &[BufferKey],
+        inputs: &[Region],
+    ) -> Result<(), Hindrance> {
         match self.make_room(touched, inputs, lane, task) {
             Room::Made => {}
             Room::Awaited => return Err(Hindrance::Memory),

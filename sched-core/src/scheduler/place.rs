@@ -650,7 +650,7 @@ impl Scheduler {
                 .state
                 .missing(input.version, input.range, agent)
                 .into_iter()
-                .any(|part| self.sources_of(input.version, part, agent).is_none());
+                .any(|part| !self.can_be_sent(input.version, part, agent));
             is_lost.then(|| self.loss_error(input.version, input.range))
         })
     }
@@ -665,6 +665,21 @@ impl Scheduler {
                 CommandError::ContentSuperseded { buffer, range }
             }
         }
+    }
+
+    /// Whether other agents have, or will have, every byte of a part of a version: `sources_of` finds them then.
+    fn can_be_sent(&self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
+        let replicas = &self.state.versions[version].replicas;
+        let mut position = part.start;
+        while position < part.end {
+            let here = replicas.iter().filter(|replica| {
+                let is_source = replica.agent != to && self.state.agents[replica.agent.index()].is_present;
+                is_source && replica.range.start <= position && replica.range.end > position
+            });
+            let Some(reach) = here.map(|replica| replica.range.end).max() else { return false };
+            position = reach;
+        }
+        true
     }
 
     /// Who can send which piece of a part of a version to an agent, and when; `None` when a byte of it is

@@ -2,14 +2,15 @@
 
 mod finish;
 mod measure;
+mod submission;
 
 use std::collections::VecDeque;
 
-use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
-use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
+use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
+use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
     AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
-    Span, TaskId, TenantId, Timestamp,
+    Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
 use isochrone_sched_core::agent::{
@@ -37,8 +38,6 @@ const SESSION: SessionId = SessionId(1);
 const MESSAGE_BYTES: u64 = 64;
 /// What each order, report or command takes in it.
 const PART_BYTES: u64 = 96;
-/// As many commands are made and taken in at once.
-const COMMANDS_OF_PIECE: usize = 4_096;
 
 /// A run to be made.
 pub struct Simulation<'a> {
@@ -54,6 +53,7 @@ pub struct Simulation<'a> {
     steps_max: u64,
     explained: Option<usize>,
     changes: Vec<LinkChange>,
+    commands_open_max: usize,
 }
 
 /// Why a run could not be made, or did not end well.
@@ -113,6 +113,7 @@ impl<'a> Simulation<'a> {
             steps_max: u64::MAX,
             explained: None,
             changes: Vec::new(),
+            commands_open_max: Limits::default().commands_per_session_max as usize,
         }
     }
 
@@ -172,6 +173,15 @@ impl<'a> Simulation<'a> {
         self
     }
 
+    /// Lets the client have so many commands open at most, and send more when half of them have ended: as a live one that
+    /// waits for room does. By default the bound of a live farm, 4,000,000. Of the rest of the graph the scheduler knows
+    /// nothing yet.
+    #[must_use]
+    pub fn commands_open_max(mut self, commands: usize) -> Self {
+        self.commands_open_max = commands.max(1);
+        self
+    }
+
     /// Keeps why a task was placed where it was, in [`Outcome::explanations`]; `task` is its place in the graph.
     #[must_use]
     pub fn explaining(mut self, task: usize) -> Self {
@@ -202,8 +212,8 @@ enum Message {
     ToScheduler(Box<Event>),
     /// The client's programs and buffers.
     SetUp,
-    /// The graph, and that its buffers are not needed beyond it.
-    Submission,
+    /// So many commands of the graph, and which buffers are not needed beyond them.
+    Submission(usize),
     Reports(usize, Vec<Report>),
     Orders(usize, OrderBatch),
     ToAgent(usize, Box<AgentEvent>),
@@ -255,6 +265,9 @@ struct Engine<'a> {
     task_of_program: Vec<usize>,
     outcome: Outcome,
     ended: usize,
+    /// Commands that the client has sent, and how many of those it does not know to have ended.
+    sent: usize,
+    open: usize,
     failed: Option<(CommandId, String)>,
     /// Agents whose machines have reported in this turn, and their reports: as live, those of one turn go together.
     reporting: Vec<usize>,
@@ -323,6 +336,8 @@ impl<'a> Engine<'a> {
             task_of_program,
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
+            sent: 0,
+            open: 0,
             failed: None,
             reporting: Vec::new(),
             reports: run.cluster.agents.iter().map(|_| Vec::new()).collect(),
@@ -344,64 +359,6 @@ impl<'a> Engine<'a> {
 
     fn tell_scheduler(&mut self, event: Event) {
         self.push(self.now, Message::ToScheduler(Box::new(event)));
-    }
-
-    /// Brings the session up and lets programs build: a farm that has been running for a while.
-    fn set_up(&mut self) {
-        self.tell_scheduler(Event::SessionOpened {
-            session: SESSION,
-            tenant: TenantId(0),
-            tenant_name: "simulated".to_owned(),
-            policy: String::new(),
-            secret: SessionSecret([7; 16]),
-        });
-        self.push(self.now, Message::SetUp);
-        if let Some(measuring) = &self.measuring {
-            let known = measuring.before(self.network.as_mut());
-            self.tell_measured(known);
-        }
-        loop {
-            while let Some(message) = self.queue.take() {
-                self.deliver(message);
-            }
-            if !self.end_turn() {
-                break;
-            }
-        }
-        self.is_setting_up = false;
-        self.outcome.steps = 0;
-        self.decision_time = Span::ZERO;
-    }
-
-    fn submit(&mut self) {
-        let size_bytes = MESSAGE_BYTES + PART_BYTES * self.requests.commands() as u64;
-        let at = self.network.message(self.now, Party::Client, Party::Scheduler, size_bytes);
-        self.push(at, Message::Submission);
-    }
-
-    /// The client's programs and buffers.
-    fn take_setup(&mut self) {
-        for place in 0..self.requests.setup_requests() {
-            self.take_request(self.requests.setup(place));
-        }
-    }
-
-    /// The whole graph, in pieces, as a live client sends it: what is made of a piece takes the memory of the one before.
-    fn take_submission(&mut self) {
-        loop {
-            let commands = self.requests.next_commands(COMMANDS_OF_PIECE);
-            if commands.is_empty() {
-                break;
-            }
-            self.take_request(ClientRequest::Submit { commands });
-        }
-        for place in 0..self.requests.buffers() {
-            self.take_request(self.requests.release(place));
-        }
-    }
-
-    fn take_request(&mut self, request: ClientRequest) {
-        self.step_scheduler(Event::Request { session: SESSION, request });
     }
 
     fn run(&mut self) -> Result<(), SimulationError> {
@@ -463,7 +420,7 @@ impl<'a> Engine<'a> {
         match message {
             Message::ToScheduler(event) => self.step_scheduler(*event),
             Message::SetUp => self.take_setup(),
-            Message::Submission => self.take_submission(),
+            Message::Submission(count) => self.take_submission(count),
             Message::Reports(agent, reports) => {
                 self.sites[agent].reports_taken += reports.len() as u64;
                 self.step_scheduler(Event::Reports { agent: AgentId::from_index(agent), reports });
@@ -783,6 +740,10 @@ impl<'a> Engine<'a> {
         if self.requests.task_of(command).is_some() {
             self.ended += 1;
             self.outcome.turnaround = self.now.since(Timestamp::ZERO);
+        }
+        self.open = self.open.saturating_sub(1);
+        if self.sent < self.requests.commands() && self.open <= self.run.commands_open_max / 2 {
+            self.submit();
         }
     }
 }

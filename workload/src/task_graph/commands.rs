@@ -107,6 +107,10 @@ pub struct GraphRequests<'a> {
     /// By program, its kernels in the order in which a build lists them.
     kernels_of: Vec<Vec<KernelShape>>,
     scalars: Scalars,
+    /// By buffer, the last command that uses it, counted from 1; 0 for none.
+    last_use: Vec<u32>,
+    /// Buffers that no command uses any more and that are still to be let go of.
+    unused: Vec<u32>,
     /// How many commands have been made.
     made: usize,
     /// How many tasks with memory to work in are launched by those.
@@ -140,12 +144,15 @@ impl<'a> GraphRequests<'a> {
             item_of_write,
             kernels_of: Vec::new(),
             scalars: Scalars::new(graph.tasks.len()),
+            last_use: Vec::new(),
+            unused: Vec::new(),
             made: 0,
             scratches_made: 0,
             is_in_one_piece: names_later_tasks(graph),
             appearance,
         };
         requests.kernels_of = requests.kernels();
+        requests.find_last_uses();
         requests
     }
 
@@ -200,6 +207,12 @@ impl<'a> GraphRequests<'a> {
         ClientRequest::CreateBuffer { buffer: BufferId(buffer as u64 + 1), size_bytes }
     }
 
+    /// Whether all commands must go in one batch, since some name later ones.
+    #[must_use]
+    pub fn are_in_one_piece(&self) -> bool {
+        self.is_in_one_piece
+    }
+
     /// The next commands, at most so many, unless all must go in one batch; none when all have been made.
     pub fn next_commands(&mut self, most: usize) -> Vec<Command> {
         let left = self.commands() - self.made;
@@ -209,10 +222,12 @@ impl<'a> GraphRequests<'a> {
         commands
     }
 
-    /// Lets go of a buffer, by its place; to be sent as soon as all commands have been.
-    #[must_use]
-    pub fn release(&self, place: usize) -> ClientRequest {
-        ClientRequest::ReleaseBuffer { buffer: BufferId(place as u64 + 1) }
+    /// What lets go of the buffers that no later command uses, in order; to be sent behind the commands made so far.
+    pub fn take_releases(&mut self) -> Vec<BufferId> {
+        let mut unused = std::mem::take(&mut self.unused);
+        unused.sort_unstable();
+        unused.dedup();
+        unused.into_iter().map(|buffer| BufferId(u64::from(buffer))).collect()
     }
 
     /// The command of a task.
@@ -264,6 +279,25 @@ impl<'a> GraphRequests<'a> {
         }
     }
 
+    fn find_last_uses(&mut self) {
+        let mut last_use = vec![0; self.buffers()];
+        for (place, item) in self.item_of_write.iter().enumerate() {
+            last_use[self.buffer_of[*item as usize] as usize - 1] = place as u32 + 1;
+        }
+        let first = self.item_of_write.len() as u32 + 1;
+        for (place, task) in self.graph.tasks.iter().enumerate() {
+            for item in task.inputs.iter().chain(&task.outputs).filter(|item| self.buffer_of[**item] > 0) {
+                last_use[self.buffer_of[*item] as usize - 1] = first + place as u32;
+            }
+        }
+        for (last_use, task) in last_use[self.item_of_buffer.len()..].iter_mut().zip(&self.task_of_scratch) {
+            *last_use = first + task;
+        }
+        let places = 1..=last_use.len() as u32;
+        self.unused = places.filter(|buffer| last_use[*buffer as usize - 1] == 0).collect();
+        self.last_use = last_use;
+    }
+
     fn command(&mut self, place: usize) -> Command {
         match self.item_of_write.get(place) {
             Some(item) => self.write(place, *item as usize),
@@ -271,31 +305,42 @@ impl<'a> GraphRequests<'a> {
         }
     }
 
-    fn write(&self, place: usize, item: usize) -> Command {
+    fn write(&mut self, place: usize, item: usize) -> Command {
         let held = &self.graph.items[item];
         let payload = Payload::Stream { size_bytes: held.size_bytes };
-        let buffer = BufferId(u64::from(self.buffer_of[item]));
+        let id = CommandId(place as u64 + 1);
+        let buffer = self.used(self.buffer_of[item], id);
         Command {
-            id: CommandId(place as u64 + 1),
+            id,
             after: Vec::new(),
             label: self.label(&held.name),
             kind: CommandKind::Write { buffer, offset_bytes: 0, payload },
         }
     }
 
+    /// A buffer that a command uses.
+    fn used(&mut self, buffer: u32, command: CommandId) -> BufferId {
+        if u64::from(self.last_use[buffer as usize - 1]) == command.0 {
+            self.unused.push(buffer);
+        }
+        BufferId(u64::from(buffer))
+    }
+
     fn launch(&mut self, place: usize) -> Command {
-        let task = &self.graph.tasks[place];
+        let (graph, id) = (self.graph, self.command_of(place));
+        let task = &graph.tasks[place];
         let shape = self.shape(place);
         let items = self.appearance.items_of[place].max(1);
         let mut arguments = Vec::with_capacity(shape.inputs + shape.outputs + 3);
         for (given, access) in [(&task.inputs, Access::Read), (&task.outputs, Access::Write)] {
-            let buffers = given.iter().map(|item| self.buffer_of[*item]).filter(|buffer| *buffer > 0);
-            arguments.extend(buffers.map(|buffer| whole(buffer, access)));
+            for item in given.iter().filter(|item| graph.items[**item].size_bytes > 0) {
+                arguments.push(whole(self.used(self.buffer_of[*item], id), access));
+            }
         }
         if shape.has_scratch {
             self.scratches_made += 1;
             let buffer = self.item_of_buffer.len() + self.scratches_made;
-            arguments.push(whole(buffer as u32, Access::Write));
+            arguments.push(whole(self.used(buffer as u32, id), Access::Write));
         }
         arguments.push(Argument::Scalar(self.scalars.items(items)));
         arguments.push(Argument::Scalar(self.scalars.index(place)));
@@ -309,7 +354,7 @@ impl<'a> GraphRequests<'a> {
         after.sort_unstable();
         after.dedup();
         Command {
-            id: self.command_of(place),
+            id,
             after,
             label: self.label(&task.name),
             kind: CommandKind::Launch(Launch {
@@ -360,8 +405,7 @@ impl Scalars {
     }
 }
 
-fn whole(buffer: u32, access: Access) -> Argument {
-    let buffer = BufferId(u64::from(buffer));
+fn whole(buffer: BufferId, access: Access) -> Argument {
     Argument::Buffer(BufferArgument { buffer, part: None, access: Some(access), touches: None })
 }
 
@@ -406,8 +450,10 @@ mod tests {
         assert_eq!(requests.setup(2), buffer, "the item without bytes has none");
         assert_eq!((requests.commands(), requests.buffers()), (3, 2), "a write and two launches");
         let mut commands = requests.next_commands(2);
+        assert_eq!(requests.take_releases(), [BufferId(2)], "only the first launch reads what is written");
         commands.extend(requests.next_commands(2));
         assert_eq!(requests.next_commands(2), []);
+        assert_eq!(requests.take_releases(), [BufferId(1)]);
         assert_eq!(commands.iter().map(|command| command.id.0).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(requests.item_of_write(CommandId(1)), Some(2));
         assert_eq!([1, 2, 3, 4].map(|id| requests.task_of(CommandId(id))), [None, Some(0), Some(1), None]);
