@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use isochrone_model::SlotId;
-use isochrone_sched_core::{TaskIndex, View};
+use isochrone_sched_core::{LegalityKey, TaskIndex, View};
 
 /// A set of slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,14 +36,16 @@ impl SlotSet {
         self.0.iter().all(|word| *word == 0)
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }
 
-/// The different sets of slots that tasks may run on, each with a number.
+/// The different sets of slots that tasks may run on, each with a number. To be made anew when `View::legality_epoch` changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LegalSets {
+    /// The last kernel asked for, and its set.
+    last: Option<(LegalityKey, usize)>,
     numbers: BTreeMap<SlotSet, usize>,
     sets: Vec<SlotSet>,
     scratch: SlotSet,
@@ -52,6 +54,18 @@ pub(crate) struct LegalSets {
 impl LegalSets {
     /// The number of the set of a task's legal slots.
     pub fn of(&mut self, view: &View<'_>, task: TaskIndex) -> usize {
+        let key = view.legality_key(task);
+        if let (Some(key), Some((last, number))) = (key, self.last)
+            && key == last
+        {
+            return number;
+        }
+        let number = self.find(view, task);
+        self.last = key.map(|key| (key, number));
+        number
+    }
+
+    fn find(&mut self, view: &View<'_>, task: TaskIndex) -> usize {
         self.scratch.clear();
         for slot in view.legal_slots(task) {
             self.scratch.insert(slot);

@@ -201,7 +201,7 @@ mod tests {
         let message = create("random(sead=1)").err().unwrap().to_string();
         assert_eq!(message, "`random` has no parameter `sead`; it takes seed");
         let message = create("eager(x=1)").err().unwrap().to_string();
-        assert_eq!(message, "`eager` has no parameter `x`; it takes none");
+        assert_eq!(message, "`eager` has no parameter `x`; it takes queue");
         assert!(create("random(seed=x)").is_err());
         assert!(create("random(seed=1").is_err());
         assert!(create("").is_err());

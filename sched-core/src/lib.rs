@@ -24,4 +24,4 @@ pub use costs::{
 pub use dag::{Dag, DependencyKind, TaskIndex};
 pub use policy::{CandidateEstimate, Change, Plan, Policy, PolicyLabel, PolicyRegistry, Rejection};
 pub use scheduler::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
-pub use view::{InputReplica, TaskInput, TaskShape, View};
+pub use view::{InputReplica, LegalityKey, TaskInput, TaskShape, View};

@@ -41,7 +41,7 @@ pub trait Policy: Send {
 pub enum Change<'a> {
     /// Tasks of this policy's sessions came in, in program order.
     Submitted {
-        /// All of one batch.
+        /// All of one session that came in since the policy was last asked or told anything.
         tasks: &'a [TaskIndex],
     },
     /// A task left the graph; its index may be given to another.

@@ -2,7 +2,8 @@
 //! simulation.
 
 use isochrone_model::{
-    AgentId, ByteRange, BytesPerSecond, DeviceFacts, DeviceId, SessionId, SlotId, Span, TaskId, Timestamp,
+    AgentId, ByteRange, BytesPerSecond, DeviceFacts, DeviceId, KernelIndex, ProgramKey, SessionId, SlotId,
+    Span, TaskId, Timestamp,
 };
 
 use crate::costs::{Basis, Estimate, KernelRow};
@@ -32,6 +33,17 @@ pub struct View<'a> {
     pub(crate) placeable: &'a [TaskIndex],
     /// How many of them the policy has been asked about.
     pub(crate) known: usize,
+}
+
+/// What decides, beside the farm, where a kernel may run: tasks with equal keys may run on the same devices as long as
+/// `View::legality_epoch` stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegalityKey {
+    program: ProgramKey,
+    kernel: KernelIndex,
+    group_items: Option<u64>,
+    largest_buffer_bytes: u64,
+    all_buffer_bytes: u64,
 }
 
 /// What a task does, as far as placement cares.
@@ -204,6 +216,25 @@ impl View<'_> {
     #[must_use]
     pub fn legality_epoch(&self) -> u64 {
         self.state.legality_epoch
+    }
+
+    /// What decides, beside the farm, where a task may run; `None` for what launches no kernel.
+    #[must_use]
+    pub fn legality_key(&self, task: TaskIndex) -> Option<LegalityKey> {
+        match &self.get(task)?.work {
+            TaskWork::Kernel(kernel) => Some(LegalityKey {
+                program: kernel.program,
+                kernel: kernel.kernel,
+                group_items: kernel.range.group_items(),
+                largest_buffer_bytes: kernel.largest_buffer_bytes,
+                all_buffer_bytes: kernel.all_buffer_bytes,
+            }),
+            TaskWork::Copy { .. }
+            | TaskWork::Fill { .. }
+            | TaskWork::Write { .. }
+            | TaskWork::Read { .. }
+            | TaskWork::Nothing => None,
+        }
     }
 
     /// What tells kernels apart for the cost model; `None` for what launches none.

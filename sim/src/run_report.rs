@@ -21,6 +21,8 @@ pub struct RunSettings {
     pub knowledge: String,
     /// The seed.
     pub seed: u64,
+    /// How many commands the client had open at most.
+    pub commands_open_max: u64,
     /// What the graph's reader took for granted.
     pub assumptions: Vec<String>,
 }

@@ -86,6 +86,10 @@ pub struct SimRunArguments {
     #[arg(long, value_name = "LABEL")]
     pub policy: String,
 
+    /// How many commands the client has open at most; it sends more when half of them have ended
+    #[arg(long, value_name = "NUMBER", default_value_t = 4_000_000)]
+    pub commands_open: usize,
+
     /// Print one document of JSON
     #[arg(long)]
     pub json: bool,

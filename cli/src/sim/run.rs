@@ -20,6 +20,7 @@ pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
         .network(&choice.network)
         .knowledge(knowledge)
         .seed(choice.seed)
+        .commands_open_max(arguments.commands_open)
         .stopwatch(&clock)
         .run()?;
     let model = network(&choice.network, &cluster, choice.seed)?;
@@ -31,6 +32,7 @@ pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
         network: choice.network.clone(),
         knowledge: knowledge.to_string(),
         seed: choice.seed,
+        commands_open_max: arguments.commands_open as u64,
         assumptions: source.assumptions,
     };
     if let Some(path) = &arguments.trace {

@@ -84,7 +84,7 @@ pub enum AgentEvent {
         /// Why.
         reason: String,
     },
-    /// The driver has let go of the bytes it was sending (a push or a read's piece).
+    /// The driver has let go of the bytes it was sending (a push or a read's piece). Changes nothing yet.
     SendDone {
         /// Which bytes.
         region: Region,
@@ -145,7 +145,7 @@ pub struct Operation {
     pub kind: OperationKind,
 }
 
-/// What a device can be asked to do. Every operation ends with an `OperationDone`.
+/// What a device can be asked to do. Every operation ends with an `OperationDone`, which may be left out for `Free`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OperationKind {
     /// Make device memory for a buffer, filled with zeros.
@@ -155,7 +155,8 @@ pub enum OperationKind {
         /// Its size.
         size_bytes: u64,
     },
-    /// Let go of a buffer's device memory once the operations before have ended.
+    /// Let go of a buffer's device memory once the operations before have ended. The machine waits for no end of
+    /// it.
     Free {
         /// The buffer.
         buffer: BufferKey,

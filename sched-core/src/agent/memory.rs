@@ -6,7 +6,8 @@ use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Lane, Region, Report, T
 
 use super::buffer::{self, Allocation, LaneKey, Removed};
 use super::event::{AgentAction, OperationError, OperationId, OperationKind};
-use super::{Agent, Purpose, touched_buffers};
+use super::operations::Purpose;
+use super::{Agent, touched_buffers};
 use crate::few::Few;
 
 /// Whether memory could be had.
@@ -181,7 +182,8 @@ impl Agent {
         });
         self.devices[device.index()].used_bytes -= size_bytes;
         let lane = self.transfer_lane(device);
-        self.operation(lane, Purpose::Free, OperationKind::Free { buffer: key });
+        let id = self.operations.begin_unawaited();
+        self.operate(id, lane, OperationKind::Free { buffer: key });
         self.wake_memory_waiters(device);
     }
 

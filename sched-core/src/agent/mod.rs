@@ -8,6 +8,7 @@
 mod buffer;
 pub mod event;
 mod memory;
+mod operations;
 mod start;
 mod streams;
 
@@ -26,10 +27,10 @@ pub use event::{
     AgentAction, AgentEvent, Operation, OperationDone, OperationError, OperationId, OperationKind,
     StreamSource, StreamTarget,
 };
-use streams::Sent;
 
 use crate::few::Few;
 use crate::hashing::IdMap;
+use operations::{Operations, Purpose};
 
 /// More devices than this in one agent are refused: residence is kept as one bit a device.
 pub const DEVICES_MAX: usize = 64;
@@ -61,8 +62,7 @@ pub struct Agent {
     failed: BTreeMap<TaskId, u64>,
     reports_made: u64,
     devices: Vec<Device>,
-    operations: IdMap<OperationId, Purpose>,
-    operations_made: u64,
+    operations: Operations,
     uses: u64,
     arrivals: u64,
     host_used_bytes: u64,
@@ -126,18 +126,6 @@ struct Device {
     memory_waiters: Vec<TaskId>,
 }
 
-/// Why an operation was made.
-#[derive(Clone, Debug)]
-enum Purpose {
-    Allocate { buffer: BufferKey, device: DeviceIndex, task: TaskId },
-    Free,
-    Upload { region: Region, device: DeviceIndex, task: TaskId },
-    Download { region: Region, device: DeviceIndex },
-    StreamOut { region: Region, device: DeviceIndex, sent: Sent },
-    StreamIn { region: Region, device: DeviceIndex, source: StreamSource },
-    Run { task: TaskId },
-}
-
 impl Agent {
     /// A machine that holds nothing yet.
     ///
@@ -175,8 +163,7 @@ impl Agent {
             failed: BTreeMap::new(),
             reports_made: 0,
             devices,
-            operations: IdMap::default(),
-            operations_made: 0,
+            operations: Operations::default(),
             uses: 0,
             arrivals: 0,
             host_used_bytes: 0,
@@ -277,7 +264,7 @@ impl Agent {
             for (_, cell) in buffer.cells.iter() {
                 assert!(cell.on_host || cell.on_devices != 0 || cell.is_spoiled, "a cell is somewhere");
                 for pending in &cell.pending {
-                    assert!(self.operations.contains_key(&pending.operation), "pending means in flight");
+                    assert!(self.operations.contains(pending.operation), "pending means in flight");
                 }
                 for device in 0..self.devices.len() {
                     let device = DeviceIndex::from_index(device);
@@ -426,6 +413,13 @@ impl Agent {
     fn take_replica(&mut self, region: Region, from: AgentId) {
         self.report(Report::Arrived { region, from });
         let buffer = self.buffers.make(region.buffer);
+        if buffer.cells.is_empty() {
+            self.host_used_bytes += region.range.len();
+            buffer.cells.set(region.range, Cell::on_host(region.version));
+            self.trim_host();
+            self.contents_changed(region.buffer);
+            return;
+        }
         let parts: Few<(isochrone_model::ByteRange, Option<Cell>)> =
             buffer.cells.over(region.range).map(|(range, cell)| (range, cell.cloned())).collect();
         for (range, cell) in parts {
@@ -465,17 +459,15 @@ impl Agent {
 
     /// Wakes the tasks that wait for contents of a buffer, and sends what has become sendable.
     fn contents_changed(&mut self, key: BufferKey) {
-        if let Some(buffer) = self.buffers.get_mut(&key) {
-            for task in std::mem::take(&mut buffer.waiters) {
-                if let Some(held) = self.tasks.get(&task) {
-                    self.wake.push(Reverse((held.arrival, task)));
-                }
-            }
-            if buffer.pushes.is_empty() {
-                return;
+        let Some(buffer) = self.buffers.get_mut(&key) else { return };
+        for task in std::mem::take(&mut buffer.waiters) {
+            if let Some(held) = self.tasks.get(&task) {
+                self.wake.push(Reverse((held.arrival, task)));
             }
         }
-        self.advance_pushes(key);
+        if !buffer.pushes.is_empty() {
+            self.advance_pushes(key);
+        }
     }
 
     /// Sends every waiting push whose region lies on the host, and fetches those that lie on a device.
@@ -508,18 +500,13 @@ impl Agent {
                 }
             }
         }
-        if let Some(buffer) = self.buffers.get_mut(&key) {
-            remaining.extend(std::mem::take(&mut buffer.pushes));
-            buffer.pushes = remaining;
-        }
     }
 
     fn take_operation(&mut self, done: OperationDone) {
-        let Some(purpose) = self.operations.remove(&done.operation) else {
+        let Some(purpose) = self.operations.end(done.operation) else {
             return;
         };
         match purpose {
-            Purpose::Free => {}
             Purpose::Allocate { buffer, device, task } => {
                 if let Some(allocation) =
                     self.buffers.get_mut(&buffer).and_then(|buffer| buffer.allocation_mut(device))
@@ -776,16 +763,13 @@ impl Agent {
     }
 
     fn operation(&mut self, lane: LaneKey, purpose: Purpose, kind: OperationKind) -> OperationId {
-        let id = self.number_operation(purpose);
-        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
+        let id = self.operations.begin(purpose);
+        self.operate(id, lane, kind);
         id
     }
 
-    fn number_operation(&mut self, purpose: Purpose) -> OperationId {
-        self.operations_made += 1;
-        let id = OperationId(self.operations_made);
-        self.operations.insert(id, purpose);
-        id
+    fn operate(&mut self, id: OperationId, lane: LaneKey, kind: OperationKind) {
+        self.actions.push(AgentAction::Operate(Operation { id, device: lane.device, slot: lane.slot, kind }));
     }
 
     fn device_name(&self, device: DeviceIndex) -> String {

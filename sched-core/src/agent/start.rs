@@ -10,7 +10,8 @@ use isochrone_model::{
 use super::buffer::{Cell, LaneKey, Pending, Residence};
 use super::event::{AgentAction, OperationKind, StreamTarget};
 use super::memory::Room;
-use super::{Agent, HeldState, Purpose, share_slot, touched_buffers};
+use super::operations::Purpose;
+use super::{Agent, HeldState, share_slot, touched_buffers};
 use crate::few::Few;
 
 /// Uploads up to this size go on the launch's own lane, in order before it: waiting for them to end would
@@ -259,14 +260,18 @@ impl Agent {
     fn try_lane(&mut self, task: TaskId, lane: LaneKey) {
         let order = Arc::clone(&self.tasks[&task].order);
         let mut touched = std::mem::take(&mut self.touched);
-        touched_buffers(&order, &mut touched);
-        self.try_lane_with(&order, lane, &touched);
+        self.try_lane_with(&order, lane, &mut touched);
         self.touched = touched;
     }
 
-    fn try_lane_with(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) {
+    /// `touched` is only lent for its memory.
+    fn try_lane_with(&mut self, order: &TaskOrder, lane: LaneKey, touched: &mut Vec<BufferKey>) {
         let task = order.task;
-        match self.prepare(order, lane, touched) {
+        let prepared = self.find_inputs(order, lane).and_then(|()| {
+            touched_buffers(order, touched);
+            self.prepare(task, lane, touched, &order.inputs)
+        });
+        match prepared {
             Ok(()) => {}
             Err(hindrance) => {
                 match hindrance {
@@ -289,8 +294,8 @@ impl Agent {
         self.enqueue(order, lane, touched);
     }
 
-    /// Makes memory and moves inputs toward the lane; `Ok` when all that is left is in order before it.
-    fn prepare(&mut self, order: &TaskOrder, lane: LaneKey, touched: &[BufferKey]) -> Result<(), Hindrance> {
+    /// Whether all inputs are in the agent, and nothing of another version streams where the task reads or writes.
+    fn find_inputs(&mut self, order: &TaskOrder, lane: LaneKey) -> Result<(), Hindrance> {
         let (task, inputs) = (order.task, &order.inputs);
         for region in inputs.iter().chain(&order.outputs) {
             if self.is_streaming_other_than(*region, lane.device) {
@@ -309,6 +314,18 @@ impl Agent {
                 Residence::Superseded => return Err(Hindrance::Failed(superseded_error(*region))),
             }
         }
+        Ok(())
+    }
+
+    /// Makes memory and moves inputs, which are in the agent, toward the lane; `Ok` when all that is left is in order
+    /// before it.
+    fn prepare(
+        &mut self,
+        task: TaskId,
+        lane: LaneKey,
+        touched: &[BufferKey],
+        inputs: &[Region],
+    ) -> Result<(), Hindrance> {
         match self.make_room(touched, inputs, lane, task) {
             Room::Made => {}
             Room::Awaited => return Err(Hindrance::Memory),

@@ -64,7 +64,7 @@ impl Agent {
         sent: Sent,
         target: StreamTarget,
     ) {
-        let stream = self.number_operation(Purpose::StreamOut { region, device, sent });
+        let stream = self.operations.begin(Purpose::StreamOut { region, device, sent });
         self.pin(region.buffer, device);
         self.buffers.make(region.buffer).streams.push(Streaming { region, device, stream });
         let lane = self.transfer_lane(device).slot;
@@ -141,7 +141,7 @@ impl Agent {
 
     /// No stream to this agent is sent again another way.
     pub(super) fn forget_streams_to(&mut self, agent: AgentId) {
-        for purpose in self.operations.values_mut() {
+        for purpose in self.operations.purposes_mut() {
             if let Purpose::StreamOut { sent, .. } = purpose
                 && *sent == (Sent::Push { to: agent })
             {
@@ -203,7 +203,7 @@ impl Agent {
                 Room::Awaited | Room::Never { .. } => return false,
             }
         }
-        let stream = self.number_operation(Purpose::StreamIn { region, device, source });
+        let stream = self.operations.begin(Purpose::StreamIn { region, device, source });
         self.host_copy_is_stale(region);
         let held = self.buffers.make(key);
         held.cells.set(region.range, Cell::made_by(region.version, lane, stream));
@@ -296,7 +296,7 @@ impl Agent {
     pub(super) fn check_streams(&self, keys: impl Iterator<Item = BufferKey>) {
         for key in keys {
             for streaming in self.buffers[&key].streams.as_slice() {
-                let is_under_way = self.operations.contains_key(&streaming.stream);
+                let is_under_way = self.operations.contains(streaming.stream);
                 assert!(is_under_way, "what streams is under way");
             }
         }

@@ -134,7 +134,7 @@ impl Scheduler {
             program: key,
             kernel: KernelIndex::from_index(kernel),
             row: record.rows[kernel],
-            range,
+            range: range.into(),
             arguments: self.bind(session, &launch.arguments),
             largest_buffer_bytes,
             all_buffer_bytes,
@@ -171,7 +171,12 @@ impl Scheduler {
                 given: arguments.len() as u32,
             });
         }
-        let mut checked = Checked::nothing();
+        let buffers = arguments.iter().filter(|argument| matches!(argument, Argument::Buffer(_))).count();
+        let mut checked = Checked {
+            reads: Vec::with_capacity(buffers),
+            buffers: Vec::with_capacity(buffers),
+            ..Checked::nothing()
+        };
         for (index, (argument, info)) in arguments.iter().zip(&signature.arguments).enumerate() {
             let index = index as u32;
             let wrong_kind = |expected: &str, given: &str| CommandError::ArgumentKind {
@@ -379,14 +384,12 @@ impl Checked {
 /// Ranges of the same buffer that overlap or touch become one.
 fn joined(mut ranges: Vec<(BufferIndex, ByteRange)>) -> Vec<(BufferIndex, ByteRange)> {
     ranges.sort_unstable();
-    let mut joined: Vec<(BufferIndex, ByteRange)> = Vec::with_capacity(ranges.len());
-    for (buffer, range) in ranges {
-        match joined.last_mut() {
-            Some((last, reach)) if *last == buffer && range.start <= reach.end => {
-                reach.end = reach.end.max(range.end);
-            }
-            _ => joined.push((buffer, range)),
+    ranges.dedup_by(|(buffer, range), (last, reach)| {
+        let is_one = buffer == last && range.start <= reach.end;
+        if is_one {
+            reach.end = reach.end.max(range.end);
         }
-    }
-    joined
+        is_one
+    });
+    ranges
 }

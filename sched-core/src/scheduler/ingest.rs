@@ -16,7 +16,6 @@ use super::state::{
 };
 use crate::dag::{DependencyKind, TaskIndex, find_cycle};
 use crate::few::Few;
-use crate::policy::Change;
 use crate::range_map::RangeMap;
 
 impl Scheduler {
@@ -101,7 +100,7 @@ impl Scheduler {
         size_bytes: u64,
     ) -> Result<(), CommandError> {
         let limit = self.state.limits.buffers_per_session_max;
-        let largest_bytes = self.largest_buffer_bytes();
+        let largest_bytes = self.exceeded_by(size_bytes);
         let Some(record) = self.state.sessions.get_mut(&session) else {
             return Ok(());
         };
@@ -120,12 +119,8 @@ impl Scheduler {
                 limit: u64::from(limit),
             });
         }
-        if largest_bytes.is_some_and(|largest_bytes| size_bytes > largest_bytes) {
-            return Err(CommandError::BufferTooLarge {
-                buffer,
-                size_bytes,
-                largest_bytes: largest_bytes.unwrap_or(0),
-            });
+        if let Some(largest_bytes) = largest_bytes {
+            return Err(CommandError::BufferTooLarge { buffer, size_bytes, largest_bytes });
         }
         let key = BufferKey { session, buffer };
         let index = BufferIndex(self.state.buffers.insert(BufferRecord {
@@ -159,13 +154,17 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The largest buffer that any device takes; `None` while the farm has no device.
-    fn largest_buffer_bytes(&self) -> Option<u64> {
-        self.state
-            .present_agents()
-            .flat_map(|agent| self.state.agents[agent.index()].devices.iter())
-            .map(|device| self.state.devices[device.index()].facts.buffer_bytes_max)
-            .max()
+    /// The largest buffer that any device takes, if there is a device and this size is larger.
+    fn exceeded_by(&self, size_bytes: u64) -> Option<u64> {
+        let largest_of_each = || {
+            let agents = self.state.present_agents();
+            let devices = agents.flat_map(|agent| self.state.agents[agent.index()].devices.iter());
+            devices.map(|device| self.state.devices[device.index()].facts.buffer_bytes_max)
+        };
+        if largest_of_each().any(|largest_bytes| size_bytes <= largest_bytes) {
+            return None;
+        }
+        largest_of_each().max()
     }
 
     fn release_buffer(&mut self, session: SessionId, buffer: BufferId) -> Result<(), CommandError> {
@@ -179,7 +178,7 @@ impl Scheduler {
     }
 
     fn submit(&mut self, session: SessionId, commands: Vec<Command>) {
-        let mut made: HashMap<CommandId, (usize, Vec<TaskIndex>)> = HashMap::new();
+        let mut made: HashMap<CommandId, (usize, Few<TaskIndex>)> = HashMap::new();
         let mut forward = Vec::new();
         let mut tasks = Vec::new();
         let last_of_batch = commands.iter().map(|command| command.id).max().unwrap_or_default();
@@ -211,7 +210,7 @@ impl Scheduler {
         for task in &tasks {
             self.count_waiting(*task);
         }
-        self.observe_submitted(session, &tasks);
+        self.note_submitted(session, &tasks);
         for task in tasks {
             if self.state.tasks[task.index()]
                 .as_ref()
@@ -222,17 +221,22 @@ impl Scheduler {
         }
     }
 
-    fn observe_submitted(&mut self, session: SessionId, tasks: &[TaskIndex]) {
-        if let Some(policy) = self.state.sessions.get(&session).map(|record| record.policy) {
-            self.observe(policy, &Change::Submitted { tasks });
+    /// Their policy is told before it is told anything else or asked.
+    fn note_submitted(&mut self, session: SessionId, tasks: &[TaskIndex]) {
+        let Some(policy) = self.state.sessions.get(&session).map(|record| record.policy) else { return };
+        if self.submitted.session != session {
+            self.observe_submitted();
         }
+        self.submitted.session = session;
+        self.submitted.policy = policy;
+        self.submitted.tasks.extend_from_slice(tasks);
     }
 
     /// Adds the dependencies on commands that come later in the batch; a cycle fails its members.
     fn link_forward(
         &mut self,
         session: SessionId,
-        made: &HashMap<CommandId, (usize, Vec<TaskIndex>)>,
+        made: &HashMap<CommandId, (usize, Few<TaskIndex>)>,
         forward: &[(usize, CommandId)],
     ) {
         let mut commands: Vec<(usize, CommandId, &[TaskIndex])> =
@@ -317,7 +321,7 @@ impl Scheduler {
         session: SessionId,
         command: &Command,
         last_of_batch: CommandId,
-    ) -> Result<Vec<TaskIndex>, CommandError> {
+    ) -> Result<Few<TaskIndex>, CommandError> {
         let (commands_max, after_max) =
             (self.state.limits.commands_per_session_max, self.state.limits.after_max);
         let record = self.state.sessions.get_mut(&session).ok_or(CommandError::Cancelled)?;
@@ -341,7 +345,7 @@ impl Scheduler {
         if let Err(error) = self.resolve_after(session, command, last_of_batch, &mut predecessors) {
             if command.kind == CommandKind::Barrier {
                 self.fail_barrier(session, command, predecessors, error)?;
-                return Ok(Vec::new());
+                return Ok(Few::None);
             }
             return Err(error);
         }
@@ -350,19 +354,19 @@ impl Scheduler {
                 let (buffer, offset_bytes, size_bytes) = (*buffer, *offset_bytes, *size_bytes);
                 self.take_read(session, command, buffer, offset_bytes, size_bytes, &predecessors)
             }
-            CommandKind::Barrier => Ok(vec![self.make_barrier(session, command, predecessors)?]),
+            CommandKind::Barrier => Ok(Few::One(self.make_barrier(session, command, predecessors)?)),
             CommandKind::Marker => {
                 if command.after.is_empty() {
                     self.wait_for_all(session, &mut predecessors);
                 }
-                Ok(vec![self.make_task(session, command, Checked::nothing(), predecessors)?])
+                Ok(Few::One(self.make_task(session, command, Checked::nothing(), predecessors)?))
             }
             CommandKind::Launch(_)
             | CommandKind::Write { .. }
             | CommandKind::Copy { .. }
             | CommandKind::Fill { .. } => {
                 let checked = self.check(session, &command.kind)?;
-                Ok(vec![self.make_task(session, command, checked, predecessors)?])
+                Ok(Few::One(self.make_task(session, command, checked, predecessors)?))
             }
         }
     }
@@ -452,12 +456,12 @@ impl Scheduler {
         offset_bytes: u64,
         size_bytes: u64,
         predecessors: &[(TaskIndex, DependencyKind)],
-    ) -> Result<Vec<TaskIndex>, CommandError> {
+    ) -> Result<Few<TaskIndex>, CommandError> {
         let index = self.buffer(session, buffer)?;
         let range = self.range_within(index, offset_bytes, size_bytes)?;
         let parts: Vec<ByteRange> =
             self.state.buffers[index].frontier.over(range).map(|(part, _)| part).collect();
-        let mut tasks = Vec::new();
+        let mut tasks = Few::None;
         for part in parts {
             let checked = Checked {
                 work: TaskWork::Read { offset_bytes: part.start - range.start },
@@ -502,7 +506,7 @@ impl Scheduler {
             self.state.generations.resize(index.index() + 1, 0);
         }
         let id = TaskId::new(index.0, self.state.generations[index.index()]);
-        let mut inputs = Vec::new();
+        let mut inputs = Vec::with_capacity(checked.reads.len());
         for (buffer, range) in &checked.reads {
             self.read_hazards(*buffer, *range, id, &mut inputs, &mut predecessors);
         }

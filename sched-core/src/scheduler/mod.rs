@@ -88,6 +88,16 @@ pub struct Scheduler {
     notices: BTreeMap<AgentId, Notices>,
     /// What was ordered to be moved with the placement under way.
     transfers_ordered: Vec<TransferRecord>,
+    /// What has come in of one session since its policy was last told anything.
+    submitted: Submitted,
+}
+
+/// Tasks that have come in, of which their policy is still to be told.
+#[derive(Debug, Default)]
+struct Submitted {
+    session: SessionId,
+    policy: usize,
+    tasks: Vec<TaskIndex>,
 }
 
 struct PolicyEntry {
@@ -191,6 +201,7 @@ impl Scheduler {
             push_failures: BTreeMap::new(),
             notices: BTreeMap::new(),
             transfers_ordered: Vec::new(),
+            submitted: Submitted::default(),
         };
         let entry = machine.policy_entry(&config.policy)?;
         machine.default_policy = machine.policies[entry].label.clone();
@@ -274,7 +285,17 @@ impl Scheduler {
         Ok(self.policies.len() - 1)
     }
 
+    /// Tells a policy of what has come in. A client sends a large graph in pieces; those that come together are one to it.
+    fn observe_submitted(&mut self) {
+        if self.submitted.tasks.is_empty() {
+            return;
+        }
+        let Submitted { policy, tasks, .. } = std::mem::take(&mut self.submitted);
+        self.observe(policy, &Change::Submitted { tasks: &tasks });
+    }
+
     fn observe(&mut self, policy: usize, change: &Change<'_>) {
+        self.observe_submitted();
         let entry = &mut self.policies[policy];
         let placeable = std::mem::take(&mut entry.placeable);
         let view = View { state: &self.state, policy, placeable: &placeable.tasks, known: placeable.known };

@@ -110,6 +110,7 @@ impl Scheduler {
     /// Lets the machine place what is its own to place, then the policies, until nothing moves or much is to be done; then
     /// placing is due again at once.
     pub(super) fn place_all(&mut self) {
+        self.observe_submitted();
         self.is_placing_due = false;
         let stranded = std::mem::take(&mut self.stranded);
         self.automatic.extend(stranded);
@@ -650,7 +651,7 @@ impl Scheduler {
                 .state
                 .missing(input.version, input.range, agent)
                 .into_iter()
-                .any(|part| self.sources_of(input.version, part, agent).is_none());
+                .any(|part| !self.can_be_sent(input.version, part, agent));
             is_lost.then(|| self.loss_error(input.version, input.range))
         })
     }
@@ -665,6 +666,21 @@ impl Scheduler {
                 CommandError::ContentSuperseded { buffer, range }
             }
         }
+    }
+
+    /// Whether other agents have, or will have, every byte of a part of a version: `sources_of` finds them then.
+    fn can_be_sent(&self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
+        let replicas = &self.state.versions[version].replicas;
+        let mut position = part.start;
+        while position < part.end {
+            let here = replicas.iter().filter(|replica| {
+                let is_source = replica.agent != to && self.state.agents[replica.agent.index()].is_present;
+                is_source && replica.range.start <= position && replica.range.end > position
+            });
+            let Some(reach) = here.map(|replica| replica.range.end).max() else { return false };
+            position = reach;
+        }
+        true
     }
 
     /// Who can send which piece of a part of a version to an agent, and when; `None` when a byte of it is
@@ -729,7 +745,7 @@ impl Scheduler {
             TaskWork::Kernel(kernel) => Work::Kernel {
                 program: kernel.program,
                 kernel: kernel.kernel,
-                range: kernel.range,
+                range: kernel.range.get(),
                 arguments: kernel.arguments.clone(),
             },
             TaskWork::Copy { source, source_range } => {

@@ -285,10 +285,48 @@ pub(crate) struct KernelTask {
     pub program: ProgramKey,
     pub kernel: KernelIndex,
     pub row: KernelRow,
-    pub range: NdRange,
+    pub range: IndexSpace,
     pub arguments: BoundArguments,
     pub largest_buffer_bytes: u64,
     pub all_buffer_bytes: u64,
+}
+
+/// An index space. Most have one dimension, begin at 0 and leave the work-groups to the device: those take little memory.
+pub(crate) enum IndexSpace {
+    Linear(u64),
+    Other(Box<NdRange>),
+}
+
+impl From<NdRange> for IndexSpace {
+    fn from(range: NdRange) -> Self {
+        let [items, ..] = range.global;
+        if range == NdRange::linear(items) { Self::Linear(items) } else { Self::Other(Box::new(range)) }
+    }
+}
+
+impl IndexSpace {
+    pub fn get(&self) -> NdRange {
+        match self {
+            Self::Linear(items) => NdRange::linear(*items),
+            Self::Other(range) => **range,
+        }
+    }
+
+    /// Work-items in all.
+    pub fn items(&self) -> u64 {
+        match self {
+            Self::Linear(items) => *items,
+            Self::Other(range) => range.items(),
+        }
+    }
+
+    /// Work-items in a work-group, or `None` when the device chooses.
+    pub fn group_items(&self) -> Option<u64> {
+        match self {
+            Self::Linear(_) => None,
+            Self::Other(range) => range.group_items(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

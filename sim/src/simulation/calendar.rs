@@ -62,6 +62,12 @@ impl<T> Calendar<T> {
         self.times.push(Reverse((at, number, place)));
     }
 
+    /// Whether something with this place in the order would be taken next, if it were put in.
+    pub fn is_first(&self, at: Timestamp, number: u64) -> bool {
+        at <= self.now
+            && self.times.peek().is_none_or(|Reverse((first, other, _))| (*first, *other) > (at, number))
+    }
+
     /// When the next thing is due.
     pub fn next(&self) -> Option<Timestamp> {
         if !self.at_once.is_empty() {

@@ -2,14 +2,15 @@
 
 mod finish;
 mod measure;
+mod submission;
 
 use std::collections::VecDeque;
 
-use isochrone_model::message::{AgentToClient, ClientReply, ClientRequest, OrderBatch};
-use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
+use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
+use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
     AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
-    Span, TaskId, TenantId, Timestamp,
+    Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
 use isochrone_sched_core::agent::{
@@ -52,6 +53,7 @@ pub struct Simulation<'a> {
     steps_max: u64,
     explained: Option<usize>,
     changes: Vec<LinkChange>,
+    commands_open_max: usize,
 }
 
 /// Why a run could not be made, or did not end well.
@@ -111,6 +113,7 @@ impl<'a> Simulation<'a> {
             steps_max: u64::MAX,
             explained: None,
             changes: Vec::new(),
+            commands_open_max: Limits::default().commands_per_session_max as usize,
         }
     }
 
@@ -170,6 +173,15 @@ impl<'a> Simulation<'a> {
         self
     }
 
+    /// Lets the client have so many commands open at most, and send more when half of them have ended: as a live one that
+    /// waits for room does. By default the bound of a live farm, 4,000,000. Of the rest of the graph the scheduler knows
+    /// nothing yet.
+    #[must_use]
+    pub fn commands_open_max(mut self, commands: usize) -> Self {
+        self.commands_open_max = commands.max(1);
+        self
+    }
+
     /// Keeps why a task was placed where it was, in [`Outcome::explanations`]; `task` is its place in the graph.
     #[must_use]
     pub fn explaining(mut self, task: usize) -> Self {
@@ -198,8 +210,10 @@ impl<'a> Simulation<'a> {
 
 enum Message {
     ToScheduler(Box<Event>),
-    /// Requests of the client that come together.
-    Requests(Vec<ClientRequest>),
+    /// The client's programs and buffers.
+    SetUp,
+    /// So many commands of the graph, and which buffers are not needed beyond them.
+    Submission(usize),
     Reports(usize, Vec<Report>),
     Orders(usize, OrderBatch),
     ToAgent(usize, Box<AgentEvent>),
@@ -221,10 +235,6 @@ enum Message {
         agent: usize,
         device: usize,
         slot: usize,
-    },
-    SendEnds {
-        agent: usize,
-        region: Region,
     },
 }
 
@@ -248,13 +258,16 @@ struct Engine<'a> {
     scheduler: Scheduler,
     sites: Vec<Site>,
     truth: Truth,
-    requests: GraphRequests,
+    requests: GraphRequests<'a>,
     /// Before the graph is submitted, words take no time.
     is_setting_up: bool,
     /// By program, one of its tasks.
     task_of_program: Vec<usize>,
     outcome: Outcome,
     ended: usize,
+    /// Commands that the client has sent, and how many of those it does not know to have ended.
+    sent: usize,
+    open: usize,
     failed: Option<(CommandId, String)>,
     /// Agents whose machines have reported in this turn, and their reports: as live, those of one turn go together.
     reporting: Vec<usize>,
@@ -290,11 +303,12 @@ impl<'a> Engine<'a> {
             InputPlace::Client => true,
             InputPlace::Everywhere => false,
         };
-        let requests = GraphRequests::new(run.graph, &shown.appearance);
+        shown.appearance.are_commands_named = run.explained.is_some();
         let mut task_of_program = vec![0; shown.appearance.sources.len()];
         for (place, class) in shown.appearance.class_of.iter().enumerate().rev() {
             task_of_program[shown.appearance.program_of[*class]] = place;
         }
+        let requests = GraphRequests::new(run.graph, shown.appearance);
         let mut first_device = 0;
         let mut sites = Vec::new();
         for facts in facts(run.cluster) {
@@ -302,7 +316,8 @@ impl<'a> Engine<'a> {
             sites.push(Site::new(AgentConfig { facts, limits: limits.clone() }, first_device));
             first_device += devices;
         }
-        let costs = stated(&shown, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
+        let costs =
+            stated(&shown.durations, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
         let measuring = (run.knowledge == Knowledge::Blind)
             .then(|| Measuring::new(SESSION, run.cluster.agents.len(), network.as_ref()));
         let mut engine = Self {
@@ -321,6 +336,8 @@ impl<'a> Engine<'a> {
             task_of_program,
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
+            sent: 0,
+            open: 0,
             failed: None,
             reporting: Vec::new(),
             reports: run.cluster.agents.iter().map(|_| Vec::new()).collect(),
@@ -342,44 +359,6 @@ impl<'a> Engine<'a> {
 
     fn tell_scheduler(&mut self, event: Event) {
         self.push(self.now, Message::ToScheduler(Box::new(event)));
-    }
-
-    /// Brings the session up and lets programs build: a farm that has been running for a while.
-    fn set_up(&mut self) {
-        self.tell_scheduler(Event::SessionOpened {
-            session: SESSION,
-            tenant: TenantId(0),
-            tenant_name: "simulated".to_owned(),
-            policy: String::new(),
-            secret: SessionSecret([7; 16]),
-        });
-        let setup = std::mem::take(&mut self.requests.setup);
-        self.push(self.now, Message::Requests(setup));
-        if let Some(measuring) = &self.measuring {
-            let known = measuring.before(self.network.as_mut());
-            self.tell_measured(known);
-        }
-        loop {
-            while let Some(message) = self.queue.take() {
-                self.deliver(message);
-            }
-            if !self.end_turn() {
-                break;
-            }
-        }
-        self.is_setting_up = false;
-        self.outcome.steps = 0;
-        self.decision_time = Span::ZERO;
-    }
-
-    fn submit(&mut self) {
-        let commands = std::mem::take(&mut self.requests.commands);
-        let size_bytes = MESSAGE_BYTES + PART_BYTES * commands.len() as u64;
-        let at = self.network.message(self.now, Party::Client, Party::Scheduler, size_bytes);
-        let request = ClientRequest::Submit { commands };
-        self.push(at, Message::Requests(vec![request]));
-        let releases = std::mem::take(&mut self.requests.releases);
-        self.push(at, Message::Requests(releases));
     }
 
     fn run(&mut self) -> Result<(), SimulationError> {
@@ -416,7 +395,7 @@ impl<'a> Engine<'a> {
                 }
             }
             if let Some((command, reason)) = self.failed.take() {
-                let place = self.place_of(command).unwrap_or(0);
+                let place = self.requests.task_of(command).unwrap_or(0);
                 let task = self.run.graph.tasks.get(place).map(|task| task.name.clone()).unwrap_or_default();
                 return Err(SimulationError::TaskFailed { task, reason });
             }
@@ -440,11 +419,8 @@ impl<'a> Engine<'a> {
     fn deliver(&mut self, message: Message) {
         match message {
             Message::ToScheduler(event) => self.step_scheduler(*event),
-            Message::Requests(requests) => {
-                for request in requests {
-                    self.step_scheduler(Event::Request { session: SESSION, request });
-                }
-            }
+            Message::SetUp => self.take_setup(),
+            Message::Submission(count) => self.take_submission(count),
             Message::Reports(agent, reports) => {
                 self.sites[agent].reports_taken += reports.len() as u64;
                 self.step_scheduler(Event::Reports { agent: AgentId::from_index(agent), reports });
@@ -457,17 +433,24 @@ impl<'a> Engine<'a> {
             Message::Notice { agent, task, dependent } => {
                 self.step_agent(agent, AgentEvent::Notice { task, dependent });
             }
-            Message::SendEnds { agent, region } => self.step_agent(agent, AgentEvent::SendDone { region }),
             Message::ToClient(reply) => self.take_reply(*reply),
             Message::Done(command) => self.take_done(command),
             Message::OperationEnds { agent, operation, work } => self.end_operation(agent, operation, work),
-            Message::LaneEnds { agent, device, slot } => {
-                let lane = self.sites[agent].lane(device, slot);
-                let Some(Ending { operation, work, .. }) = lane.ending.pop_front() else { return };
-                if let Some(next) = lane.ending.front() {
-                    self.queue.put_as(next.at, next.number, Message::LaneEnds { agent, device, slot });
-                }
-                self.end_operation(agent, operation, work);
+            Message::LaneEnds { agent, device, slot } => self.end_lane(agent, device, slot),
+        }
+    }
+
+    /// Ends the first operation of a lane, and those behind it that are due before anything else.
+    fn end_lane(&mut self, agent: usize, device: usize, slot: usize) {
+        loop {
+            let lane = self.sites[agent].lane(device, slot);
+            let Some(Ending { operation, work, .. }) = lane.ending.pop_front() else { return };
+            let next = lane.ending.front().map(|next| (next.at, next.number));
+            self.end_operation(agent, operation, work);
+            let Some((at, number)) = next else { return };
+            if !self.queue.is_first(at, number) {
+                self.queue.put_as(at, number, Message::LaneEnds { agent, device, slot });
+                return;
             }
         }
     }
@@ -477,17 +460,10 @@ impl<'a> Engine<'a> {
         self.step_agent(agent, AgentEvent::OperationDone(done));
     }
 
-    /// The task of a command, by its place; commands are numbered in a row.
-    fn place_of(&self, command: CommandId) -> Option<usize> {
-        let first = self.requests.command_of.first()?;
-        let place = command.0.checked_sub(first.0)? as usize;
-        (self.requests.command_of.get(place) == Some(&command)).then_some(place)
-    }
-
     fn note_orders(&mut self, batch: &OrderBatch) {
         for order in &batch.orders {
             if let Order::Run(order) = order
-                && let Some(place) = self.place_of(order.command)
+                && let Some(place) = self.requests.task_of(order.command)
             {
                 self.outcome.tasks[place].ordered = self.now;
                 self.outcome.tasks[place].attempts += 1;
@@ -498,7 +474,7 @@ impl<'a> Engine<'a> {
     /// What the scheduler decided, and when.
     fn note_order(&mut self, order: &Order) {
         let Order::Run(order) = order else { return };
-        let Some(place) = self.place_of(order.command) else { return };
+        let Some(place) = self.requests.task_of(order.command) else { return };
         self.outcome.tasks[place].placed = self.now;
         if self.run.explained == Some(place)
             && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
@@ -585,8 +561,8 @@ impl<'a> Engine<'a> {
                 let to = to.index();
                 let cargo = Cargo::Replica { from: agent, to, region };
                 let item = self.item_of(region);
+                // That the bytes are let go of when they have been sent means nothing to the machine.
                 self.carry(Party::Agent(agent), Party::Agent(to), region.range.len(), item, cargo);
-                self.push(self.now, Message::SendEnds { agent, region });
             }
             AgentAction::SendData { session: _, command: _, offset_bytes: _, region } => {
                 let item = self.item_of(region);
@@ -624,7 +600,7 @@ impl<'a> Engine<'a> {
     fn build(&mut self, agent: usize, program: ProgramKey, source: &str) {
         let number: usize =
             source.strip_prefix("task graph ").and_then(|rest| rest.parse().ok()).unwrap_or(0);
-        let kernels = &self.requests.kernels_of[number];
+        let kernels = &self.requests.kernels_of()[number];
         let built: Vec<BuiltKernel> = kernels
             .iter()
             .map(|shape: &KernelShape| BuiltKernel { signature: shape.signature(), work_group_size_max: 256 })
@@ -648,17 +624,16 @@ impl<'a> Engine<'a> {
 
     /// The item that a region is of; `None` for memory that a task works in.
     fn item_of(&self, region: Region) -> Option<usize> {
-        let buffer = (region.buffer.buffer.0 as usize).wrapping_sub(1);
-        self.requests.item_of_buffer.get(buffer).copied()
+        self.requests.item_of_buffer(region.buffer.buffer)
     }
 
     fn operate(&mut self, agent: usize, operation: &Operation) {
         let device = &self.run.cluster.agents[agent].devices[operation.device.index()];
         let mut task = None;
         let work = match &operation.kind {
-            OperationKind::Allocate { .. } | OperationKind::Free { .. } | OperationKind::Fill { .. } => {
-                Span::ZERO
-            }
+            // It takes no time, and the machine does not wait for it.
+            OperationKind::Free { .. } => return,
+            OperationKind::Allocate { .. } | OperationKind::Fill { .. } => Span::ZERO,
             OperationKind::Upload { region } | OperationKind::Download { region } => {
                 device.host_rate.span_for(region.range.len())
             }
@@ -745,8 +720,7 @@ impl<'a> Engine<'a> {
                 self.failed.get_or_insert((command, error.to_string()));
             }
             ClientReply::SendPayload { command, task, agent } => {
-                let write = (command.0 as usize).wrapping_sub(1);
-                let item = self.requests.item_of_write.get(write).copied();
+                let item = self.requests.item_of_write(command);
                 let size_bytes = item.map_or(0, |item| self.run.graph.items[item].size_bytes);
                 let to = agent.index();
                 let cargo = Cargo::Payload { to, task, size_bytes };
@@ -766,9 +740,13 @@ impl<'a> Engine<'a> {
     }
 
     fn take_done(&mut self, command: CommandId) {
-        if self.place_of(command).is_some() {
+        if self.requests.task_of(command).is_some() {
             self.ended += 1;
             self.outcome.turnaround = self.now.since(Timestamp::ZERO);
+        }
+        self.open = self.open.saturating_sub(1);
+        if self.sent < self.requests.commands() && self.open <= self.run.commands_open_max / 2 {
+            self.submit();
         }
     }
 }

@@ -85,14 +85,23 @@ pub(super) fn shown(graph: &TaskGraph, truth: &Truth, knowledge: Knowledge, rand
     let mut classes = Classes::default();
     let mut appearance = Appearance::default();
     let mut durations: Vec<Vec<StatedDuration>> = Vec::new();
+    // By row of the truth: tasks of a row are of one class, unless they claim durations of their own.
+    let mut class_of_row: Vec<Option<usize>> = Vec::new();
     for (place, task) in graph.tasks.iter().enumerate() {
-        let (items, stated) = match (&claimed[place], &task.cost) {
-            (Claim::Work(work), _) => (*work, truth.rates_of(place).to_vec()),
+        let row = truth.row_of(place);
+        class_of_row.resize(class_of_row.len().max(row + 1), None);
+        let stated = match (&claimed[place], class_of_row[row]) {
+            (claim @ (Claim::Work(_) | Claim::Nothing), Some(class)) => {
+                appearance.class_of.push(class);
+                appearance.items_of.push(claim.items());
+                continue;
+            }
+            (Claim::Work(_), None) => truth.rates_of(place).to_vec(),
+            (Claim::Nothing, None) => Vec::new(),
             (Claim::Durations(list), _) => {
                 let of = |nanos: &u64| StatedDuration { base: Span(*nanos), nanos_per_mega_item: 0 };
-                (1, list.iter().map(of).collect())
+                list.iter().map(of).collect()
             }
-            (Claim::Nothing, TaskCost::Work(_) | TaskCost::PerDevice(_)) => (1, Vec::new()),
         };
         let (class, is_new) = classes.of(&task.kind, truth.legal_of(place), &stated);
         if is_new {
@@ -100,8 +109,12 @@ pub(super) fn shown(graph: &TaskGraph, truth: &Truth, knowledge: Knowledge, rand
             let program = classes.program_of(truth.legal_of(place));
             appearance.program_of.push(program);
         }
+        match &claimed[place] {
+            Claim::Work(_) | Claim::Nothing => class_of_row[row] = Some(class),
+            Claim::Durations(_) => {}
+        }
         appearance.class_of.push(class);
-        appearance.items_of.push(items);
+        appearance.items_of.push(claimed[place].items());
     }
     appearance.sources = (0..classes.programs()).map(|program| format!("task graph {program}")).collect();
     Shown { appearance, durations }
@@ -111,6 +124,16 @@ enum Claim {
     Work(u64),
     Durations(Vec<u64>),
     Nothing,
+}
+
+impl Claim {
+    /// The work-items that the task's launch claims.
+    fn items(&self) -> u64 {
+        match self {
+            Self::Work(work) => *work,
+            Self::Durations(_) | Self::Nothing => 1,
+        }
+    }
 }
 
 fn claimed(graph: &TaskGraph, truth: &Truth, knowledge: Knowledge, random: &mut Random) -> Vec<Claim> {
@@ -221,8 +244,8 @@ impl<'a> Classes<'a> {
 
 /// What is stated to the scheduler; `None` when nothing is.
 pub(super) fn stated(
-    shown: &Shown,
-    requests: &GraphRequests,
+    durations: &[Vec<StatedDuration>],
+    requests: &GraphRequests<'_>,
     cluster: &Cluster,
     network: &dyn Network,
     knowledge: Knowledge,
@@ -233,12 +256,12 @@ pub(super) fn stated(
     }
     let mut stated =
         StatedCosts { are_links_uncontended: network.is_uncontended(), ..StatedCosts::default() };
-    for (program, kernels) in requests.kernels_of.iter().enumerate() {
-        let digest = program_digest(&shown.appearance.sources[program], "");
+    for (program, kernels) in requests.kernels_of().iter().enumerate() {
+        let digest = program_digest(&requests.appearance().sources[program], "");
         for kernel in kernels {
             stated.kernels.push(StatedKernel {
                 kernel: KernelName { program_digest: digest.clone(), kernel: kernel.name() },
-                durations: shown.durations[kernel.class].clone(),
+                durations: durations[kernel.class].clone(),
             });
         }
     }

@@ -11,14 +11,17 @@ use crate::cluster::{Cluster, Cost};
 pub(super) struct Truth {
     devices: usize,
     /// By task, the row of what it shares with others of its kind.
-    row_of: Vec<usize>,
+    row_of: Vec<u32>,
     rows: Vec<Row>,
     /// By task, its work; 0 where it has durations of its own.
     work: Vec<u64>,
-    /// By task, where its durations begin in `own`, for tasks with a duration for each device.
-    own_of: Vec<Option<usize>>,
+    /// By task, the place of its durations in `own`, for tasks with a duration for each device; else `NONE`.
+    own_of: Vec<u32>,
     own: Vec<u64>,
 }
+
+/// No durations of its own.
+const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Row {
@@ -69,13 +72,18 @@ impl Truth {
                     rows.push(Row { rates: rates.collect(), legal: legal.collect() });
                     rows.len() - 1
                 });
-            truth.row_of.push(row);
+            truth.row_of.push(row as u32);
             truth.work.push(match &task.cost {
                 TaskCost::Work(work) => *work,
                 TaskCost::PerDevice(_) => 0,
             });
-            truth.own_of.push(own.as_ref().map(|_| truth.own.len()));
-            truth.own.extend(own.into_iter().flatten());
+            truth.own_of.push(match own {
+                Some(durations) => {
+                    truth.own.extend(durations);
+                    (truth.own.len() / truth.devices) as u32 - 1
+                }
+                None => NONE,
+            });
         }
         truth.rows = rows;
         truth
@@ -84,19 +92,24 @@ impl Truth {
     /// What a task takes on a device, launch included.
     pub fn duration(&self, task: usize, device: usize) -> Span {
         match self.own_of[task] {
-            Some(from) => Span(self.own[from + device]),
-            None => self.rows[self.row_of[task]].rates[device].of(self.work[task].max(1)),
+            NONE => self.rows[self.row_of(task)].rates[device].of(self.work[task].max(1)),
+            own => Span(self.own[own as usize * self.devices + device]),
         }
+    }
+
+    /// What a task shares with others of its kind that can run on the same devices; counted from 0.
+    pub fn row_of(&self, task: usize) -> usize {
+        self.row_of[task] as usize
     }
 
     /// On which devices a task may run.
     pub fn legal_of(&self, task: usize) -> &[bool] {
-        &self.rows[self.row_of[task]].legal
+        &self.rows[self.row_of(task)].legal
     }
 
     /// By device, what a task's kind takes for its work.
     pub fn rates_of(&self, task: usize) -> &[StatedDuration] {
-        &self.rows[self.row_of[task]].rates
+        &self.rows[self.row_of(task)].rates
     }
 
     /// By device, the durations of a task that has its own; `u64::MAX` where it cannot run.

@@ -46,6 +46,7 @@ fn label(info: &PolicyInfo, random: &mut Random) -> String {
         ("beta", &["0", "1", "2.5"]),
         ("window", &["1", "64"]),
         ("prefetch", &["0", "2"]),
+        ("queue", &["1", "3"]),
     ] {
         let value = values[random.below(values.len() as u64) as usize];
         if info.parameters.iter().any(|(known, _, _)| *known == name) && random.one_in(2) {
