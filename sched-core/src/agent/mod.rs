@@ -500,6 +500,10 @@ impl Agent {
                 }
             }
         }
+        if let Some(buffer) = self.buffers.get_mut(&key) {
+            remaining.extend(std::mem::take(&mut buffer.pushes));
+            buffer.pushes = remaining;
+        }
     }
 
     fn take_operation(&mut self, done: OperationDone) {

@@ -308,7 +308,7 @@ mod tests {
             let value = match *known {
                 "warm" => "none",
                 "datagram_bytes" | "datagram_bytes_initial" => "1300",
-                _ => "3",
+                _ => "5",
             };
             let label = Label::parse(&format!("quic({known}={value})")).unwrap();
             assert_ne!(QuicOptions::read(&label).unwrap(), QuicOptions::default(), "{known}");

@@ -284,6 +284,8 @@ impl Quic {
         {
             self.senders[sender as usize].catch_up(now);
             self.begin_step(now, sender);
+            // It may have nothing to send yet, so that no rate changes, and must be asked again all the same.
+            self.sharing.touch_meter(self.senders[sender as usize].link);
         }
     }
 
@@ -337,6 +339,10 @@ impl Quic {
                     self.open(now, sender);
                 }
                 return;
+            }
+            Stage::Burst | Stage::Paced if sent >= entry.plan.most => {
+                entry.stage = Stage::Stalled;
+                self.sharing.set_capacity(link, Rate::ZERO);
             }
             Stage::Burst if sent >= entry.plan.burst => {
                 entry.stage = Stage::Paced;
@@ -439,9 +445,12 @@ impl Quic {
         let entry = &self.senders[sender as usize];
         let (used, passed) = (self.sharing.used(link), self.sharing.passed(now, link));
         let at_mark = |mark: u128| time_of(now, mark.saturating_sub(passed), used);
-        let burst_over = match entry.stage {
+        let part_over = match entry.stage {
             Stage::Burst => at_mark(entry.step_mark + units(entry.plan.burst)),
-            Stage::Idle | Stage::Paced | Stage::Stalled | Stage::Blocked { .. } | Stage::Open => None,
+            Stage::Paced => {
+                at_mark(entry.step_mark + units(entry.plan.most)).filter(|at| *at < entry.step_ends())
+            }
+            Stage::Idle | Stage::Stalled | Stage::Blocked { .. } | Stage::Open => None,
         };
         let timer = match entry.stage {
             Stage::Idle => None,
@@ -450,7 +459,7 @@ impl Quic {
                 .filter(|end| *end > now && self.sharing.is_full(link)),
             Stage::Burst | Stage::Paced | Stage::Stalled => Some(entry.step_ends()),
         };
-        let turns = [timer, burst_over, entry.loss_mark.and_then(at_mark)];
+        let turns = [timer, part_over, entry.loss_mark.and_then(at_mark)];
         match turns.into_iter().flatten().min() {
             Some(at) => self.turns.set(sender, at, u64::from(sender)),
             None => self.turns.remove(sender),

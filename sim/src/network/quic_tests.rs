@@ -76,7 +76,7 @@ fn slow_start_takes_the_round_trips_of_its_closed_form() {
 
 #[test]
 fn the_pacer_spreads_what_its_bucket_does_not_hold() {
-    let options = BARE.replace("pacing=0", "pacing=1.25") + ")";
+    let options = BARE.replace("pacing=0", "pacing=1.25,timer_us=0") + ")";
     let mut network = quic(&options, LinkSpec::fixed(ONE_WAY, UNLIMITED));
     // The second window of 24,000: 12,000 at once, 12,000 at 1.25 x 24,000 a round trip.
     let took = takes(network.as_mut(), 0, 36_000);
@@ -150,6 +150,17 @@ fn many_streams_of_one_connection_keep_its_window() {
     }
     let last = ends(network.as_mut()).into_iter().map(|(_, end)| end).max().unwrap();
     assert!(last.abs_diff(one) < ROUND_TRIP / 2, "{last} and {one}");
+}
+
+#[test]
+fn what_begins_while_a_whole_window_is_under_way_waits_for_it() {
+    let mut network = bare("", LinkSpec::fixed(ONE_WAY, UNLIMITED));
+    network.start(Timestamp(0), A, B, 12_000);
+    // A step and more later, and less than a round trip.
+    let second = network.start(Timestamp(9_000_000), A, B, 1_000);
+    let ends = ends(network.as_mut());
+    assert_eq!(ends[1].0, second);
+    assert!(ends[1].1 >= ROUND_TRIP && ends[1].1 <= 2 * ROUND_TRIP, "{}", ends[1].1);
 }
 
 #[test]
