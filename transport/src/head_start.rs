@@ -56,7 +56,8 @@ impl Controller for HeadStart {
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         self.inner.on_ack(now, sent, bytes, app_limited, rtt);
-        self.measure(now, rtt.min());
+        // Smoothed, since the shortest ever is not that of a path that has become longer.
+        self.measure(now, rtt.get());
     }
 
     fn on_end_acks(

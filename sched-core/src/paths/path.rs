@@ -24,8 +24,13 @@ const CONFIDENCE_HALF_LIFE: Span = Span::from_secs(30);
 /// Counts of datagrams are halved when they reach this many: what was lost long ago fades.
 const PACKETS_MAX: u64 = 1 << 16;
 
-/// So many transfers must have told a path's rate before it is believed to be slower than is assumed of any path: the first
-/// ones also tell of windows that were still growing.
+/// Rates are told apart by the size of what told them: classes of which each is four times the one before. What a transfer waits
+/// for beside its bytes (threads that wake, a window that grows) makes small ones look slow, and says nothing of large ones.
+const CLASS_BYTES: u64 = 256 << 10;
+/// The class of 16 MiB and more.
+const CLASS_MAX: u32 = 4;
+/// So many transfers of a size or larger must have told a path's rate before it is believed to be slower than is assumed
+/// of any path.
 const RATES_SURE: u64 = 3;
 
 /// Which transfer over a path is asked about.
@@ -57,8 +62,8 @@ impl Default for Prior {
 #[derive(Clone, Debug)]
 pub struct Path {
     round_trips: Window,
-    /// Nanoseconds for 1 MiB, so that high means slow as for round trips.
-    rates: Window,
+    /// Nanoseconds for 1 MiB, so that high means slow as for round trips; by class of size, in order, those that were measured.
+    rates: Vec<(u32, Window)>,
     measured_at: Option<Timestamp>,
     sent_packets: u64,
     lost_packets: u64,
@@ -75,7 +80,7 @@ impl Default for Path {
     fn default() -> Self {
         Self {
             round_trips: Window::new(ROUND_TRIP_DIFFERENCE_MIN.0),
-            rates: Window::new(0),
+            rates: Vec::new(),
             measured_at: None,
             sent_packets: 0,
             lost_packets: 0,
@@ -128,12 +133,42 @@ impl Path {
             return false;
         }
         let apparent = apparent_nanos(all_bytes, span);
+        let level = self.rates_of(size_bytes).and_then(Window::level);
         match fit_nanos(all_bytes, span, window_bytes, round_trip) {
-            Some(nanos) => self.rates.record(nanos),
+            Some(nanos) => self.record_rate(class_of(size_bytes), nanos),
             // It waited for acknowledgements most of the time: the path carries this at least.
-            None if self.rates.level().is_some_and(|level| apparent < level) => self.rates.record(apparent),
+            None if level.is_some_and(|level| apparent < level) => {
+                self.record_rate(class_of(size_bytes), apparent)
+            }
             None => false,
         }
+    }
+
+    fn record_rate(&mut self, class: u32, nanos: u64) -> bool {
+        let place = self.rates.partition_point(|(known, _)| *known < class);
+        if self.rates.get(place).is_none_or(|(known, _)| *known != class) {
+            self.rates.insert(place, (class, Window::new(0)));
+        }
+        self.rates[place].1.record(nanos)
+    }
+
+    /// What tells the rate of a transfer of so many bytes: transfers as large, else larger ones, else the largest there were.
+    fn rates_of(&self, size_bytes: u64) -> Option<&Window> {
+        let class = class_of(size_bytes);
+        let found = self.rates.iter().find(|(known, _)| *known >= class).or(self.rates.last());
+        found.map(|(_, window)| window)
+    }
+
+    /// Whether enough transfers as large or larger have told the rate.
+    fn is_rate_sure(&self, size_bytes: u64) -> bool {
+        let class = class_of(size_bytes);
+        let told = self.rates.iter().filter(|(known, _)| *known >= class);
+        told.map(|(_, window)| window.count()).sum::<u64>() >= RATES_SURE
+    }
+
+    /// Nanoseconds for 1 MiB of a transfer of so many bytes.
+    fn nanos_of(&self, size_bytes: u64, prior: Prior) -> u64 {
+        self.rates_of(size_bytes).and_then(Window::level).unwrap_or(prior.nanos_per_mebibyte)
     }
 
     /// The round trip that estimates count with.
@@ -142,23 +177,23 @@ impl Path {
         self.round_trips.level().map(Span)
     }
 
-    /// Nanoseconds for 1 MiB that estimates count with.
+    /// Nanoseconds for 1 MiB that estimates of the largest transfers count with.
     #[must_use]
     pub fn nanos_per_mebibyte(&self) -> Option<u64> {
-        self.rates.level()
+        self.rates.last().and_then(|(_, window)| window.level())
     }
 
     /// The time that bytes take to pass, without latency.
     #[must_use]
     pub fn carrying(&self, size_bytes: u64, prior: Prior) -> Span {
-        carrying(self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte), size_bytes)
+        carrying(self.nanos_of(size_bytes, prior), size_bytes)
     }
 
     /// What a transfer is expected to take once it may start, with what is queued before it at `ready`.
     #[must_use]
     pub fn parts(&self, size_bytes: u64, ready: Timestamp, prior: Prior) -> TransferParts {
         let round_trip = self.round_trip().unwrap_or(prior.round_trip);
-        let nanos = self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte);
+        let nanos = self.nanos_of(size_bytes, prior);
         TransferParts {
             queueing: self.busy_until.since(ready),
             handshake: if self.is_connected {
@@ -175,8 +210,8 @@ impl Path {
     /// The same at its best.
     #[must_use]
     pub fn parts_at_best(&self, size_bytes: u64, ready: Timestamp, prior: Prior) -> TransferParts {
-        let mut nanos = self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte);
-        if self.rates.count() < RATES_SURE {
+        let mut nanos = self.nanos_of(size_bytes, prior);
+        if !self.is_rate_sure(size_bytes) {
             nanos = nanos.min(prior.nanos_per_mebibyte);
         }
         TransferParts {
@@ -196,7 +231,7 @@ impl Path {
             Warmth::AtBest => at_best,
             Warmth::AsItIs => {
                 let round_trip = self.round_trip().unwrap_or(prior.round_trip);
-                let nanos = self.nanos_per_mebibyte().unwrap_or(prior.nanos_per_mebibyte);
+                let nanos = self.nanos_of(size_bytes, prior);
                 let slow_start = waits(size_bytes, self.back_window_bytes, round_trip, nanos);
                 TransferParts { slow_start, carrying: self.carrying(size_bytes, prior), ..at_best }
             }
@@ -301,14 +336,15 @@ impl Path {
     #[must_use]
     pub fn rate(&self) -> (Option<BytesPerSecond>, u64) {
         let rate = self.nanos_per_mebibyte().map(|nanos| BytesPerSecond::from_transfer(1 << 20, Span(nanos)));
-        (rate, self.rates.count())
+        (rate, self.rates.iter().map(|(_, window)| window.count()).sum())
     }
 
-    /// Its rates, for a file; `None` when there are none.
+    /// Its rates as the largest transfers told them, for a file; `None` when there are none.
     #[must_use]
     pub fn rates_snapshot(&self) -> Option<DistributionSnapshot> {
-        let least = self.rates.least()?;
-        let mut values: Vec<u64> = self.rates.values().collect();
+        let (_, rates) = self.rates.last()?;
+        let least = rates.least()?;
+        let mut values: Vec<u64> = rates.values().collect();
         values.sort_unstable();
         let mut buckets: Vec<(u64, u32)> = Vec::new();
         for value in values {
@@ -320,17 +356,23 @@ impl Path {
         Some(DistributionSnapshot { least, buckets })
     }
 
-    /// Takes back rates from a file, unless some were measured since.
+    /// Takes back rates from a file, unless some were measured since; of which sizes they tell is forgotten, so that they count until
+    /// larger transfers tell better.
     pub fn recall_rates(&mut self, snapshot: &DistributionSnapshot) {
-        if self.rates.count() > 0 {
+        if !self.rates.is_empty() {
             return;
         }
         for (value, count) in &snapshot.buckets {
             for _ in 0..(*count).min(super::window::VALUES_MAX as u32) {
-                self.rates.record(*value);
+                self.record_rate(0, *value);
             }
         }
     }
+}
+
+/// The class of a transfer's size.
+fn class_of(size_bytes: u64) -> u32 {
+    (size_bytes / CLASS_BYTES).checked_ilog2().map_or(0, |log| log / 2 + 1).min(CLASS_MAX)
 }
 
 /// The time that bytes take to pass at a rate.
@@ -411,13 +453,35 @@ mod tests {
         // A transfer that took so long because its window grew slowly: a fifth of a second for a MiB.
         for transfers in 1..=RATES_SURE {
             path.carried(MEBIBYTE, 0, Span::from_millis(200));
-            let as_it_is = path.parts(4 * MEBIBYTE, Timestamp(0), prior).total();
-            assert!(as_it_is > Span::from_millis(400), "{as_it_is}");
-            let at_best = path.parts_at_best(4 * MEBIBYTE, Timestamp(0), prior);
+            let as_it_is = path.parts(MEBIBYTE, Timestamp(0), prior).total();
+            assert!(as_it_is > Span::from_millis(100), "{as_it_is}");
+            let at_best = path.parts_at_best(MEBIBYTE, Timestamp(0), prior);
             assert_eq!((at_best.slow_start, at_best.latency), (Span::ZERO, Span::from_millis(5)));
-            let is_believed = at_best.carrying > Span(4 * PRIOR_NANOS_PER_MEBIBYTE);
+            let is_believed = at_best.carrying > Span(PRIOR_NANOS_PER_MEBIBYTE);
             assert_eq!(is_believed, transfers == RATES_SURE, "{transfers}: {at_best:?}");
         }
+    }
+
+    #[test]
+    fn small_transfers_say_nothing_of_large_ones() {
+        let prior = Prior::default();
+        let mut path = measured(Span::from_millis(2));
+        // 128 KiB in 8 ms, most of which was spent on waking up: 64 ms a MiB.
+        for _ in 0..8 {
+            path.carried(MEBIBYTE / 8, 0, Span::from_millis(8));
+        }
+        let at_best = |path: &Path, bytes| path.parts_at_best(bytes, Timestamp(0), prior).carrying;
+        assert!(at_best(&path, MEBIBYTE / 8) > Span::from_millis(4), "of its own size it is believed");
+        assert_eq!(at_best(&path, 4 * MEBIBYTE), Span(4 * PRIOR_NANOS_PER_MEBIBYTE));
+        assert!(path.carrying(4 * MEBIBYTE, prior) > Span::from_millis(100), "nothing better is known");
+        path.carried(4 * MEBIBYTE, 0, Span::from_millis(20));
+        assert!(path.carrying(4 * MEBIBYTE, prior) < Span::from_millis(21));
+        assert!(path.carrying(MEBIBYTE, prior) < Span::from_millis(6), "the larger ones know better");
+        assert!(path.carrying(MEBIBYTE / 8, prior) > Span::from_millis(4));
+        assert_eq!(
+            [0, 255 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 1 << 40].map(class_of),
+            [0, 0, 1, 2, 3, 4, 4]
+        );
     }
 
     #[test]
