@@ -12,6 +12,7 @@
 use std::fmt::Write as _;
 
 use serde::Deserialize;
+use serde_json::Number;
 
 use super::assembly::{Assembly, decimal_seconds, nanoseconds};
 use super::native::{json_error, list, quoted};
@@ -71,7 +72,7 @@ struct ExecutedTask {
     id: String,
     runtime_in_seconds: f64,
     core_count: Option<f64>,
-    memory_in_bytes: Option<u64>,
+    memory_in_bytes: Option<Number>,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +89,7 @@ struct OldTask {
     files: Vec<OldFile>,
     runtime_in_seconds: Option<f64>,
     cores: Option<f64>,
-    memory_in_bytes: Option<u64>,
+    memory_in_bytes: Option<Number>,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +157,15 @@ fn runtime_ns(seconds: f64, place: impl Fn() -> Place) -> Result<u64, Found> {
     nanoseconds(seconds).ok_or_else(|| (place(), out_of_range()))
 }
 
+/// The schema has it as any number; a part of a byte takes a whole one.
+fn memory_bytes(said: Option<&Number>, place: impl Fn() -> Place) -> Result<Option<u64>, Found> {
+    let Some(said) = said else { return Ok(None) };
+    let rounded = || said.as_f64().map(f64::ceil).filter(|bytes| (0.0..u64::MAX as f64).contains(bytes));
+    let out_of_range = || ReadProblem::OutOfRange { value: said.to_string(), unit: "bytes" };
+    let bytes = said.as_u64().or_else(|| rounded().map(|bytes| bytes as u64));
+    bytes.map(Some).ok_or_else(|| (place(), out_of_range()))
+}
+
 /// Puts a 1.5 instance together; returns how many tasks ran on several cores.
 fn assemble(
     specification: &Specification,
@@ -178,7 +188,10 @@ fn assemble(
             })
             .transpose()?;
         cores += usize::from(run.is_some_and(|(_, run)| run.core_count.is_some_and(|count| count > 1.0)));
-        let memory_bytes = run.and_then(|(_, run)| run.memory_in_bytes);
+        let memory_bytes = memory_bytes(run.and_then(|(_, run)| run.memory_in_bytes.as_ref()), || {
+            let run = run.map_or(0, |(run, _)| run);
+            Place::JsonPath(format!("workflow.execution.tasks[{run}].memoryInBytes"))
+        })?;
         let place = || Place::JsonPath(format!("workflow.specification.tasks[{index}].id"));
         assembly.add_task(&task.id, &task.name, duration_ns, memory_bytes, place)?;
     }
@@ -237,7 +250,10 @@ fn assemble_old(tasks: &[OldTask], assembly: &mut Assembly<'_>) -> Result<usize,
             .transpose()?;
         cores += usize::from(task.cores.is_some_and(|count| count > 1.0));
         let kind = task.category.as_ref().unwrap_or(&task.name);
-        assembly.add_task(&name, kind, duration_ns, task.memory_in_bytes, || {
+        let memory_bytes = memory_bytes(task.memory_in_bytes.as_ref(), || {
+            Place::JsonPath(format!("workflow.tasks[{index}].memoryInBytes"))
+        })?;
+        assembly.add_task(&name, kind, duration_ns, memory_bytes, || {
             Place::JsonPath(format!("workflow.tasks[{index}].name"))
         })?;
         for reference in [Some(&task.name), task.id.as_ref(), Some(&name)].into_iter().flatten() {

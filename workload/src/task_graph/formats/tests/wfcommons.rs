@@ -150,3 +150,19 @@ fn what_is_wrong_is_named_with_its_place() {
     let (found, expected): (Vec<String>, Vec<&str>) = cases.into_iter().unzip();
     assert_eq!(found, expected);
 }
+
+#[test]
+fn memory_is_any_number_as_in_the_schema() {
+    for name in [NEW, OLD] {
+        let text = sample_text(name);
+        let with =
+            |said: &str| text.replace("\"memoryInBytes\": 8000000", &format!("\"memoryInBytes\": {said}"));
+        let memory = |said: &str| read_text("x.json", &with(said)).unwrap().graph.tasks[1].memory_bytes;
+        assert_eq!([memory("8000000"), memory("8e6"), memory("8000000.0")], [8_000_000; 3], "{name}");
+        assert_eq!((memory("7999999.25"), memory("18446744073709551615")), (8_000_000, u64::MAX), "{name}");
+        for wrong in ["-1", "-0.5e1", "1e30"] {
+            let refused = refusal("x.json", &with(wrong));
+            assert!(refused.contains("memoryInBytes") && refused.contains("bytes"), "{refused}");
+        }
+    }
+}

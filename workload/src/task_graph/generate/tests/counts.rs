@@ -46,6 +46,44 @@ fn structured_families_have_the_sizes_of_their_papers() {
     }
 }
 
+/// Edges, too, from closed forms of the papers' figures, over many orders; levels where the papers give them.
+#[test]
+fn structured_families_follow_their_closed_forms() {
+    let levels = |graph: &TaskGraph| {
+        let predecessors = graph.predecessors();
+        let mut levels = vec![1_usize; graph.tasks.len()];
+        for task in graph.topological_order().unwrap() {
+            levels[task] = predecessors[task].iter().map(|&before| levels[before] + 1).max().unwrap_or(1);
+        }
+        levels.into_iter().max().unwrap()
+    };
+    for n in 2..=12_u128 {
+        // A step has a pivot and an update for each later column; two levels a step.
+        let gaussian = graph(&format!("gaussian-elimination(order={n})"));
+        assert_eq!(counted(&gaussian), ((n * n + n - 2) / 2, n * n - n - 1));
+        assert_eq!(levels(&gaussian) as u128, 2 * (n - 1));
+        let laplace = graph(&format!("laplace(order={n},sweeps=1)"));
+        assert_eq!(counted(&laplace), (n * n, 2 * n * (n - 1)));
+        assert_eq!(levels(&laplace) as u128, 2 * n - 1);
+        let cholesky = graph(&format!("cholesky(tiles={n})"));
+        assert_eq!(cholesky.tasks.len() as u128, n * (n + 1) * (n + 2) / 6);
+        assert_eq!(levels(&cholesky) as u128, 3 * n - 2);
+        let lu = graph(&format!("lu(tiles={n})"));
+        assert_eq!(lu.tasks.len() as u128, n * (n + 1) * (2 * n + 1) / 6);
+        assert_eq!(levels(&lu) as u128, 3 * n - 2);
+    }
+    for stages in 1..=6_u128 {
+        // Every way from the first call to a last butterfly is as long.
+        let points = 1 << stages;
+        let fft = graph(&format!("fft(points={points})"));
+        let tasks = 2 * points - 1 + points * stages;
+        assert_eq!(counted(&fft), (tasks, 2 * (points - 1) + 2 * points * stages));
+        assert_eq!(levels(&fft) as u128, 2 * stages + 1);
+        let last = fft.predecessors().iter().filter(|before| before.len() == 2).count();
+        assert_eq!(last as u128, points * stages);
+    }
+}
+
 /// Steps through the kernels' definitions without versions: who wrote a tile last is who is waited for.
 #[test]
 fn factorisations_wait_for_the_last_writer_of_each_tile() {
