@@ -11,12 +11,12 @@ mod study;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use isochrone_model::Span;
 use isochrone_sim::cluster::Cluster;
 use isochrone_sim::simulation::Knowledge;
-use isochrone_sim::sources::{self, GraphSource};
-use isochrone_workload::task_graph::ReadOptions;
+use isochrone_sim::sources::{self, GraphSource, SourceError};
+use isochrone_workload::task_graph::{ReadOptions, UnsaidOption};
 
 use crate::clock::now;
 use arguments::{RunChoice, SimArguments, SimCommand};
@@ -49,10 +49,27 @@ impl Chosen {
         };
         let here = Path::new("");
         Ok(Self {
-            source: sources::graph(&choice.graph, here, &options)?,
+            source: sources::graph(&choice.graph, here, &options).map_err(hinted)?,
             cluster: sources::cluster(&choice.cluster, here)?,
             knowledge: choice.knowledge.parse()?,
         })
+    }
+}
+
+/// An error with the option of the command line that helps.
+fn hinted(error: SourceError) -> anyhow::Error {
+    match &error {
+        SourceError::Unsaid { option: UnsaidOption::DurationNs, .. } => {
+            anyhow!("{error}: --duration-unsaid NANOSECONDS")
+        }
+        SourceError::Unsaid { option: UnsaidOption::ItemBytes, .. } => {
+            anyhow!("{error}: --bytes-unsaid BYTES")
+        }
+        SourceError::NoFile { .. }
+        | SourceError::Graph { .. }
+        | SourceError::Read(_)
+        | SourceError::Generate { .. }
+        | SourceError::Cluster { .. } => error.into(),
     }
 }
 
