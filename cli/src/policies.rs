@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::arguments::PoliciesArguments;
 use crate::output;
 
-/// Policies of one group that take a parameter alike, from which on it is told once for all of them.
+/// So many policies that take a parameter alike are many: it is told once for all of them.
 const SHARED_BY_MIN: usize = 3;
 
 #[derive(Serialize)]
@@ -83,27 +83,26 @@ fn listed() -> String {
             let summary = info.summary.strip_prefix("static: ").unwrap_or(info.summary);
             text.push_str(&format!("  {:<width$}  {summary}\n", info.name));
         }
-        text.push_str(&shared(&members));
         text.push('\n');
     }
+    text.push_str(&shared());
     let [first, second, third, last] = FIRST_POLICIES;
     text.push_str(&format!("Start with {first}, {second}, {third} and {last}.\n"));
     text.push_str("`isochrone policies NAME` tells all of one, with its parameters; `--json` of all.\n");
     text
 }
 
-/// The parameters that many of a group take.
-fn shared(members: &[&PolicyInfo]) -> String {
+/// The parameters that many take.
+fn shared() -> String {
     let mut takers: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
-    for parameter in members.iter().flat_map(|info| info.parameters) {
+    for parameter in POLICIES.iter().flat_map(|info| info.parameters) {
         *takers.entry(*parameter).or_default() += 1;
     }
-    let mut text = String::new();
+    let mut text = "Parameters that many take\n".to_owned();
     for ((name, default, meaning), count) in takers.into_iter().filter(|(_, count)| *count >= SHARED_BY_MIN) {
-        let who = if count == members.len() { "all".to_owned() } else { format!("{count}") };
-        text.push_str(&format!("  ({who} of these take {name}={default}: {meaning})\n"));
+        text.push_str(&format!("  {name}={default}: {meaning} (of {count} policies)\n"));
     }
-    text
+    text + "\n"
 }
 
 #[cfg(test)]
@@ -117,11 +116,7 @@ mod tests {
             let lines = text.lines().filter(|line| line.starts_with(&format!("  {} ", info.name)));
             assert_eq!(lines.count(), 1, "{}: {text}", info.name);
         }
-        assert_eq!(
-            text.matches("ahead_ms=20").count(),
-            2,
-            "once for plans, once for baselines that plan: {text}"
-        );
+        assert_eq!(text.matches("ahead_ms=20").count(), 1, "{text}");
         assert!(text.contains("Start with heft, latency-eft, foresight and eager."), "{text}");
         let told = told(info("dmdar").unwrap());
         assert!(told.contains("  window=64: ") && told.contains("'dmdar(alpha=1)'"), "{told}");

@@ -340,6 +340,12 @@ fn difference_figure(study: &Study, comparison: &Comparison) -> Option<Figure> {
         .map(|(name, rank)| RankedName { name: name.clone(), rank: *rank })
         .collect();
     names.sort_by(|left, right| left.rank.total_cmp(&right.rank).then_with(|| left.name.cmp(&right.name)));
+    let dependence = if graph_count(comparison) > 1 {
+        "Blocks that share a graph are not independent, so the difference shown is smaller than it should be for graphs unlike \
+         these."
+    } else {
+        "All blocks share one graph: the test says nothing of others."
+    };
     let p = if test.p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {}", fixed(test.p, 3)) };
     let diagram = DifferenceDiagram {
         title: "Mean ranks and critical difference".to_owned(),
@@ -356,8 +362,7 @@ fn difference_figure(study: &Study, comparison: &Comparison) -> Option<Figure> {
         file: "critical-difference.svg".to_owned(),
         caption: format!(
             "Mean ranks over {} of one graph, cluster, network and knowledge each, seeds averaged (Demšar 2006). \
-             Policies under one bar are not told apart by the Nemenyi test. Blocks that share a graph are not \
-             independent, so the difference shown is smaller than it should be for graphs unlike these.",
+             Policies under one bar are not told apart by the Nemenyi test. {dependence}",
             counted(test.instances, "block")
         ),
         svg: diagram.svg(),

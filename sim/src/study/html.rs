@@ -189,15 +189,16 @@ impl Report<'_> {
         };
         let (rows, distinct) = (comparison.rows.len(), comparison.distinct);
         let repeats = match rows - distinct {
-            0 => String::new(),
+            0 if rows > 1 => "; all differ.".to_owned(),
+            0 => ".".to_owned(),
             count => format!(
-                " {distinct} of them {}: the other {count} repeat the runs of another seed, since nothing in them is random, and \
+                ". {distinct} of them {}: the other {count} repeat the runs of another seed, since nothing in them is random, and \
                  tell nothing new.",
                 if distinct == 1 { "differs" } else { "differ" }
             ),
         };
         format!(
-            "<p>{}: {}, {}, networks {}, knowledge {}, {seeds}, {}. {} compared.{repeats} {} failed.{incomplete}</p>\n",
+            "<p>{}: {}, {}, networks {}, knowledge {}, {seeds}, {}. {} compared{repeats} {} failed.{incomplete}</p>\n",
             counted(self.records.len(), "run"),
             counted(study.graphs.len(), "graph"),
             counted(study.clusters.len(), "cluster"),
