@@ -59,7 +59,7 @@ pub enum Command {
     Status(StatusArguments),
     /// Show what is known of every path of a farm: round trips, bandwidth, loss
     Links(LinksArguments),
-    /// List the policies that place commands
+    /// List the policies that place commands, or tell all of one
     Policies(PoliciesArguments),
     /// Write the input files of the shipped graphs
     Inputs(InputArguments),
@@ -348,6 +348,10 @@ pub struct ShutdownArguments {
 /// `isochrone policies`
 #[derive(Debug, Args)]
 pub struct PoliciesArguments {
+    /// Tell all of this one: what it does and its parameters
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -1,4 +1,4 @@
-//! `isochrone devices`, `status`, `policies` and `shutdown`: questions, and their answers printed.
+//! `isochrone devices`, `status` and `shutdown`: questions, and their answers printed.
 //!
 //! Must never compute what the scheduler tells.
 
@@ -7,12 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use isochrone_client::{ConnectOptions, DeviceFacts, DeviceStatus, Farm, FarmStatus, Role};
 use isochrone_node_agent::opencl::{OpenClOptions, list_devices};
-use isochrone_policies::POLICIES;
-use serde::Serialize;
 
-use crate::arguments::{
-    ConnectArguments, DevicesArguments, PoliciesArguments, ShutdownArguments, StatusArguments,
-};
+use crate::arguments::{ConnectArguments, DevicesArguments, ShutdownArguments, StatusArguments};
 use crate::config::{ClientSection, Config};
 use crate::daemons::{CERTIFICATES, SCHEDULER};
 use crate::values::{ByteSize, kind_name};
@@ -213,52 +209,4 @@ pub async fn shutdown(arguments: ShutdownArguments, config: Config) -> anyhow::R
         Ok(())
     })
     .await
-}
-
-#[derive(Serialize)]
-struct ShownPolicy {
-    name: &'static str,
-    summary: &'static str,
-    parameters: Vec<ShownParameter>,
-}
-
-#[derive(Serialize)]
-struct ShownParameter {
-    name: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-}
-
-/// `isochrone policies`
-pub fn policies(arguments: &PoliciesArguments) -> anyhow::Result<()> {
-    let shown: Vec<ShownPolicy> = POLICIES
-        .iter()
-        .map(|info| ShownPolicy {
-            name: info.name,
-            summary: info.summary,
-            parameters: info
-                .parameters
-                .iter()
-                .map(|(name, default, meaning)| ShownParameter { name, default, meaning })
-                .collect(),
-        })
-        .collect();
-    if arguments.json {
-        return output::json(&shown);
-    }
-    for policy in shown {
-        output::line(format!("{}: {}", policy.name, policy.summary));
-        for parameter in policy.parameters {
-            output::line(format!(
-                "  {}={}: {} (label: {}({}={}))",
-                parameter.name,
-                parameter.default,
-                parameter.meaning,
-                policy.name,
-                parameter.name,
-                parameter.default
-            ));
-        }
-    }
-    Ok(())
 }

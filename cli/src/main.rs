@@ -16,6 +16,7 @@ mod link;
 mod links;
 mod local_farm;
 mod output;
+mod policies;
 mod replay;
 mod report;
 mod run;
@@ -57,7 +58,7 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
         Command::Shutdown(arguments) => live(ask::shutdown(arguments, config)),
         Command::Run(arguments) => live(run::run(arguments, config)),
         Command::Demo(arguments) => live(demo::demo(arguments)),
-        Command::Policies(arguments) => ask::policies(&arguments),
+        Command::Policies(arguments) => policies::policies(&arguments),
         Command::Inputs(arguments) => inputs::inputs(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Calibrate(arguments) => live(calibrate::calibrate(arguments)),

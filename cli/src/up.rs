@@ -3,7 +3,7 @@
 //! Must never leave a process behind.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use isochrone_client::DeviceStatus;
@@ -87,7 +87,8 @@ fn options(arguments: UpArguments, config: Config) -> anyhow::Result<FarmOptions
         || arguments.virtual_devices.is_some();
     let mut options = match arguments.cluster.or(section.cluster.filter(|_| !is_stated)) {
         Some(named) => {
-            let cluster = Cluster::named(&named).with_context(|| format!("no cluster `{named}`"))?;
+            let cluster =
+                Cluster::named(&named, Path::new("")).with_context(|| format!("no cluster `{named}`"))?;
             let agents = cluster.agents.len();
             let real = arguments.opencl.iter().map(|text| text.split_once('=').unwrap_or((text, "")));
             let real = real.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();

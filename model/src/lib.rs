@@ -12,6 +12,7 @@ pub mod limits;
 pub mod links;
 pub mod message;
 pub mod order;
+pub mod suggestion;
 pub mod units;
 
 pub use command::{Access, Argument, BufferArgument, Command, CommandKind, Launch, NdRange, Payload};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use isochrone_model::suggestion::did_you_mean;
 use thiserror::Error;
 
 /// `name` or `name(key=value, ...)`.
@@ -22,7 +23,7 @@ pub enum LabelError {
         label: String,
     },
     /// No policy has this name.
-    #[error("there is no policy `{name}`; there are {}", names())]
+    #[error("there is no policy `{name}`{}", instead(name))]
     Unknown {
         /// The name.
         name: String,
@@ -61,8 +62,15 @@ pub enum LabelError {
     },
 }
 
-fn names() -> String {
-    crate::POLICIES.iter().map(|info| info.name).collect::<Vec<_>>().join(", ")
+/// What to write instead: the name that was most likely meant, else all that there are.
+fn instead(name: &str) -> String {
+    let names = || crate::POLICIES.iter().map(|info| info.name);
+    let suggestion = did_you_mean(name, names());
+    if suggestion.is_empty() {
+        format!("; there are {}", names().collect::<Vec<_>>().join(", "))
+    } else {
+        format!("{suggestion} `isochrone policies` lists all")
+    }
 }
 
 impl Label {

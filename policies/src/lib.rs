@@ -78,6 +78,7 @@ pub use min_min::MinMin;
 pub use olb::Olb;
 pub use optimal::Optimal;
 pub use peft::Peft;
+use planning::PlannedOptions;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use sufferage::Sufferage;
@@ -94,6 +95,51 @@ pub struct PolicyInfo {
     pub parameters: &'static [(&'static str, &'static str, &'static str)],
     /// Makes one of a label whose name and parameters have been checked.
     pub make: fn(&Label) -> Result<Box<dyn Policy>, LabelError>,
+}
+
+/// What a policy is, for people who choose one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PolicyGroup {
+    /// Plans the whole graph at once, and again where things turn out otherwise.
+    Static,
+    /// Places tasks one after another as they can be placed, by what is known then.
+    TaskByTask,
+    /// Looks at one thing alone, or at nothing: what others are compared with.
+    Baseline,
+}
+
+/// Policies to begin with: a plan, one that places by measured latency, the best of many plans, and one that knows nothing.
+pub const FIRST_POLICIES: [&str; 4] = ["heft", "latency-eft", "foresight", "eager"];
+
+/// Policies that look at one thing alone, or at nothing.
+const BASELINES: &[&str] =
+    &["eager", "fastest-device", "fixed", "locality", "met", "olb", "random", "round-robin"];
+
+impl PolicyInfo {
+    /// What it is.
+    #[must_use]
+    pub fn group(&self) -> PolicyGroup {
+        if BASELINES.contains(&self.name) {
+            PolicyGroup::Baseline
+        } else if self.is_planned() {
+            PolicyGroup::Static
+        } else {
+            PolicyGroup::TaskByTask
+        }
+    }
+
+    /// Whether it plans the whole graph at once: it then takes what all such policies take.
+    #[must_use]
+    pub fn is_planned(&self) -> bool {
+        self.parameters.contains(&PlannedOptions::PARAMETERS[0])
+    }
+}
+
+/// What a label's policy is; `None` where no policy has its name.
+#[must_use]
+pub fn info(label: &str) -> Option<&'static PolicyInfo> {
+    let name = label.split('(').next().unwrap_or(label).trim();
+    POLICIES.iter().find(|info| info.name == name)
 }
 
 /// Every policy there is. Adding one is one file and one line here.
@@ -195,9 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn policies_that_plan_say_so_and_groups_are_of_policies() {
+        for info in POLICIES {
+            assert_eq!(info.is_planned(), info.summary.starts_with("static: "), "{}", info.name);
+        }
+        for name in BASELINES.iter().chain(&FIRST_POLICIES) {
+            assert!(info(name).is_some(), "{name}");
+        }
+        assert_eq!(info("random(seed=4)").map(PolicyInfo::group), Some(PolicyGroup::Baseline));
+        assert_eq!(info("dmdas").map(PolicyInfo::group), Some(PolicyGroup::TaskByTask));
+        assert_eq!(info("heft(latency=ignored)").map(PolicyInfo::group), Some(PolicyGroup::Static));
+    }
+
+    #[test]
     fn a_wrong_label_says_what_there_is() {
         let message = create("fastest").err().unwrap().to_string();
         assert!(message.contains("latency-eft") && message.contains("round-robin"), "{message}");
+        let message = create("hfet").err().unwrap().to_string();
+        assert_eq!(message, "there is no policy `hfet`; did you mean `heft`? `isochrone policies` lists all");
         let message = create("random(sead=1)").err().unwrap().to_string();
         assert_eq!(message, "`random` has no parameter `sead`; it takes seed");
         let message = create("eager(x=1)").err().unwrap().to_string();

@@ -183,7 +183,19 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
         document.descendants().any(|node| node.text().is_some_and(|text| text.contains(wanted)))
     };
     assert!(text("small & <quick>") && text("A second paragraph.") && text("144 runs"), "{report}");
-    assert!(text("n = 36 instances") && text("critical difference") && text("one-way latency (us)"));
+    assert!(text("n = 36 instances") && text("critical difference"));
+    assert!(text("one-way latency (us), logarithmic") && text("makespan (s), logarithmic"));
+    // `six.stg` has nothing random: its second seed repeats the first, but for the policy that draws.
+    assert!(text("36 instances are compared; all differ. 0 runs failed."), "{report}");
+    for (heading, cell) in [
+        ("95 % interval", "static: by upward rank, to the slot of earliest finish, with insertion"),
+        ("last", "to any slot, each as likely as the others"),
+    ] {
+        assert!(text(heading) && text(cell), "{heading}: {report}");
+    }
+    assert!(text(": a transfer takes its latency") && text("the scheduler knows round trips alone"));
+    assert!(text("The best is taken anew at each value") && text("Median makespans in seconds"));
+    assert!(!text("One graph:"), "{report}");
     let names: Vec<String> = products(&output).into_iter().map(|(name, _)| name).collect();
     for name in [
         "axis-1-1.svg",
@@ -191,6 +203,8 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
         "critical-difference.svg",
         "decision-times.csv",
         "gantt-1.svg",
+        "makespan-1-1.svg",
+        "makespan-1-2.svg",
         "makespans.csv",
         "profile-1-2.svg",
         "profile.svg",
@@ -225,11 +239,104 @@ fn reports_are_valid_documents_with_the_numbers_in_them() {
     let makespans = fs::read_to_string(output.join("makespans.csv")).unwrap();
     assert_eq!(makespans.lines().count(), 37, "a line for each instance");
     let tables = fs::read_to_string(output.join("tables.md")).unwrap();
-    for part in ["36 instances, each under 4 policies", "## By family of graphs", "more than 1 % faster than"]
-    {
+    for part in [
+        "36 instances, each under 4 policies; 36 of them differ",
+        "## By family of graphs",
+        "more than 1 % faster than",
+    ] {
         assert!(tables.contains(part), "{part} is not in {tables}");
     }
     assert!(csv.contains("stg,six.stg,,uniform,") || csv.contains("six,six.stg,,uniform,"), "{csv}");
+}
+
+/// The report of a study of one graph and of seeds that decide nothing.
+#[test]
+fn one_graph_has_no_intervals_and_seeds_that_repeat_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    let text = STUDY
+        .replace(
+            "[[graphs]]\ngraph = \"cholesky(tiles={tiles},seed={seed})\"\nfor = { tiles = [3, 4] }\n",
+            "",
+        )
+        .replace("\"latency-eft\", \"random(seed={seed})\"", "\"latency-eft\"")
+        .replace("graph = \"cholesky(tiles=4\"\n", "")
+        .replace("networks = [\"classic\"]", "networks = [\"shared\"]");
+    fs::write(&path, text).unwrap();
+    let output = folder.path().join("output");
+    run(&path, &output, &WHOLE).unwrap();
+    let report = fs::read_to_string(output.join("report.html")).unwrap();
+    let sentence =
+        "One graph: no interval can be drawn, since intervals draw whole graphs anew. Add graphs to get one.";
+    assert_eq!(report.matches(sentence).count(), 3, "table, figure and methods: {report}");
+    assert!(report.contains("12 instances are compared. 6 of them differ: the other 6 repeat"), "{report}");
+    assert!(!report.contains("95 % interval") && !report.contains(">last<"), "{report}");
+    let ratios = fs::read_to_string(output.join("figures/ratios.svg")).unwrap();
+    assert!(!ratios.contains("#0072b2") && !ratios.contains('['), "{ratios}");
+    assert!(ratios.contains("n = 12 instances of 1 graph;"), "{ratios}");
+    // The medians are those of the tidy file.
+    let makespans = fs::read_to_string(output.join("makespans.csv")).unwrap();
+    let heft: Vec<f64> = makespans
+        .lines()
+        .filter(|line| line.contains("latency_us=20000") && line.contains("\"exact\""))
+        .map(|line| line.rsplit(',').nth(2).unwrap().parse::<f64>().unwrap() / 1e6)
+        .collect();
+    assert_eq!(heft.len(), 2);
+    let seconds = isochrone_sim::plot::significant(heft[0], 4);
+    assert!(
+        report.contains(&format!("{seconds}</td>")) || report.contains(&format!("{seconds}</b>")),
+        "{seconds}"
+    );
+}
+
+/// The example of the guide loads where it says that it is saved.
+#[test]
+fn the_guides_study_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(crate_folder.join("../docs/studies.md")).unwrap();
+    let study = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    fs::create_dir(folder.path().join("instances")).unwrap();
+    for entry in fs::read_dir(crate_folder.join("studies/instances")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join("instances").join(path.file_name().unwrap())).unwrap();
+    }
+    let path = folder.path().join("guide.toml");
+    fs::write(&path, study).unwrap();
+    let study = Study::load(&path).unwrap();
+    assert_eq!((study.graphs.len(), study.gantt_cells().len()), (7, 1));
+}
+
+#[test]
+fn what_the_study_names_is_missed_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    let refused = |from: &str, to: &str| {
+        fs::write(&path, STUDY.replace(from, to)).unwrap();
+        Study::load(&path).unwrap_err().to_string()
+    };
+    let here = folder.path().canonicalize().unwrap();
+    assert_eq!(
+        refused("\"six.stg\"", "\"seven.stg\""),
+        format!(
+            "{}: graphs: there is no file {} (paths are from the study's folder)",
+            path.display(),
+            here.join("seven.stg").display()
+        )
+    );
+    let text = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/samples/mosaic.wfcommons-1.5.json"),
+    );
+    let text = text.unwrap().replacen("runtimeInSeconds", "walltimeInSeconds", 1);
+    fs::write(folder.path().join("mosaic.json"), text).unwrap();
+    let error = refused("\"six.stg\"", "\"mosaic.json\"");
+    assert!(
+        error.contains("the duration of task `") && error.contains("`duration_unsaid_ns = NANOSECONDS`"),
+        "{error}"
+    );
+    let filled = "\"mosaic.json\"\nduration_unsaid_ns = 1000";
+    fs::write(&path, STUDY.replace("\"six.stg\"", filled)).unwrap();
+    Study::load(&path).unwrap();
 }
 
 /// Their graphs, clusters, policies and networks are all there.

@@ -37,19 +37,19 @@ pub enum SimCommand {
 /// What to run, on what, and how.
 #[derive(Clone, Debug, Args)]
 pub struct RunChoice {
-    /// A graph file (JSON, WfCommons, DAX, STG, DOT) or a generator such as cholesky(tiles=8,ccr=0.5,seed=3)
+    /// A graph file (JSON, WfCommons, DAX, STG, DOT) or a generator such as 'cholesky(tiles=8,ccr=0.5,seed=3)'
     #[arg(long, value_name = "GRAPH")]
     pub graph: String,
 
-    /// A cluster file, or a short form such as uniform(agents=4,latency_us=500) or preset(campus,agents=8)
+    /// A cluster file, or a short form such as 'uniform(agents=4,latency_us=500)' or 'preset(campus,agents=8)'
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: String,
 
-    /// The network model's label
+    /// The network model: classic (as in papers), shared, or quic (for forecasts)
     #[arg(long, value_name = "MODEL", default_value = "classic")]
     pub network: String,
 
-    /// What the scheduler knows beforehand: exact, noisy(percent=30), mean or blind
+    /// What the scheduler knows beforehand: exact, 'noisy(percent=30)', mean or blind
     #[arg(long, value_name = "KNOWLEDGE", default_value = "exact")]
     pub knowledge: String,
 
@@ -67,12 +67,13 @@ pub struct RunChoice {
 }
 
 const RUN_EXAMPLES: &str = "\
-Examples:
-  isochrone sim run --graph cholesky(tiles=8) --cluster uniform(agents=4,latency_us=500) --policy latency-eft
-  isochrone sim run --graph workflow.json --cluster farm.toml --policy heft --network shared --gantt run.svg
-  isochrone sim run --graph workflow.json --cluster farm.toml --policy heft --trace run.json   (ui.perfetto.dev)
+Examples, from the repository's root:
+  isochrone sim run --graph 'cholesky(tiles=8)' --cluster 'uniform(agents=4,latency_us=500)' --policy latency-eft
+  isochrone sim run --graph workload/samples/mosaic.wfcommons-1.5.json --cluster sim/clusters/two-sites-continent.toml \\
+      --policy heft --network quic --gantt run.svg --trace run.json
 
-(In a shell, put what has parentheses in quotes. docs/studies.md says more, docs/run-report.schema.json what --json prints.)";
+run.svg opens in a browser, run.json in ui.perfetto.dev. docs/studies.md says more, docs/run-report.schema.json what --json
+prints.";
 
 /// `isochrone sim run`
 #[derive(Debug, Args)]
@@ -82,7 +83,7 @@ pub struct SimRunArguments {
     #[command(flatten)]
     pub choice: RunChoice,
 
-    /// The policy: a label such as heft or random(seed=7)
+    /// The policy: a label such as heft or 'random(seed=7)'
     #[arg(long, value_name = "LABEL")]
     pub policy: String,
 
@@ -155,7 +156,7 @@ pub struct SimExplainArguments {
     #[command(flatten)]
     pub choice: RunChoice,
 
-    /// The policy: a label such as heft or random(seed=7)
+    /// The policy: a label such as heft or 'random(seed=7)'
     #[arg(long, value_name = "LABEL")]
     pub policy: String,
 
@@ -198,7 +199,7 @@ pub struct SimReplayArguments {
 
 const STUDY_EXAMPLES: &str = "\
 Examples:
-  isochrone sim study sim/studies/quick.toml --output /tmp/quick     then open /tmp/quick/report.html
+  isochrone sim study sim/studies/quick.toml --output quick          then open quick/report.html
   isochrone sim study STUDY.toml --resume                            go on after Ctrl-C
   isochrone sim study STUDY.toml --shard 3/8 --output shard-3        one of eight parts
   isochrone sim merge shard-* --output whole                         the parts together
@@ -245,8 +246,11 @@ pub struct SimMergeArguments {
 const ADVERSARY_EXAMPLES: &str = "\
 Examples:
   isochrone sim adversary --worse heft --than cpop --seed 1
-  isochrone sim adversary --worse eager --than heft --network shared --output worst/
-  isochrone sim run --graph worst/graph.json --cluster worst/cluster.toml --policy eager --gantt worst.svg";
+  isochrone sim adversary --worse eager --than 'heft(latency=ignored)' --network shared --output worst
+
+and what it found, as it was run:
+  isochrone sim run --graph worst/graph.json --cluster worst/cluster.toml --network shared --policy eager --seed 1 \\
+      --gantt worst.svg";
 
 /// `isochrone sim adversary`
 #[derive(Debug, Args)]

@@ -52,7 +52,7 @@ fn told(story: &TaskStory) -> String {
             decision.reason
         ));
         if decision.candidates.is_empty() {
-            text.push_str("  The policy named no candidates.\n");
+            text.push_str(&format!("  {}\n", without_candidates(&decision.policy)));
         } else {
             text.push_str(&candidates(decision));
         }
@@ -88,6 +88,16 @@ fn told(story: &TaskStory) -> String {
         ));
     }
     text
+}
+
+/// Why a decision has no candidates, and where there are some.
+fn without_candidates(label: &str) -> String {
+    let name = label.split('(').next().unwrap_or(label);
+    let why = match isochrone_policies::info(label) {
+        Some(info) if info.is_planned() => "plans the whole graph at once and keeps no candidates",
+        Some(_) | None => "names no candidates",
+    };
+    format!("`{name}` {why}; try --policy latency-eft to see some.")
 }
 
 fn candidates(decision: &StoryDecision) -> String {

@@ -12,12 +12,12 @@ mod study;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use isochrone_model::Span;
 use isochrone_sim::cluster::Cluster;
 use isochrone_sim::simulation::Knowledge;
-use isochrone_sim::sources::{self, GraphSource};
-use isochrone_workload::task_graph::ReadOptions;
+use isochrone_sim::sources::{self, GraphSource, SourceError};
+use isochrone_workload::task_graph::{ReadOptions, UnsaidOption};
 
 use crate::clock::now;
 use arguments::{RunChoice, SimArguments, SimCommand};
@@ -56,7 +56,24 @@ fn read_options(duration_unsaid_ns: Option<u64>, item_bytes_unsaid: Option<u64>)
 
 fn sources_of(graph: &str, cluster: &str, options: &ReadOptions) -> anyhow::Result<(GraphSource, Cluster)> {
     let here = Path::new("");
-    Ok((sources::graph(graph, here, options)?, sources::cluster(cluster, here)?))
+    Ok((sources::graph(graph, here, options).map_err(hinted)?, sources::cluster(cluster, here)?))
+}
+
+/// An error with the option of the command line that helps.
+fn hinted(error: SourceError) -> anyhow::Error {
+    match &error {
+        SourceError::Unsaid { option: UnsaidOption::DurationNs, .. } => {
+            anyhow!("{error}: --duration-unsaid NANOSECONDS")
+        }
+        SourceError::Unsaid { option: UnsaidOption::ItemBytes, .. } => {
+            anyhow!("{error}: --bytes-unsaid BYTES")
+        }
+        SourceError::NoFile { .. }
+        | SourceError::Graph { .. }
+        | SourceError::Read(_)
+        | SourceError::Generate { .. }
+        | SourceError::Cluster { .. } => error.into(),
+    }
 }
 
 /// The host's clock from now on.

@@ -1,11 +1,12 @@
 //! `isochrone sim study` and `isochrone sim merge`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use anyhow::bail;
 use isochrone_metrics::RunManifest;
 use isochrone_model::Span;
+use isochrone_sim::plot::counted;
 use isochrone_sim::study::{self, Progress, Study, StudyOptions, StudySummary, run_study};
 
 use super::arguments::{SimMergeArguments, SimStudyArguments};
@@ -40,7 +41,7 @@ pub fn study(arguments: &SimStudyArguments) -> anyhow::Result<()> {
     let summary = run_study(
         &study,
         &mut StudyOptions {
-            output: folder,
+            output: folder.clone(),
             threads,
             shard: arguments.shard,
             is_resumed: arguments.resume,
@@ -51,11 +52,14 @@ pub fn study(arguments: &SimStudyArguments) -> anyhow::Result<()> {
     )?;
     output::clear_progress();
     if summary.found > 0 {
-        output::line(format!("{} cells had been finished before", summary.found));
+        output::line(format!("{} had been finished before", counted(summary.found, "run")));
     }
     tell(&summary);
-    if arguments.shard.is_some() {
-        output::line("This was a shard: join all of them with `isochrone sim merge DIR... --output DIR`");
+    match arguments.shard {
+        Some(_) => {
+            output::line("This was a shard: join all of them with `isochrone sim merge DIR... --output DIR`");
+        }
+        None => open(&folder),
     }
     Ok(())
 }
@@ -64,9 +68,10 @@ pub fn study(arguments: &SimStudyArguments) -> anyhow::Result<()> {
 pub fn merge(arguments: &SimMergeArguments) -> anyhow::Result<()> {
     let summary = study::merge(&arguments.folders, &arguments.output, &manifest())?;
     tell(&summary);
+    open(&arguments.output);
     let missing = summary.progress.cells - summary.progress.finished;
     if missing > 0 {
-        bail!("{missing} of {} cells are in none of these folders", summary.progress.cells);
+        bail!("{missing} of {} are in none of these folders", counted(summary.progress.cells, "run"));
     }
     Ok(())
 }
@@ -78,12 +83,16 @@ fn manifest() -> RunManifest {
 fn tell(summary: &StudySummary) {
     let progress = &summary.progress;
     output::line(format!(
-        "{} of {} cells finished, {} of them failed",
-        progress.finished, progress.cells, progress.failed
+        "{} of {} finished, {} of them failed",
+        progress.finished,
+        counted(progress.cells, "run"),
+        progress.failed
     ));
-    for file in &summary.files {
-        output::line(file.display().to_string());
-    }
+}
+
+/// The line that says where to look.
+fn open(folder: &Path) {
+    output::line(format!("open {}", folder.join("report.html").display()));
 }
 
 fn progress_line(progress: &Progress) -> String {
@@ -91,9 +100,9 @@ fn progress_line(progress: &Progress) -> String {
     let left = progress.left.map_or(String::new(), |left| format!(", {} left", seconds(left)));
     let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
     format!(
-        "{percent:>3} % ({} of {} cells{failed}), {} so far{left}",
+        "{percent:>3} % ({} of {}{failed}), {} so far{left}",
         progress.finished,
-        progress.cells,
+        counted(progress.cells, "run"),
         seconds(progress.elapsed)
     )
 }
@@ -122,6 +131,6 @@ mod tests {
             left: Some(Span::from_millis(3_700_000)),
         };
         let line = progress_line(&progress);
-        assert_eq!(line, " 25 % (100 of 400 cells, 2 failed), 1 min 02 s so far, 1 h 01 min left");
+        assert_eq!(line, " 25 % (100 of 400 runs, 2 failed), 1 min 02 s so far, 1 h 01 min left");
     }
 }

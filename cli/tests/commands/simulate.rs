@@ -55,6 +55,61 @@ fn a_placement_is_explained() {
 }
 
 #[test]
+fn policies_without_candidates_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |policy: &str| {
+        let task = "potrf_1";
+        let with = [&["sim", "explain"], CHOICE, &["--policy", policy, "--task", task]].concat();
+        printed(folder.path(), &with)
+    };
+    let text = told("heft");
+    let sentence =
+        "`heft` plans the whole graph at once and keeps no candidates; try --policy latency-eft to see some.";
+    assert!(text.contains(sentence), "{text}");
+    let text = told("eager");
+    assert!(text.contains("`eager` names no candidates; try --policy latency-eft"), "{text}");
+}
+
+/// Each mistake is answered with what to write.
+#[test]
+fn mistakes_are_answered_with_what_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/samples");
+    let mosaic = std::fs::read_to_string(samples.join("mosaic.wfcommons-1.5.json")).unwrap();
+    let left_out = |key: &str| mosaic.replacen(&format!("\"{key}\""), "\"leftOut\"", 1);
+    std::fs::write(folder.path().join("runtime.json"), left_out("runtimeInSeconds")).unwrap();
+    std::fs::write(folder.path().join("size.json"), left_out("sizeInBytes")).unwrap();
+    let run = |graph: &str, cluster: &str, more: &[&str]| {
+        let choice = ["sim", "run", "--policy", "heft", "--graph", graph, "--cluster", cluster];
+        let output = isochrone(folder.path(), &[&choice[..], more].concat());
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (graph, cluster) = ("chains(chains=2,length=2)", "uniform(agents=2)");
+    let missing = folder.path().canonicalize().unwrap().join("flow.json").display().to_string();
+    for (graph, cluster, more, answer) in [
+        ("flow.json", cluster, &[][..], format!("there is no file {missing}")),
+        (graph, "farms/flow.toml", &[], "there is no file ".to_owned()),
+        (graph, "campus", &[], "`campus` is a preset: write 'preset(campus,agents=4)'".to_owned()),
+        (graph, cluster, &["--network", "quick"], "did you mean `quic`?".to_owned()),
+        (graph, cluster, &["--knowledge", "blnd"], "did you mean `blind`?".to_owned()),
+        ("runtime.json", cluster, &[], "--duration-unsaid NANOSECONDS".to_owned()),
+        ("size.json", cluster, &[], "--bytes-unsaid BYTES".to_owned()),
+    ] {
+        let (is_well, errors) = run(graph, cluster, more);
+        assert!(!is_well && errors.contains(&answer), "{graph} {cluster} {more:?}: {errors}");
+    }
+    for (graph, option) in [("runtime.json", "--duration-unsaid"), ("size.json", "--bytes-unsaid")] {
+        let (is_well, errors) = run(graph, cluster, &[option, "1000"]);
+        assert!(is_well, "{graph}: {errors}");
+    }
+    let policies = printed(folder.path(), &["policies", "heft"]);
+    assert!(policies.starts_with("heft: ") && policies.contains("replan=2"), "{policies}");
+    let unknown = isochrone(folder.path(), &["policies", "hefd"]);
+    let errors = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(!unknown.status.success() && errors.contains("did you mean `heft`?"), "{errors}");
+}
+
+#[test]
 fn shards_of_a_study_are_joined() {
     let folder = tempfile::tempdir().unwrap();
     let study = "name = \"two\"\npolicies = [\"heft\", \"eager\"]\nseeds = [1, 2]\n\
@@ -65,7 +120,7 @@ fn shards_of_a_study_are_joined() {
         printed(folder.path(), &["sim", "study", "two.toml", "--shard", shard, "--output", &output]);
     }
     let text = printed(folder.path(), &["sim", "merge", "shard-1", "shard-2", "--output", "whole"]);
-    assert!(text.starts_with("4 of 4 cells finished, 0 of them failed\n"), "{text}");
+    assert_eq!(text, "4 of 4 runs finished, 0 of them failed\nopen whole/report.html\n");
     assert!(folder.path().join("whole/report.html").is_file());
     let part = isochrone(folder.path(), &["sim", "merge", "shard-1", "--output", "part"]);
     assert!(!part.status.success());

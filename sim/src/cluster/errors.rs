@@ -3,11 +3,18 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use isochrone_model::suggestion::did_you_mean;
 use thiserror::Error;
 
 /// Why there is no cluster.
 #[derive(Debug, Error)]
 pub enum ClusterError {
+    /// There is no such file.
+    #[error("there is no file {}", path.display())]
+    NoFile {
+        /// The whole path.
+        path: PathBuf,
+    },
     /// The file cannot be read.
     #[error("cannot read the cluster file {}", path.display())]
     Read {
@@ -144,19 +151,28 @@ pub enum LabelProblem {
     #[error("not of the form uniform(key=value, ...) or preset(NAME, key=value, ...)")]
     Malformed,
     /// There is no such form.
-    #[error("there is no form `{name}`; there are uniform and preset")]
+    #[error(
+        "there is no form `{name}`{} uniform(agents=4) and preset(campus,agents=4), and files",
+        instead(name, &["uniform", "preset"])
+    )]
     UnknownForm {
         /// The name.
         name: String,
     },
+    /// A preset's name stands alone.
+    #[error("`{name}` is a preset: write 'preset({name},agents=4)'")]
+    BarePreset {
+        /// The name.
+        name: String,
+    },
     /// There is no such preset.
-    #[error("there is no preset `{name}`; there are {}", super::presets::names().join(", "))]
+    #[error("there is no preset `{name}`{} {}", instead(name, &super::presets::names()), super::presets::names().join(", "))]
     UnknownPreset {
         /// The name.
         name: String,
     },
     /// There is no such parameter.
-    #[error("there is no parameter `{parameter}`; there are {known}")]
+    #[error("there is no parameter `{parameter}`{} {known}", instead(parameter, &known.split(", ").collect::<Vec<_>>()))]
     UnknownParameter {
         /// The parameter.
         parameter: String,
@@ -173,4 +189,12 @@ pub enum LabelProblem {
         /// What it should be.
         expected: &'static str,
     },
+}
+
+/// What leads from a wrong name to those that there are.
+fn instead(name: &str, known: &[&str]) -> String {
+    match did_you_mean(name, known.iter().copied()) {
+        suggestion if suggestion.is_empty() => "; there are".to_owned(),
+        suggestion => format!("{suggestion} There are"),
+    }
 }

@@ -39,6 +39,9 @@ fn read(text: &str) -> Result<Cluster, LabelProblem> {
                 (None, Some(preset.link()), &[][..])
             }
         }
+        name if presets::preset(name).is_some() => {
+            return Err(LabelProblem::BarePreset { name: name.to_owned() });
+        }
         name => return Err(LabelProblem::UnknownForm { name: name.to_owned() }),
     };
     let parameters = parameters(words, extra)?;
@@ -217,7 +220,8 @@ mod tests {
         assert!(message("preset(agents=2)").contains("not of the form"));
         assert!(message("uniform(agents=0)").contains("agents=0 is not a whole number"));
         assert!(
-            message("uniform(agent=2)").contains("there is no parameter `agent`; there are agents, devices")
+            message("uniform(agent=2)")
+                .contains("there is no parameter `agent`; did you mean `agents`? There are agents, devices")
         );
         assert!(message("uniform(speed=1,speeds=1:2)").contains("speed=1"));
         assert!(message("uniform(speeds=1:-2)").contains("speeds=-2 is not positive"));

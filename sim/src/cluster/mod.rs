@@ -17,6 +17,8 @@ use std::path::Path as FilePath;
 
 use isochrone_model::{BytesPerSecond, Span};
 
+use crate::sources::missing_file;
+
 pub use errors::{ClusterError, ClusterFileError, ClusterFileErrors, ClusterProblem, LabelProblem};
 pub(crate) use isochrone_link::mathematics;
 pub use isochrone_link::{Latency, LatencySampler, LinkSpec, UNLIMITED};
@@ -160,12 +162,19 @@ impl Cluster {
         label::parse(label)
     }
 
-    /// What a user names on a command line: a short form when it ends in a parenthesis, else a file.
+    /// What a user names: a file that starts at `directory`, or a short form.
     ///
     /// # Errors
-    /// As [`Cluster::from_label`] or [`Cluster::load`].
-    pub fn named(text: &str) -> Result<Self, ClusterError> {
-        if text.trim_end().ends_with(')') { Self::from_label(text) } else { Self::load(text) }
+    /// As [`Cluster::from_label`] or [`Cluster::load`], and [`ClusterError::NoFile`].
+    pub fn named(text: &str, directory: &FilePath) -> Result<Self, ClusterError> {
+        let path = directory.join(text);
+        if !text.trim_end().ends_with(')') && path.exists() {
+            return Self::load(path);
+        }
+        match missing_file(text, directory) {
+            Some(path) => Err(ClusterError::NoFile { path }),
+            None => Self::from_label(text),
+        }
     }
 
     /// All devices in the order of the file, each with its agent's place and its place in the agent. What

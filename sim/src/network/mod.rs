@@ -25,6 +25,7 @@ mod shared_tests;
 mod sharing;
 mod wiring;
 
+use isochrone_model::suggestion::did_you_mean;
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 use thiserror::Error;
 
@@ -92,7 +93,7 @@ pub enum NetworkError {
         label: String,
     },
     /// No model has this name.
-    #[error("there is no network model `{name}`; there are {}", MODELS.join(", "))]
+    #[error("there is no network model `{name}`{} {}", instead(name), MODELS.join(", "))]
     Unknown {
         /// The name.
         name: String,
@@ -139,6 +140,31 @@ pub enum NetworkError {
 
 /// The names of the models.
 pub const MODELS: &[&str] = &["classic", "shared", "quic"];
+
+fn instead(name: &str) -> String {
+    match did_you_mean(name, MODELS.iter().copied()) {
+        suggestion if suggestion.is_empty() => "; there are".to_owned(),
+        suggestion => format!("{suggestion} There are"),
+    }
+}
+
+/// What the model of a label does, in a line for people; `None` where no model has its name.
+#[must_use]
+pub fn summary(label: &str) -> Option<&'static str> {
+    match label.split('(').next().unwrap_or(label).trim() {
+        "classic" => Some(
+            "a transfer takes its latency and its size over the link's rate, whatever else moves; messages with the scheduler \
+             take no time, as in papers on scheduling",
+        ),
+        "shared" => Some(
+            "as classic, but transfers share links (max-min fair), and messages take the latency of their path",
+        ),
+        "quic" => Some(
+            "as shared, with handshakes, slow start, loss, and what each message and transfer costs its hosts",
+        ),
+        _ => None,
+    }
+}
 
 /// The network of a label such as `classic`, over a cluster. What is random comes from `seed` alone.
 ///

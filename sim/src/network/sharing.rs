@@ -302,10 +302,6 @@ impl Sharing {
         }
     }
 
-    pub fn capacity(&self, link: u32) -> Rate {
-        Rate(self.links[link as usize].capacity)
-    }
-
     /// Whether a link carries all that it can, but for rounding.
     pub fn is_full(&self, link: u32) -> bool {
         let entry = &self.links[link as usize];

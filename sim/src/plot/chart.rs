@@ -106,8 +106,18 @@ impl Chart {
         }
         svg.line((LEFT, BOTTOM), (RIGHT, BOTTOM), INK, 1.2);
         svg.line((LEFT, TOP), (LEFT, BOTTOM), INK, 1.2);
-        svg.text(((LEFT + RIGHT) / 2.0, BOTTOM + 54.0), Anchor::Middle, 14.0, &self.x.label);
-        svg.upward_text((22.0, (TOP + BOTTOM) / 2.0), Anchor::Middle, 14.0, &self.y.label);
+        svg.text(
+            ((LEFT + RIGHT) / 2.0, BOTTOM + 54.0),
+            Anchor::Middle,
+            14.0,
+            &self.x.scale.labelled(&self.x.label),
+        );
+        svg.upward_text(
+            (22.0, (TOP + BOTTOM) / 2.0),
+            Anchor::Middle,
+            14.0,
+            &self.y.scale.labelled(&self.y.label),
+        );
     }
 
     fn draw(&self, svg: &mut Svg, series: &Series) {

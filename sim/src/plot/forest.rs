@@ -1,4 +1,4 @@
-//! Estimates with their intervals, one row each.
+//! Estimates, with their intervals where there are any, one row each.
 
 use super::chart::shortened;
 use super::svg::{Anchor, Svg};
@@ -11,8 +11,8 @@ pub struct ForestRow {
     pub name: String,
     /// The estimate.
     pub middle: f64,
-    /// The ends of its interval.
-    pub interval: (f64, f64),
+    /// The ends of its interval, if there is one.
+    pub interval: Option<(f64, f64)>,
     /// What else is to be said, at the right.
     pub note: String,
 }
@@ -44,7 +44,10 @@ impl Forest {
         let mut svg = Svg::new(WIDTH, bottom + 62.0, &self.title, &self.subtitle);
         svg.bold_text((20.0, 28.0), Anchor::Start, 17.0, &self.title);
         svg.text((20.0, 49.0), Anchor::Start, 12.5, &self.subtitle);
-        let ends = self.rows.iter().flat_map(|row| [row.interval.0, row.interval.1, row.middle]);
+        let ends = self.rows.iter().flat_map(|row| {
+            let (low, high) = row.interval.unwrap_or((row.middle, row.middle));
+            [low, high, row.middle]
+        });
         let (low, high) = ends
             .filter(|value| value.is_finite() && *value > 0.0)
             .fold((1.0_f64, 1.0_f64), |(low, high), value| (low.min(value), high.max(value)));
@@ -56,16 +59,35 @@ impl Forest {
         }
         svg.line((place(1.0), TOP), (place(1.0), bottom), INK, 1.0);
         svg.line((LEFT, bottom), (RIGHT, bottom), INK, 1.2);
-        svg.text(((LEFT + RIGHT) / 2.0, bottom + 44.0), Anchor::Middle, 14.0, &self.label);
+        svg.text(((LEFT + RIGHT) / 2.0, bottom + 44.0), Anchor::Middle, 14.0, &scale.labelled(&self.label));
         for (index, row) in self.rows.iter().enumerate() {
             let y = TOP + ROW * (index as f64 + 0.5);
-            let is_clear = row.interval.0 > 1.0 || row.interval.1 < 1.0;
+            let is_clear = row.interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
             let colour = if is_clear { PALETTE[0] } else { "#777777" };
             svg.text((LEFT - 12.0, y + 4.3), Anchor::End, 12.5, &shortened(&row.name, 32));
-            svg.line((place(row.interval.0), y), (place(row.interval.1), y), colour, 2.4);
+            if let Some((low, high)) = row.interval {
+                svg.line((place(low), y), (place(high), y), colour, 2.4);
+            }
             svg.dot((place(row.middle), y), 4.0, colour);
             svg.text((RIGHT + 14.0, y + 4.3), Anchor::Start, 12.5, &row.note);
         }
         svg.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_interval_beside_one_is_drawn_in_colour() {
+        let drawn = |interval| {
+            let row = ForestRow { name: "a".to_owned(), middle: 11.5, interval, note: String::new() };
+            let text = |text: &str| text.to_owned();
+            Forest { title: text("t"), subtitle: text("s"), label: text("ratio"), rows: vec![row] }.svg()
+        };
+        assert!(drawn(Some((11.0, 12.0))).contains(PALETTE[0]));
+        assert!(!drawn(Some((0.9, 12.0))).contains(PALETTE[0]));
+        assert!(!drawn(None).contains(PALETTE[0]) && drawn(None).contains("ratio, logarithmic"));
     }
 }

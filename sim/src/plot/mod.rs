@@ -15,7 +15,7 @@ pub use chart::{Axis, Chart, Series, Stroke};
 pub use difference::{DifferenceDiagram, RankedName};
 pub use forest::{Forest, ForestRow};
 pub use gantt::gantt;
-pub use numbers::{bytes, fixed, significant, span};
+pub use numbers::{bytes, counted, fixed, significant, span};
 pub use scale::Scale;
 pub use svg::{Anchor, Svg, escaped};
 

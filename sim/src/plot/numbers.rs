@@ -31,6 +31,12 @@ pub fn significant(value: f64, digits: i32) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// So many of what a noun names: `1 run`, `2 runs`.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A span in the unit that reads best, with three significant digits at most.
 #[must_use]
 pub fn span(span: Span) -> String {

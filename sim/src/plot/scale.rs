@@ -24,6 +24,12 @@ impl Scale {
         Self { low, high, is_logarithmic: true }
     }
 
+    /// The label of an axis that lies so: it says where equal steps stand for equal ratios.
+    #[must_use]
+    pub fn labelled(&self, label: &str) -> String {
+        if self.is_logarithmic { format!("{label}, logarithmic") } else { label.to_owned() }
+    }
+
     /// Where a value lies, from 0 to 1 between the ends; values beyond are at the ends.
     #[must_use]
     pub fn part(&self, value: f64) -> f64 {
@@ -87,6 +93,12 @@ mod tests {
         assert_eq!(texts(Scale::logarithmic(0.05, 200.0)), ["0.1", "1", "10", "100"]);
         assert_eq!(texts(Scale::logarithmic(1.0, 8.0)), ["1", "1.5", "2", "3", "5", "7"]);
         assert_eq!(texts(Scale::logarithmic(1.0, 1.2)), ["1", "1.05", "1.1", "1.15", "1.2"]);
+    }
+
+    #[test]
+    fn logarithmic_axes_say_so() {
+        assert_eq!(Scale::logarithmic(1.0, 8.0).labelled("time (s)"), "time (s), logarithmic");
+        assert_eq!(Scale::linear(1.0, 8.0).labelled("time (s)"), "time (s)");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use isochrone_model::suggestion::did_you_mean;
 use isochrone_model::{AgentId, BytesPerSecond, Span};
 use isochrone_sched_core::scheduler::program_digest;
 use isochrone_sched_core::{KernelName, StatedCosts, StatedDuration, StatedKernel, StatedLink};
@@ -34,9 +35,37 @@ pub enum Knowledge {
 
 /// Why a name is no knowledge.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is no knowledge; there are exact, noisy(percent=30), mean and blind")]
+#[error("`{given}` is no knowledge{} exact, noisy(percent=30), mean and blind", instead(given))]
 pub struct KnowledgeError {
     given: String,
+}
+
+fn instead(given: &str) -> String {
+    let name = given.split('(').next().unwrap_or(given);
+    match did_you_mean(name, ["exact", "noisy", "mean", "blind"]) {
+        suggestion if suggestion.is_empty() => "; there are".to_owned(),
+        suggestion => format!("{suggestion} There are"),
+    }
+}
+
+impl Knowledge {
+    /// What the scheduler then knows, in a line for people.
+    #[must_use]
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Exact => "the scheduler knows every duration and every link exactly",
+            Self::Noisy { .. } => {
+                "every duration, latency and rate that the scheduler knows is off by a factor of its own, drawn log-normally \
+                 with this standard deviation of the logarithm"
+            }
+            Self::Mean => {
+                "the scheduler knows the mean of each kind of task on each device, and the mean of all links"
+            }
+            Self::Blind => {
+                "the scheduler knows round trips alone, as a live farm does, and learns durations and rates from what has run"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Knowledge {

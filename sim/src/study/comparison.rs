@@ -1,6 +1,6 @@
 //! Makespans side by side: a row for each instance, a column for each policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::grid::{Cell, Instance, Study};
 use super::results::CellEnd;
@@ -23,6 +23,8 @@ pub struct Comparison {
     pub policies: Vec<String>,
     /// In the order of the grid.
     pub rows: Vec<Row>,
+    /// How many of the rows differ: others repeat the runs of another seed where nothing is random.
+    pub distinct: usize,
     /// Instances that are not complete and so left out.
     pub incomplete: usize,
     /// Failed cells: instance, policy, reason.
@@ -35,6 +37,7 @@ impl Comparison {
     pub fn new(study: &Study, records: &Records) -> Self {
         let policies = study.policy_names();
         let (mut rows, mut failures, mut incomplete) = (Vec::new(), Vec::new(), 0);
+        let mut results: BTreeSet<(Block, Vec<&str>)> = BTreeSet::new();
         for instance in study.instances() {
             let ends: Vec<Option<&CellEnd>> = (0..policies.len())
                 .map(|policy| records.get(&study.key(Cell { instance, policy })).map(|record| &record.end))
@@ -48,19 +51,35 @@ impl Comparison {
                 incomplete += 1;
                 continue;
             }
+            results.insert((block(&instance), ends.iter().flatten().map(|end| result(end)).collect()));
             let makespans = ends.into_iter().map(|end| match end {
                 Some(CellEnd::Done(measures)) => measures.makespan_ns.max(1) as f64,
                 Some(CellEnd::Failed(_)) | None => f64::INFINITY,
             });
             rows.push(Row { instance, makespans: makespans.collect() });
         }
-        Self { policies, rows, incomplete, failures }
+        Self { policies, rows, distinct: results.len(), incomplete, failures }
     }
 
     /// Rows of makespans.
     #[must_use]
     pub fn table(&self, rows: &[&Row]) -> Vec<Vec<f64>> {
         rows.iter().map(|row| row.makespans.clone()).collect()
+    }
+
+    /// By policy, the median of the makespans in seconds; runs that failed are left out.
+    #[must_use]
+    pub fn median_seconds(&self, rows: &[&Row]) -> Vec<f64> {
+        let median = |policy: usize| {
+            let mut values: Vec<f64> =
+                rows.iter().map(|row| row.makespans[policy]).filter(|value| value.is_finite()).collect();
+            values.sort_by(f64::total_cmp);
+            match (values.get(values.len().saturating_sub(1) / 2), values.get(values.len() / 2)) {
+                (Some(low), Some(high)) => (low + high) / 2.0 / 1e9,
+                (Some(_) | None, None) | (None, Some(_)) => f64::NAN,
+            }
+        };
+        (0..self.policies.len()).map(median).collect()
     }
 
     /// By policy, the geometric mean of makespan over the instance's best; runs that failed are left out.
@@ -80,10 +99,9 @@ impl Comparison {
     /// Rows without the seed: the geometric mean over the seeds, infinite where any run failed.
     #[must_use]
     pub fn over_seeds(&self) -> Vec<Vec<f64>> {
-        let mut blocks: BTreeMap<(usize, usize, usize, usize), Vec<&Row>> = BTreeMap::new();
+        let mut blocks: BTreeMap<Block, Vec<&Row>> = BTreeMap::new();
         for row in &self.rows {
-            let of = row.instance;
-            blocks.entry((of.graph, of.cluster, of.network, of.knowledge)).or_default().push(row);
+            blocks.entry(block(&row.instance)).or_default().push(row);
         }
         blocks
             .into_values()
@@ -121,6 +139,21 @@ impl Comparison {
             }
         }
         counts
+    }
+}
+
+/// An instance without its seed: graph, cluster, network, knowledge.
+type Block = (usize, usize, usize, usize);
+
+fn block(of: &Instance) -> Block {
+    (of.graph, of.cluster, of.network, of.knowledge)
+}
+
+/// What tells a run's end from others.
+fn result(end: &CellEnd) -> &str {
+    match end {
+        CellEnd::Done(measures) => &measures.digest,
+        CellEnd::Failed(reason) => reason,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// A study.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,15 +20,16 @@ pub struct StudyFile {
     /// The clusters.
     pub clusters: Vec<ClusterEntry>,
     /// Labels of network models.
-    #[serde(default = "classic")]
+    #[serde(default = "classic", deserialize_with = "networks")]
     pub networks: Vec<String>,
     /// Labels of policies; `all` stands for every one that needs no parameter.
+    #[serde(deserialize_with = "policies")]
     pub policies: Vec<String>,
     /// Names to leave out of `all`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policies")]
     pub without: Vec<String>,
     /// What the scheduler knows.
-    #[serde(default = "exact")]
+    #[serde(default = "exact", deserialize_with = "knowledge")]
     pub knowledge: Vec<String>,
     /// The seeds.
     pub seeds: Seeds,
@@ -52,8 +53,35 @@ fn steps_max() -> u64 {
     50_000_000
 }
 
+/// A list, and what to write where something else is there.
+macro_rules! listed {
+    ($name:ident, $expecting:literal) => {
+        fn $name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(untagged, expecting = $expecting)]
+            enum Written {
+                List(Vec<String>),
+            }
+            let Written::List(list) = Written::deserialize(deserializer)?;
+            Ok(list)
+        }
+    };
+}
+
+listed!(policies, "write a list of labels, such as [\"heft\", \"eager\"]");
+listed!(networks, "write a list such as [\"shared\", \"quic\"]");
+listed!(knowledge, "write a list such as [\"exact\", \"blind\"]");
+
 /// Lists of values for the names in braces: every combination is one graph or cluster.
-pub type Lists = BTreeMap<String, Vec<toml::Value>>;
+pub type Lists = BTreeMap<String, Values>;
+
+/// Values of one name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "write a list of values, such as [1, 10, 100]")]
+pub enum Values {
+    /// These.
+    List(Vec<toml::Value>),
+}
 
 /// Graphs.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,7 +115,7 @@ pub struct ClusterEntry {
 
 /// Seeds.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write a list such as [1, 2, 3], or { from = 1, count = 10 }")]
 pub enum Seeds {
     /// These.
     List(Vec<u64>),

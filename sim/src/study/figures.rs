@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::comparison::{Comparison, Row};
 use super::grid::Study;
 use crate::plot::{
-    Axis, Chart, DifferenceDiagram, Forest, ForestRow, RankedName, Scale, Series, Stroke, fixed, significant,
+    Axis, Chart, DifferenceDiagram, Forest, ForestRow, RankedName, Scale, Series, Stroke, counted, fixed,
+    significant,
 };
-use crate::statistics::{Interval, friedman, nemenyi_difference, profile, ratio_interval};
+use crate::statistics::{friedman, geometric_mean, nemenyi_difference, profile, ratio_interval};
 
 /// A figure of its own file.
 pub(super) struct Figure {
@@ -25,6 +26,18 @@ pub(super) struct Figure {
 pub(super) const BOOTSTRAP_SEED: u64 = 2_026;
 /// Axes of ratios end here: what is worse is worse.
 const FACTOR_MAX: f64 = 50.0;
+
+/// What a report of one graph says in place of intervals.
+pub(super) const ONE_GRAPH: &str =
+    "One graph: no interval can be drawn, since intervals draw whole graphs anew. Add graphs to get one.";
+
+/// A policy's makespan over that of the reference.
+pub(super) struct Against {
+    /// Its geometric mean.
+    pub mean: f64,
+    /// The ends of the interval, where there are graphs to draw.
+    pub interval: Option<(f64, f64)>,
+}
 
 /// What figures and tables share.
 pub(super) struct Standing {
@@ -61,8 +74,8 @@ impl Standing {
         Self { order, mean_ratios, reference, strokes }
     }
 
-    /// The interval of each policy's ratio to the reference, wide enough for all of them together (Bonferroni).
-    pub fn intervals(&self, study: &Study, comparison: &Comparison) -> Vec<Option<Interval>> {
+    /// Each policy's ratio to the reference, with an interval wide enough for all of them together (Bonferroni).
+    pub fn against_reference(&self, study: &Study, comparison: &Comparison) -> Vec<Option<Against>> {
         let report = &study.file.report;
         let others = (comparison.policies.len() - 1).max(1) as f64;
         let confidence = 1.0 - (1.0 - report.confidence) / others;
@@ -71,11 +84,24 @@ impl Standing {
                 if policy == self.reference {
                     return None;
                 }
-                let clusters = comparison.ratios_by_graph(policy, self.reference);
-                ratio_interval(&clusters, confidence, report.resamples, BOOTSTRAP_SEED)
+                let graphs = comparison.ratios_by_graph(policy, self.reference);
+                let found = ratio_interval(&graphs, confidence, report.resamples, BOOTSTRAP_SEED)?;
+                // One graph drawn anew is the same graph: its interval would have no width.
+                let interval = (graphs.len() > 1).then_some((found.low, found.high));
+                Some(Against { mean: found.middle, interval })
             })
             .collect()
     }
+}
+
+/// How many graphs there are in what is compared.
+pub(super) fn graph_count(comparison: &Comparison) -> usize {
+    comparison.rows.iter().map(|row| row.instance.graph).collect::<BTreeSet<usize>>().len()
+}
+
+/// `95 % interval`
+pub(super) fn interval_name(study: &Study) -> String {
+    format!("{} % interval", significant(study.file.report.confidence * 100.0, 4))
 }
 
 /// Instances of one network and knowledge.
@@ -112,7 +138,11 @@ pub(super) fn figures(study: &Study, comparison: &Comparison, standing: &Standin
     for (network, knowledge, name) in &conditions {
         let rows = rows_of(comparison, *network, *knowledge);
         let file = format!("axis-{}-{}", network + 1, knowledge + 1);
-        figures.extend(axis_figure(study, comparison, standing, &rows, &file, name));
+        let along = Along { study, comparison, standing, groups: by_axis(study, &rows), condition: name };
+        if along.groups.len() > 1 {
+            figures.push(along.ratios(&file));
+            figures.push(along.makespans(&format!("makespan-{}-{}", network + 1, knowledge + 1)));
+        }
     }
     figures.extend(difference_figure(study, comparison));
     figures.push(forest_figure(study, comparison, standing));
@@ -140,7 +170,7 @@ fn profile_figure(
     });
     let chart = Chart {
         title: format!("Performance profile: {condition}"),
-        subtitle: format!("n = {} instances; higher and further left is better", rows.len()),
+        subtitle: format!("n = {}; higher and further left is better", counted(rows.len(), "instance")),
         x: Axis {
             label: "makespan over the best of the instance (at most)".to_owned(),
             scale: Scale::logarithmic(1.0, most),
@@ -153,18 +183,21 @@ fn profile_figure(
     Figure {
         file: format!("{file}.svg"),
         caption: format!(
-            "Performance profile (Dolan and Moré 2002), {condition}: the part of the {} instances on which a policy's \
-             makespan is at most the given factor above the best makespan of any policy of the study.",
-            rows.len()
+            "Performance profile (Dolan and Moré 2002), {condition}: the part of {} on which a policy's makespan \
+             is at most the given factor above the best makespan of any policy of the study.",
+            counted(rows.len(), "instance")
         ),
         svg: chart.svg(),
     }
 }
 
+/// A value of the axis, as it is written, and the rows that have it.
+pub(super) type AxisGroups<'a> = Vec<(f64, String, Vec<&'a Row>)>;
+
 /// The values of the axis and the rows at each, by rising value.
-pub(super) fn by_axis<'a>(study: &Study, rows: &[&'a Row]) -> Vec<(f64, String, Vec<&'a Row>)> {
+pub(super) fn by_axis<'a>(study: &Study, rows: &[&'a Row]) -> AxisGroups<'a> {
     let Some(axis) = &study.file.report.axis else { return Vec::new() };
-    let mut groups: Vec<(f64, String, Vec<&Row>)> = Vec::new();
+    let mut groups: AxisGroups<'_> = Vec::new();
     for row in rows {
         let Some(text) = study.clusters[row.instance.cluster].parameters.get(axis) else { continue };
         let Ok(value) = text.parse::<f64>() else { continue };
@@ -183,66 +216,116 @@ pub(super) fn axis_label(study: &Study) -> String {
     report.axis_label.clone().or_else(|| report.axis.clone()).unwrap_or_default()
 }
 
-fn axis_figure(
-    study: &Study,
-    comparison: &Comparison,
-    standing: &Standing,
-    rows: &[&Row],
-    file: &str,
-    condition: &str,
-) -> Option<Figure> {
-    let groups = by_axis(study, rows);
-    if groups.len() < 2 {
-        return None;
-    }
-    let positive = groups.iter().map(|(value, _, _)| *value).filter(|value| *value > 0.0);
-    let least = positive.clone().fold(f64::INFINITY, f64::min);
-    let most = positive.fold(0.0, f64::max);
-    // There is no zero on a logarithmic axis: it stands to the left of all others.
-    let place = |value: f64| if value > 0.0 { value } else { least / 4.0 };
-    let ratios: Vec<Vec<f64>> = groups.iter().map(|(_, _, rows)| comparison.mean_ratios(rows)).collect();
-    let series = standing.order.iter().map(|policy| Series {
-        name: comparison.policies[*policy].clone(),
-        points: groups
-            .iter()
-            .zip(&ratios)
-            .map(|((value, _, _), ratios)| (place(*value), ratios[*policy]))
-            .filter(|(_, ratio)| ratio.is_finite())
-            .collect(),
-        band: Vec::new(),
-        stroke: standing.strokes[*policy],
-    });
-    let series: Vec<Series> = series.collect();
-    let shown = series.iter().filter(|series| series.stroke != Stroke::Background);
-    let highest = shown.flat_map(|series| &series.points).map(|(_, ratio)| *ratio).fold(1.05, f64::max);
-    let chart = Chart {
-        title: format!("Makespan ratio: {condition}"),
-        subtitle: format!(
-            "geometric mean over {} instances at each value; lower is better",
-            groups.iter().map(|(_, _, rows)| rows.len()).min().unwrap_or(0)
-        ),
-        x: Axis {
-            label: axis_label(study),
-            scale: Scale::logarithmic(place(groups[0].0), most),
-            ticks: Some(groups.iter().map(|(value, text, _)| (place(*value), text.clone())).collect()),
-        },
-        y: Axis {
+/// One condition along the axis.
+struct Along<'a> {
+    study: &'a Study,
+    comparison: &'a Comparison,
+    standing: &'a Standing,
+    groups: AxisGroups<'a>,
+    condition: &'a str,
+}
+
+impl Along<'_> {
+    fn ratios(&self, file: &str) -> Figure {
+        let series = self.series(|rows| self.comparison.mean_ratios(rows));
+        let (_, highest) = shown_ends(&series);
+        let y = Axis {
             label: "makespan over the best of the instance".to_owned(),
-            scale: Scale::logarithmic(1.0, (highest * 1.1).min(FACTOR_MAX)),
+            scale: Scale::logarithmic(1.0, (highest.max(1.05) * 1.1).min(FACTOR_MAX)),
             ticks: None,
-        },
-        series,
-        is_stepped: false,
-    };
-    Some(Figure {
-        file: format!("{file}.svg"),
-        caption: format!(
-            "{condition}: geometric mean of makespan over the best makespan of the same instance, along {}. What lies \
-             above the axis is drawn at its upper end.",
-            axis_label(study)
-        ),
-        svg: chart.svg(),
-    })
+        };
+        let axis = axis_label(self.study);
+        let chart = self.chart("Makespan ratio", y, series);
+        Figure {
+            file: format!("{file}.svg"),
+            caption: format!(
+                "{}: geometric mean of makespan over the best makespan of the same instance, along {axis}. The best is taken \
+                 anew at each value: a line that falls need not mean a shorter makespan. What lies above the axis is drawn at \
+                 its upper end.",
+                self.condition
+            ),
+            svg: chart.svg(),
+        }
+    }
+
+    fn makespans(&self, file: &str) -> Figure {
+        let policies = 0..self.comparison.policies.len();
+        let means = |rows: &[&Row]| -> Vec<f64> {
+            let of = |policy: usize| {
+                let nanos = rows.iter().map(|row| row.makespans[policy]).filter(|nanos| nanos.is_finite());
+                geometric_mean(nanos) / 1e9
+            };
+            policies.clone().map(of).collect()
+        };
+        let series = self.series(means);
+        let (lowest, highest) = shown_ends(&series);
+        let y = Axis {
+            label: "makespan (s)".to_owned(),
+            scale: Scale::logarithmic(lowest / 1.1, highest * 1.1),
+            ticks: None,
+        };
+        let axis = axis_label(self.study);
+        let chart = self.chart("Makespan (s)", y, series);
+        Figure {
+            file: format!("{file}.svg"),
+            caption: format!(
+                "{}: geometric mean of the makespan in seconds, along {axis}; runs that failed are left out.",
+                self.condition
+            ),
+            svg: chart.svg(),
+        }
+    }
+
+    fn series(&self, values: impl Fn(&[&Row]) -> Vec<f64>) -> Vec<Series> {
+        let values: Vec<Vec<f64>> = self.groups.iter().map(|(_, _, rows)| values(rows)).collect();
+        let of = |policy: &usize| Series {
+            name: self.comparison.policies[*policy].clone(),
+            points: self
+                .groups
+                .iter()
+                .zip(&values)
+                .map(|((value, _, _), values)| (self.place(*value), values[*policy]))
+                .filter(|(_, value)| value.is_finite())
+                .collect(),
+            band: Vec::new(),
+            stroke: self.standing.strokes[*policy],
+        };
+        self.standing.order.iter().map(of).collect()
+    }
+
+    /// There is no zero on a logarithmic axis: it stands to the left of all others.
+    fn place(&self, value: f64) -> f64 {
+        let positive = self.groups.iter().map(|(value, _, _)| *value).filter(|value| *value > 0.0);
+        if value > 0.0 { value } else { positive.fold(f64::INFINITY, f64::min) / 4.0 }
+    }
+
+    fn chart(&self, title: &str, y: Axis, series: Vec<Series>) -> Chart {
+        let least = self.groups.iter().map(|(_, _, rows)| rows.len()).min().unwrap_or(0);
+        let most = self.groups.iter().map(|(value, _, _)| *value).fold(0.0, f64::max);
+        let ticks = self.groups.iter().map(|(value, text, _)| (self.place(*value), text.clone()));
+        Chart {
+            title: format!("{title}: {}", self.condition),
+            subtitle: format!(
+                "geometric mean over {} at each value; lower is better",
+                counted(least, "instance")
+            ),
+            x: Axis {
+                label: axis_label(self.study),
+                scale: Scale::logarithmic(self.place(self.groups[0].0), most),
+                ticks: Some(ticks.collect()),
+            },
+            y,
+            series,
+            is_stepped: false,
+        }
+    }
+}
+
+/// The lowest and the highest value of all lines that are shown by name.
+fn shown_ends(series: &[Series]) -> (f64, f64) {
+    let shown = series.iter().filter(|series| series.stroke != Stroke::Background);
+    let values = shown.flat_map(|series| &series.points).map(|(_, value)| *value);
+    values.fold((f64::INFINITY, 0.0), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 fn difference_figure(study: &Study, comparison: &Comparison) -> Option<Figure> {
@@ -257,14 +340,20 @@ fn difference_figure(study: &Study, comparison: &Comparison) -> Option<Figure> {
         .map(|(name, rank)| RankedName { name: name.clone(), rank: *rank })
         .collect();
     names.sort_by(|left, right| left.rank.total_cmp(&right.rank).then_with(|| left.name.cmp(&right.name)));
+    let dependence = if graph_count(comparison) > 1 {
+        "Blocks that share a graph are not independent, so the difference shown is smaller than it should be for graphs unlike \
+         these."
+    } else {
+        "All blocks share one graph: the test says nothing of others."
+    };
     let p = if test.p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {}", fixed(test.p, 3)) };
     let diagram = DifferenceDiagram {
         title: "Mean ranks and critical difference".to_owned(),
         subtitle: format!(
-            "Friedman with Iman and Davenport's correction: F = {}, {p}; Nemenyi at {}; n = {} blocks (seeds averaged)",
+            "Friedman with Iman and Davenport's correction: F = {}, {p}; Nemenyi at {}; n = {} (seeds averaged)",
             significant(test.f, 4),
             significant(alpha, 2),
-            test.instances
+            counted(test.instances, "block")
         ),
         names,
         critical_difference: difference,
@@ -272,41 +361,48 @@ fn difference_figure(study: &Study, comparison: &Comparison) -> Option<Figure> {
     Some(Figure {
         file: "critical-difference.svg".to_owned(),
         caption: format!(
-            "Mean ranks over {} blocks of one graph, cluster, network and knowledge each, seeds averaged (Demšar 2006). \
-             Policies under one bar are not told apart by the Nemenyi test. Blocks that share a graph are not \
-             independent, so the difference shown is smaller than it should be for graphs unlike these.",
-            test.instances
+            "Mean ranks over {} of one graph, cluster, network and knowledge each, seeds averaged (Demšar 2006). \
+             Policies under one bar are not told apart by the Nemenyi test. {dependence}",
+            counted(test.instances, "block")
         ),
         svg: diagram.svg(),
     })
 }
 
 fn forest_figure(study: &Study, comparison: &Comparison, standing: &Standing) -> Figure {
-    let intervals = standing.intervals(study, comparison);
+    let ratios = standing.against_reference(study, comparison);
     let rows = standing.order.iter().filter_map(|policy| {
-        let interval = intervals[*policy]?;
+        let ratio = ratios[*policy].as_ref()?;
         let (wins, ties, losses) = comparison.wins_ties_losses(*policy, standing.reference);
+        let interval = ratio
+            .interval
+            .map_or(String::new(), |(low, high)| format!(" [{}, {}]", fixed(low, 3), fixed(high, 3)));
         Some(ForestRow {
             name: comparison.policies[*policy].clone(),
-            middle: interval.middle,
-            interval: (interval.low, interval.high),
-            note: format!(
-                "{} [{}, {}]  {wins}/{ties}/{losses}",
-                fixed(interval.middle, 3),
-                fixed(interval.low, 3),
-                fixed(interval.high, 3)
-            ),
+            middle: ratio.mean,
+            interval: ratio.interval,
+            note: format!("{}{interval}  {wins}/{ties}/{losses}", fixed(ratio.mean, 3)),
         })
     });
-    let graphs: BTreeSet<usize> = comparison.rows.iter().map(|row| row.instance.graph).collect();
+    let graphs = graph_count(comparison);
     let reference = &comparison.policies[standing.reference];
+    let (intervals, how) = if graphs > 1 {
+        let how = format!(
+            "with percentile intervals of a bootstrap that draws whole graphs ({} draws, Bonferroni for {}). Blue \
+             intervals leave out 1.",
+            study.file.report.resamples,
+            counted(comparison.policies.len().saturating_sub(1), "comparison")
+        );
+        (format!("{}s for all together; ", interval_name(study)), how)
+    } else {
+        (String::new(), format!("without intervals. {ONE_GRAPH}"))
+    };
     let forest = Forest {
         title: format!("Makespan against {reference}"),
         subtitle: format!(
-            "geometric mean of ratios, {} % intervals for all together; n = {} instances of {} graphs; wins/ties/losses",
-            significant(study.file.report.confidence * 100.0, 4),
-            comparison.rows.len(),
-            graphs.len()
+            "geometric mean of ratios; {intervals}n = {} of {}; wins/ties/losses",
+            counted(comparison.rows.len(), "instance"),
+            counted(graphs, "graph")
         ),
         label: format!("makespan over that of {reference}; above 1 is worse"),
         rows: rows.collect(),
@@ -314,10 +410,7 @@ fn forest_figure(study: &Study, comparison: &Comparison, standing: &Standing) ->
     Figure {
         file: "ratios.svg".to_owned(),
         caption: format!(
-            "Geometric mean of the makespan over that of {reference} on the same instance, with percentile intervals of a \
-             bootstrap that draws whole graphs ({} draws, Bonferroni for {} comparisons). Blue intervals leave out 1.",
-            study.file.report.resamples,
-            comparison.policies.len().saturating_sub(1)
+            "Geometric mean of the makespan over that of {reference} on the same instance, {how}"
         ),
         svg: forest.svg(),
     }

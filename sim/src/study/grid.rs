@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use isochrone_policies::POLICIES;
-use isochrone_workload::task_graph::{GeneratorSpec, ReadOptions};
+use isochrone_policies::{LabelError, POLICIES};
+use isochrone_workload::task_graph::ReadOptions;
 use sha2::{Digest, Sha256};
 
 use super::StudyError;
-use super::definition::{Lists, Seeds, StudyFile};
-use crate::network::network;
-use crate::simulation::Knowledge;
+use super::checks::{Wrong, check, check_sources};
+use super::definition::{Lists, Seeds, StudyFile, Values};
+use crate::simulation::{Knowledge, KnowledgeError};
 use crate::sources;
 
 /// Raised when results of older versions must not be mixed with new ones.
 const CELL_VERSION: u32 = 1;
-/// A grid of more cells is a mistake.
-const CELLS_MAX: usize = 50_000_000;
 
 /// A study with its lists written out.
 #[derive(Clone, Debug)]
@@ -96,7 +94,7 @@ impl Study {
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut study = Self::parse(path, text, directory)?;
         study.inputs = study.digests()?;
-        study.check_sources()?;
+        check_sources(&study, path)?;
         Ok(study)
     }
 
@@ -112,6 +110,11 @@ impl Study {
     fn parse(path: &Path, text: String, directory: PathBuf) -> Result<Self, StudyError> {
         let file: StudyFile = toml::from_str(&text)
             .map_err(|source| StudyError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let made = Self::written_out(file, text, directory);
+        made.and_then(|study| check(&study).map(|()| study)).map_err(|wrong| wrong.in_file(path))
+    }
+
+    fn written_out(file: StudyFile, text: String, directory: PathBuf) -> Result<Self, Wrong> {
         let mut graphs = Vec::new();
         for entry in &file.graphs {
             let options = ReadOptions {
@@ -119,12 +122,18 @@ impl Study {
                 item_bytes_unsaid: entry.bytes_unsaid,
                 ..ReadOptions::default()
             };
-            graphs.extend(points(&entry.graph, entry.family.as_deref(), &entry.lists, &options)?);
+            graphs.extend(points("graphs", &entry.graph, entry.family.as_deref(), &entry.lists, &options)?);
         }
         let mut clusters = Vec::new();
         for entry in &file.clusters {
             let options = ReadOptions::default();
-            clusters.extend(points(&entry.cluster, entry.family.as_deref(), &entry.lists, &options)?);
+            clusters.extend(points(
+                "clusters",
+                &entry.cluster,
+                entry.family.as_deref(),
+                &entry.lists,
+                &options,
+            )?);
         }
         let seeds = match &file.seeds {
             Seeds::List(list) => list.clone(),
@@ -132,10 +141,10 @@ impl Study {
         };
         let mut knowledge = Vec::new();
         for label in &file.knowledge {
-            knowledge.push(label.parse().map_err(|error| StudyError::value(format!("{error}")))?);
+            knowledge.push(label.parse().map_err(|error: KnowledgeError| Wrong::new("knowledge", error))?);
         }
         let policies = policies(&file)?;
-        let study = Self {
+        Ok(Self {
             text,
             directory,
             graphs,
@@ -145,42 +154,7 @@ impl Study {
             seeds,
             inputs: BTreeMap::new(),
             file,
-        };
-        study.check_size()?;
-        Ok(study)
-    }
-
-    fn check_size(&self) -> Result<(), StudyError> {
-        let lists = [
-            ("graphs", self.graphs.len()),
-            ("clusters", self.clusters.len()),
-            ("networks", self.file.networks.len()),
-            ("knowledge", self.knowledge.len()),
-            ("seeds", self.seeds.len()),
-            ("policies", self.policies.len()),
-        ];
-        let mut cells: usize = 1;
-        for (name, length) in lists {
-            if length == 0 {
-                return Err(StudyError::value(format!("`{name}` is empty: the study has no cells")));
-            }
-            cells = cells.saturating_mul(length);
-        }
-        if cells > CELLS_MAX {
-            return Err(StudyError::value(format!(
-                "the study has {cells} cells; at most {CELLS_MAX} are run"
-            )));
-        }
-        let confidence = self.file.report.confidence;
-        if !(confidence > 0.0 && confidence < 1.0) {
-            return Err(StudyError::value(format!("`confidence` is {confidence}; it lies between 0 and 1")));
-        }
-        if let Some(reference) = &self.file.report.reference
-            && !self.policy_names().contains(reference)
-        {
-            return Err(StudyError::value(format!("the reference `{reference}` is not among the policies")));
-        }
-        Ok(())
+        })
     }
 
     fn digests(&self) -> Result<BTreeMap<String, String>, StudyError> {
@@ -196,29 +170,6 @@ impl Study {
             }
         }
         Ok(digests)
-    }
-
-    fn check_sources(&self) -> Result<(), StudyError> {
-        let seed = self.seeds[0];
-        for point in &self.graphs {
-            let text = seeded(&point.text, seed);
-            if !self.inputs.contains_key(&text)
-                && let Err(error) = text.parse::<GeneratorSpec>()
-            {
-                return Err(StudyError::value(format!(
-                    "`{text}` is neither a file nor a generator: {error}"
-                )));
-            }
-        }
-        for point in &self.clusters {
-            let text = seeded(&point.text, seed);
-            let cluster = sources::cluster(&text, &self.directory)
-                .map_err(|source| StudyError::Source { text, source: Box::new(source) })?;
-            for label in &self.file.networks {
-                network(label, &cluster, seed).map_err(|error| StudyError::value(format!("{error}")))?;
-            }
-        }
-        Ok(())
     }
 
     /// The instances in order: graphs outermost, then clusters, networks, knowledge, seeds.
@@ -305,9 +256,14 @@ impl Study {
         digest(format!("{:?} {:?}", self.text, self.inputs).as_bytes())
     }
 
-    /// The cells that are to be drawn, in the order of the file, where the grid has them.
+    /// The cells that are to be drawn, in the order of the file.
     #[must_use]
     pub fn gantt_cells(&self) -> Vec<Cell> {
+        self.gantts_found().into_iter().flatten().collect()
+    }
+
+    /// For each chart that is wanted the first cell of the grid that is so.
+    pub(super) fn gantts_found(&self) -> Vec<Option<Cell>> {
         let choices = &self.file.report.gantts;
         let mut found: Vec<Option<Cell>> = vec![None; choices.len()];
         for instance in self.instances() {
@@ -329,7 +285,7 @@ impl Study {
                 }
             }
         }
-        found.into_iter().flatten().collect()
+        found
     }
 }
 
@@ -339,21 +295,22 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 /// Every combination of the lists, the last name's values changing fastest.
 fn points(
+    key: &str,
     text: &str,
     family: Option<&str>,
     lists: &Lists,
     options: &ReadOptions,
-) -> Result<Vec<Point>, StudyError> {
+) -> Result<Vec<Point>, Wrong> {
     let mut combinations: Vec<BTreeMap<String, String>> = vec![BTreeMap::new()];
-    for (name, values) in lists {
+    for (name, Values::List(values)) in lists {
         if !text.contains(&format!("{{{name}}}")) {
-            return Err(StudyError::value(format!("`for` has `{name}`, but `{text}` has no {{{name}}}")));
+            return Err(Wrong::new(key, format!("`for` has `{name}`, but `{text}` has no {{{name}}}")));
         }
         let mut longer = Vec::with_capacity(combinations.len() * values.len());
         for combination in &combinations {
             for value in values {
                 let mut combination = combination.clone();
-                combination.insert(name.clone(), value_text(name, value)?);
+                combination.insert(name.clone(), value_text(key, name, value)?);
                 longer.push(combination);
             }
         }
@@ -366,7 +323,7 @@ fn points(
         }
         let rest = made.replace("{seed}", "");
         if rest.contains('{') || rest.contains('}') {
-            return Err(StudyError::value(format!("`{made}` has a name in braces that `for` does not list")));
+            return Err(Wrong::new(key, format!("`{made}` has a name in braces that `for` does not list")));
         }
         let family = family.map_or_else(|| family_of(&made), str::to_owned);
         Ok(Point { text: made, family, parameters, options: options.clone() })
@@ -374,14 +331,14 @@ fn points(
     made.collect()
 }
 
-fn value_text(name: &str, value: &toml::Value) -> Result<String, StudyError> {
+fn value_text(key: &str, name: &str, value: &toml::Value) -> Result<String, Wrong> {
     match value {
         toml::Value::String(text) => Ok(text.clone()),
         toml::Value::Integer(number) => Ok(number.to_string()),
         toml::Value::Float(number) => Ok(number.to_string()),
         toml::Value::Boolean(truth) => Ok(truth.to_string()),
         toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
-            Err(StudyError::value(format!("a value of `{name}` is neither text nor a number: {value}")))
+            Err(Wrong::new(key, format!("a value of `{name}` is neither text nor a number: {value}")))
         }
     }
 }
@@ -394,7 +351,10 @@ fn family_of(text: &str) -> String {
     name.and_then(|name| name.split('.').next().map(str::to_owned)).unwrap_or_else(|| text.to_owned())
 }
 
-fn policies(file: &StudyFile) -> Result<Vec<String>, StudyError> {
+fn policies(file: &StudyFile) -> Result<Vec<String>, Wrong> {
+    if let Some(name) = file.without.iter().find(|name| !POLICIES.iter().any(|info| info.name == **name)) {
+        return Err(Wrong::new("without", LabelError::Unknown { name: name.clone() }));
+    }
     let mut policies: Vec<String> = Vec::new();
     for label in &file.policies {
         let all = POLICIES.iter().filter(|info| !file.without.iter().any(|name| name == info.name));
@@ -409,8 +369,7 @@ fn policies(file: &StudyFile) -> Result<Vec<String>, StudyError> {
             one => vec![one.to_owned()],
         };
         for label in labels {
-            isochrone_policies::create(&seeded(&label, 0))
-                .map_err(|error| StudyError::value(format!("{error}")))?;
+            isochrone_policies::create(&seeded(&label, 0)).map_err(|error| Wrong::new("policies", error))?;
             if !policies.contains(&label) {
                 policies.push(label);
             }
@@ -458,13 +417,63 @@ for = { agents = [2], latency = [0.5, 100] }
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn what_is_wrong_is_said_with_file_and_key() {
         let wrong = |from: &str, to: &str| study(&SMALL.replace(from, to)).unwrap_err().to_string();
         assert!(wrong("{tiles}", "4").contains("no {tiles}"));
         assert!(wrong("{ tiles = [2, 3] }", "{}").contains("does not list"));
-        assert!(wrong("\"heft\"", "\"haft\"").contains("haft"));
-        assert!(wrong("count = 2", "count = 0").contains("`seeds` is empty"));
-        assert!(wrong("\"blind\"", "\"blond\"").contains("blond"));
+        assert_eq!(
+            wrong("\"heft\"", "\"hefd\""),
+            "s.toml: policies: there is no policy `hefd`; did you mean `heft`? `isochrone policies` lists all"
+        );
+        assert!(wrong("count = 2", "count = 0").starts_with("s.toml: seeds: is empty"));
+        assert_eq!(
+            wrong("\"blind\"", "\"blond\""),
+            "s.toml: knowledge: `blond` is no knowledge; did you mean `blind`? There are exact, noisy(percent=30), \
+             mean and blind"
+        );
         assert!(wrong("name =", "nome =").contains("no study"));
+        assert!(wrong("seeds =", "without = [\"heff\"]\nseeds =").starts_with("s.toml: without: "));
+    }
+
+    #[test]
+    fn a_report_of_what_the_grid_has_not_is_refused() {
+        let with = |report: &str| study(&format!("{SMALL}[report]\n{report}\n"));
+        let wrong = |report: &str| with(report).unwrap_err().to_string();
+        assert_eq!(
+            wrong("axis = \"lat\""),
+            "s.toml: report.axis: no cluster has `lat` in its `for`; there are agents, latency"
+        );
+        assert_eq!(
+            wrong("reference = \"hefty\""),
+            "s.toml: report.reference: `hefty` is not among the policies of the study; did you mean `heft`?"
+        );
+        assert_eq!(
+            wrong("gantts = [{ policy = \"heft\" }, { graph = \"cholesky(tiles=4\" }]"),
+            "s.toml: report.gantts[1]: no graph of the study begins with `cholesky(tiles=4`; there is \
+             cholesky(tiles=2,seed=3), cholesky(tiles=2,seed=4), cholesky(tiles=3,seed=3), cholesky(tiles=3,seed=4)"
+        );
+        assert!(with("axis = \"latency\"\ngantts = [{ knowledge = \"bl\", policy = \"random\" }]").is_ok());
+        let named =
+            SMALL.replace("100] }", "100], link = [\"fast\"] }").replace("={latency}", "={latency},{link}=1");
+        let error = study(&format!("{named}[report]\naxis = \"link\"\n")).unwrap_err().to_string();
+        assert_eq!(error, "s.toml: report.axis: `link` has the value `fast`; an axis needs numbers");
+    }
+
+    #[test]
+    fn values_of_the_wrong_kind_say_what_to_write() {
+        let wrong = |from: &str, to: &str| {
+            let error = study(&SMALL.replace(from, to)).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        let seeds = "write a list such as [1, 2, 3], or { from = 1, count = 10 }";
+        assert!(wrong("{ from = 3, count = 2 }", "7").contains(seeds));
+        assert!(wrong(", count = 2 }", " }").contains(seeds));
+        let labels = "write a list of labels, such as [\"heft\", \"eager\"]";
+        assert!(wrong("[\"heft\", \"random(seed={seed})\"]", "\"heft\"").contains(labels));
+        assert!(
+            wrong("[\"exact\", \"blind\"]", "\"exact\"")
+                .contains("write a list such as [\"exact\", \"blind\"]")
+        );
+        assert!(wrong("[2, 3]", "2").contains("write a list of values, such as [1, 10, 100]"));
     }
 }

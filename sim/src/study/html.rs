@@ -8,13 +8,15 @@ use super::StudyError;
 use super::columns::{columns, csv};
 use super::comparison::{Comparison, Row};
 use super::figures::{
-    BOOTSTRAP_SEED, Figure, Standing, axis_label, by_axis, by_family, conditions, figures, rows_of,
+    Figure, ONE_GRAPH, Standing, axis_label, by_axis, by_family, conditions, figures, graph_count,
+    interval_name, rows_of,
 };
 use super::grid::{Cell, Study};
+use super::methods::methods;
 use super::parquet_file::parquet;
 use super::run::{Records, gantt_file};
-use super::tables::{makespans, tables};
-use crate::plot::{escaped, fixed, significant};
+use super::tables::{leader, leader_titles, led, makespans, policies_counted, tables};
+use crate::plot::{counted, escaped, fixed, significant};
 use crate::statistics::mean_ranks;
 
 /// Failures that are listed.
@@ -110,6 +112,9 @@ fn gantts(study: &Study, folder: &Path) -> Result<Vec<Figure>, StudyError> {
     Ok(figures)
 }
 
+/// What a column is called, and its rows.
+type Group<'a> = (String, Vec<&'a Row>);
+
 struct Report<'a> {
     study: &'a Study,
     comparison: &'a Comparison,
@@ -140,6 +145,8 @@ impl Report<'_> {
                 text.push_str(&shown(figure));
             }
             text.push_str(&self.leaders());
+            text.push_str("<h2>Median makespans in seconds</h2>\n");
+            text.push_str(&self.medians());
             text.push_str("<h2>By family of graphs</h2>\n");
             text.push_str(&self.families());
             text.push_str("<h2>By condition</h2>\n");
@@ -152,7 +159,7 @@ impl Report<'_> {
             }
         }
         text.push_str(&self.failures());
-        text.push_str(&self.methods());
+        text.push_str(&methods(self.study, self.comparison));
         let _ =
             writeln!(text, "<h2>The study</h2>\n<pre>{}</pre>\n</body>\n</html>", escaped(&self.study.text));
         text
@@ -168,35 +175,56 @@ impl Report<'_> {
             (Some(only), _) => format!("1 seed ({only})"),
             (None, _) => String::new(),
         };
-        let incomplete = match self.comparison.incomplete {
+        let comparison = self.comparison;
+        let incomplete = match comparison.incomplete {
             0 => String::new(),
-            count => {
-                format!(" {count} more instances are not complete yet and left out of everything below.")
-            }
+            count => format!(
+                " {} not complete yet and left out of everything below.",
+                if count == 1 {
+                    "1 more instance is".to_owned()
+                } else {
+                    format!("{count} more instances are")
+                }
+            ),
+        };
+        let (rows, distinct) = (comparison.rows.len(), comparison.distinct);
+        let repeats = match rows - distinct {
+            0 if rows > 1 => "; all differ.".to_owned(),
+            0 => ".".to_owned(),
+            count => format!(
+                ". {distinct} of them {}: the other {count} repeat the runs of another seed, since nothing in them is random, and \
+                 tell nothing new.",
+                if distinct == 1 { "differs" } else { "differ" }
+            ),
         };
         format!(
-            "<p>{} runs: {} graphs, {} clusters, networks {}, knowledge {}, {seeds}, {} policies. {} instances are \
-             compared; {} runs failed.{incomplete}</p>\n",
-            self.records.len(),
-            study.graphs.len(),
-            study.clusters.len(),
+            "<p>{}: {}, {}, networks {}, knowledge {}, {seeds}, {}. {} compared{repeats} {} failed.{incomplete}</p>\n",
+            counted(self.records.len(), "run"),
+            counted(study.graphs.len(), "graph"),
+            counted(study.clusters.len(), "cluster"),
             list(&mut study.file.networks.iter().cloned()),
             list(&mut study.knowledge.iter().map(ToString::to_string)),
-            study.policies.len(),
-            self.comparison.rows.len(),
-            self.comparison.failures.len()
+            policies_counted(study.policies.len()),
+            match rows {
+                1 => "1 instance is".to_owned(),
+                rows => format!("{rows} instances are"),
+            },
+            counted(comparison.failures.len(), "run")
         )
     }
 
     fn policies(&self) -> String {
         let comparison = self.comparison;
-        let intervals = self.standing.intervals(self.study, comparison);
+        let ratios_to = self.standing.against_reference(self.study, comparison);
         let ranks = mean_ranks(&comparison.over_seeds());
         let reference = escaped(&comparison.policies[self.standing.reference]);
+        let has_intervals = graph_count(comparison) > 1;
+        let heading =
+            if has_intervals { format!("<th>{}</th>", interval_name(self.study)) } else { String::new() };
         let mut text = format!(
             "<div class=\"scroll\"><table>\n<tr><th>policy</th><th>mean ratio to the best</th><th>worst ratio</th>\
-             <th>best on</th><th>mean rank</th><th>ratio to {reference}</th><th>interval</th>\
-             <th>wins / ties / losses</th><th>failed</th></tr>\n"
+             <th>best on</th><th>mean rank</th><th>ratio to {reference}</th>{heading}\
+             <th>wins / ties / losses</th><th>failed</th><th class=\"text\">what it does</th></tr>\n"
         );
         for policy in &self.standing.order {
             let ratios = comparison.rows.iter().map(|row| row.makespans[*policy] / row.best());
@@ -204,10 +232,15 @@ impl Report<'_> {
             let worst = ratios.iter().copied().fold(f64::NAN, f64::max);
             let best = ratios.iter().filter(|ratio| **ratio == 1.0).count();
             let failed = comparison.failures.iter().filter(|(_, of, _)| of == policy).count();
-            let (ratio, interval) = match &intervals[*policy] {
-                Some(of) => (fixed(of.middle, 3), format!("{} to {}", fixed(of.low, 3), fixed(of.high, 3))),
-                None => ("1".to_owned(), String::new()),
+            let (ratio, interval) = match &ratios_to[*policy] {
+                Some(of) => (fixed(of.mean, 3), of.interval),
+                None => ("1".to_owned(), None),
             };
+            let interval = interval
+                .map_or(String::new(), |(low, high)| format!("{} to {}", fixed(low, 3), fixed(high, 3)));
+            let interval = if has_intervals { format!("<td>{interval}</td>") } else { String::new() };
+            let does =
+                isochrone_policies::info(&comparison.policies[*policy]).map_or("", |info| info.summary);
             let (wins, ties, losses) = comparison.wins_ties_losses(*policy, self.standing.reference);
             let counts = if *policy == self.standing.reference {
                 String::new()
@@ -218,14 +251,19 @@ impl Report<'_> {
             let _ = writeln!(
                 text,
                 "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{best}</td><td>{}</td><td>{ratio}</td>\
-                 <td>{interval}</td><td>{counts}</td><td>{failed}</td></tr>",
+                 {interval}<td>{counts}</td><td>{failed}</td><td class=\"text\">{}</td></tr>",
                 escaped(&comparison.policies[*policy]),
                 fixed(self.standing.mean_ratios[*policy], 3),
                 fixed(worst, 2),
-                fixed(ranks[*policy], 2)
+                fixed(ranks[*policy], 2),
+                escaped(does)
             );
         }
-        text + "</table></div>\n"
+        text.push_str("</table></div>\n");
+        if !has_intervals {
+            let _ = writeln!(text, "<p>{ONE_GRAPH}</p>");
+        }
+        text
     }
 
     /// Along the axis: who is first, and by how much.
@@ -234,65 +272,92 @@ impl Report<'_> {
             return String::new();
         }
         let mut text = format!("<h2>Leaders along {}</h2>\n", escaped(&axis_label(self.study)));
-        text.push_str(
-            "<div class=\"scroll\"><table>\n<tr><th>condition</th><th>value</th><th class=\"text\">first</th>\
-             <th class=\"text\">second</th><th class=\"text\">third</th><th class=\"text\">last</th></tr>\n",
-        );
+        let titles = leader_titles(self.comparison.policies.len());
+        text.push_str("<div class=\"scroll\"><table>\n<tr><th>condition</th><th>value</th>");
+        for title in titles {
+            let _ = write!(text, "<th class=\"text\">{title}</th>");
+        }
+        text.push_str("</tr>\n");
         for (network, knowledge, name) in conditions(self.study) {
             for (_, value, rows) in by_axis(self.study, &rows_of(self.comparison, network, knowledge)) {
-                let ratios = self.comparison.mean_ratios(&rows);
-                let mut order: Vec<usize> =
-                    (0..ratios.len()).filter(|place| ratios[*place].is_finite()).collect();
-                order.sort_by(|left, right| ratios[*left].total_cmp(&ratios[*right]));
-                let told = |place: Option<&usize>| {
-                    place.map_or(String::new(), |place| {
-                        let name = escaped(&self.comparison.policies[*place]);
-                        format!("{name} ({})", fixed(ratios[*place], 3))
-                    })
-                };
-                let _ = writeln!(
-                    text,
-                    "<tr><td>{}</td><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td>\
-                     <td class=\"text\">{}</td><td class=\"text\">{}</td></tr>",
-                    escaped(&name),
-                    escaped(&value),
-                    told(order.first()),
-                    told(order.get(1)),
-                    told(order.get(2)),
-                    told(order.last())
-                );
+                let (ratios, order) = led(self.comparison, &rows);
+                let _ = write!(text, "<tr><td>{}</td><td>{}</td>", escaped(&name), escaped(&value));
+                for title in 0..titles.len() {
+                    let told = leader(&order, title).map_or(String::new(), |policy| {
+                        let name = escaped(&self.comparison.policies[policy]);
+                        format!("{name} ({})", fixed(ratios[policy], 3))
+                    });
+                    let _ = write!(text, "<td class=\"text\">{told}</td>");
+                }
+                text.push_str("</tr>\n");
             }
         }
         text + "</table></div>\n"
     }
 
+    /// How long it takes: a table for each condition with a column for each value of the axis, or one of all conditions.
+    fn medians(&self) -> String {
+        let seconds = |groups: &[Group<'_>], first: &str| {
+            self.table(
+                groups,
+                first,
+                |rows| self.comparison.median_seconds(rows),
+                |value| significant(value, 4),
+            )
+        };
+        if self.study.file.report.axis.is_none() {
+            return seconds(&self.condition_groups(), "median makespan (s)");
+        }
+        let mut text = String::new();
+        for (network, knowledge, name) in conditions(self.study) {
+            let _ = writeln!(text, "<h3>{}, along {}</h3>", escaped(&name), escaped(&axis_label(self.study)));
+            let along = by_axis(self.study, &rows_of(self.comparison, network, knowledge));
+            let groups: Vec<Group<'_>> = along.into_iter().map(|(_, value, rows)| (value, rows)).collect();
+            text.push_str(&seconds(&groups, "median makespan (s)"));
+        }
+        text
+    }
+
     fn families(&self) -> String {
-        let groups = by_family(self.study, self.comparison);
-        self.ratio_table(&groups)
+        self.ratio_table(&by_family(self.study, self.comparison))
     }
 
     fn by_condition(&self) -> String {
-        let conditions = conditions(self.study).into_iter();
-        let groups: Vec<(String, Vec<&Row>)> = conditions
-            .map(|(network, knowledge, name)| (name, rows_of(self.comparison, network, knowledge)))
-            .collect();
-        self.ratio_table(&groups)
+        self.ratio_table(&self.condition_groups())
     }
 
-    /// Mean ratios to the best: a row for each policy, a column for each group.
-    fn ratio_table(&self, groups: &[(String, Vec<&Row>)]) -> String {
-        let mut text = "<div class=\"scroll\"><table>\n<tr><th>mean ratio to the best</th>".to_owned();
+    fn condition_groups(&self) -> Vec<Group<'_>> {
+        let conditions = conditions(self.study).into_iter();
+        conditions
+            .map(|(network, knowledge, name)| (name, rows_of(self.comparison, network, knowledge)))
+            .collect()
+    }
+
+    /// Mean ratios to the best.
+    fn ratio_table(&self, groups: &[Group<'_>]) -> String {
+        let ratios = |rows: &[&Row]| self.comparison.mean_ratios(rows);
+        self.table(groups, "mean ratio to the best", ratios, |value| fixed(value, 3))
+    }
+
+    /// A row for each policy, a column for each group, the least of each column in bold.
+    fn table(
+        &self,
+        groups: &[Group<'_>],
+        first: &str,
+        values: impl Fn(&[&Row]) -> Vec<f64>,
+        written: impl Fn(f64) -> String,
+    ) -> String {
+        let mut text = format!("<div class=\"scroll\"><table>\n<tr><th>{first}</th>");
         for (name, rows) in groups {
             let _ = write!(text, "<th>{}<br/>n = {}</th>", escaped(name), rows.len());
         }
         text.push_str("</tr>\n");
-        let columns: Vec<Vec<f64>> =
-            groups.iter().map(|(_, rows)| self.comparison.mean_ratios(rows)).collect();
+        let columns: Vec<Vec<f64>> = groups.iter().map(|(_, rows)| values(rows)).collect();
         for policy in &self.standing.order {
             let _ = write!(text, "<tr><td>{}</td>", escaped(&self.comparison.policies[*policy]));
             for column in &columns {
                 let least = column.iter().copied().fold(f64::INFINITY, f64::min);
-                let value = fixed(column[*policy], 3);
+                let value = written(column[*policy]);
                 let shown = if column[*policy] == least { format!("<b>{value}</b>") } else { value };
                 let _ = write!(text, "<td>{shown}</td>");
             }
@@ -306,7 +371,8 @@ impl Report<'_> {
         if failures.is_empty() {
             return String::new();
         }
-        let mut text = format!("<h2>Failures</h2>\n<p>{} runs failed.</p>\n<ul>\n", failures.len());
+        let failed = counted(failures.len(), "run");
+        let mut text = format!("<h2>Failures</h2>\n<p>{failed} failed.</p>\n<ul>\n");
         for (instance, policy, reason) in failures.iter().take(FAILURES_SHOWN_MAX) {
             let _ = writeln!(
                 text,
@@ -325,31 +391,6 @@ impl Report<'_> {
             let _ = writeln!(text, "<p>The others are in results.csv.</p>");
         }
         text
-    }
-
-    fn methods(&self) -> String {
-        let report = &self.study.file.report;
-        format!(
-            "<h2>Methods</h2>\n<ul>\n\
-             <li>An instance is a graph on a cluster under a network model, a state of knowledge and a seed; the same \
-             instance is run under every policy, so that all comparisons are paired.</li>\n\
-             <li>Ratios to the best are to the shortest makespan of any policy of this study on the same instance; means \
-             are geometric. Runs that failed are left out of means, count as worst in ranks and profiles, and are \
-             counted in the column `failed`.</li>\n\
-             <li>Intervals: percentile bootstrap of the geometric mean of paired ratios, {} draws, seed \
-             {BOOTSTRAP_SEED}. Graphs are drawn whole, with all their clusters, networks, knowledge and seeds, since \
-             those are not independent; graphs of one family are treated as if they were. Together the intervals hold \
-             with a confidence of {} (Bonferroni over {} comparisons). They speak of graphs drawn like those of this \
-             study, not of graphs in general.</li>\n\
-             <li>Ranks: Friedman's test with Iman and Davenport's correction and the Nemenyi test (Demšar 2006), over \
-             blocks in which seeds are averaged geometrically.</li>\n\
-             <li>Numbers come from the study file, the files that it names and Isochrone {} alone; results.csv and \
-             results.parquet have every run, manifest.json the machine and the command.</li>\n</ul>\n",
-            report.resamples,
-            significant(report.confidence, 4),
-            self.comparison.policies.len().saturating_sub(1),
-            env!("CARGO_PKG_VERSION")
-        )
     }
 }
 

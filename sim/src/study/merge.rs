@@ -16,7 +16,7 @@ use super::{CellEnd, StudyError};
 /// # Errors
 /// When a file cannot be used, or the folders do not hold results of one and the same study.
 pub fn merge(folders: &[PathBuf], output: &Path, manifest: &RunManifest) -> Result<StudySummary, StudyError> {
-    let first = folders.first().ok_or_else(|| StudyError::value("no folder was given"))?;
+    let first = folders.first().ok_or(StudyError::NoFolders)?;
     let (header, _, _) = read(&first.join(RESULTS_FILE))?;
     let mut records = Records::new();
     for folder in folders {

@@ -3,6 +3,7 @@
 //! A study is a TOML file (`docs/studies.md`). Its results depend on the file and the files it names alone: never on
 //! threads, shards, or where it was interrupted. What a host's clock says is kept apart.
 
+mod checks;
 mod columns;
 mod comparison;
 mod definition;
@@ -10,6 +11,7 @@ mod figures;
 mod grid;
 mod html;
 mod merge;
+mod methods;
 mod parquet_file;
 mod results;
 mod run;
@@ -48,14 +50,20 @@ pub enum StudyError {
         source: Box<toml::de::Error>,
     },
     /// A value of the file cannot be used.
-    #[error("{what}")]
+    #[error("{}: {key}: {what}", path.display())]
     Value {
-        /// What, and why not.
+        /// The file.
+        path: PathBuf,
+        /// The value's key.
+        key: String,
+        /// What is wrong, and what to write.
         what: String,
     },
     /// A graph or cluster that it names is not there, or holds an error.
-    #[error("the study names `{text}`")]
+    #[error("{} names `{text}`", path.display())]
     Source {
+        /// The study.
+        path: PathBuf,
         /// The graph or cluster.
         text: String,
         /// Why it cannot be used.
@@ -81,10 +89,13 @@ pub enum StudyError {
         /// Counted from 1.
         line: usize,
     },
-    /// Two results of one cell differ.
-    #[error("two shards differ in the result of cell {key}: they are not from the same version")]
+    /// No folder was given.
+    #[error("there is no folder of results to merge")]
+    NoFolders,
+    /// Two results of one run differ.
+    #[error("two shards differ in the result of run {key}: they are not from the same version")]
     Conflict {
-        /// The cell.
+        /// The run.
         key: String,
     },
     /// The table could not be encoded.
@@ -99,9 +110,5 @@ impl StudyError {
     fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
-    }
-
-    fn value(what: impl Into<String>) -> Self {
-        Self::Value { what: what.into() }
     }
 }

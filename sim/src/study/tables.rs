@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::comparison::{Comparison, Row};
 use super::figures::{Standing, axis_label, by_axis, by_family, conditions, rows_of};
 use super::grid::Study;
-use crate::plot::fixed;
+use crate::plot::{counted, fixed};
 use crate::statistics::geometric_mean;
 
 /// Policies that the narrower tables show: the first of the study.
@@ -22,12 +22,14 @@ pub(super) fn tables(study: &Study, comparison: &Comparison, standing: &Standing
     }
     let _ = writeln!(
         text,
-        "\n{} instances, each under {} policies; {} instances are not complete, {} runs failed. Numbers are geometric means of the \
-         makespan over the best policy's of the same instance, unless said.",
-        comparison.rows.len(),
-        comparison.policies.len(),
+        "\n{}, each under {}; {} of them {}; {} not complete, {} failed. Numbers are geometric means of the makespan over the best \
+         policy's of the same instance, unless said.",
+        counted(comparison.rows.len(), "instance"),
+        policies_counted(comparison.policies.len()),
+        comparison.distinct,
+        if comparison.distinct == 1 { "differs" } else { "differ" },
         comparison.incomplete,
-        comparison.failures.len()
+        counted(comparison.failures.len(), "run")
     );
     let groups = wide_groups(study, comparison);
     text.push_str("\n## By knowledge, network and ");
@@ -44,6 +46,11 @@ pub(super) fn tables(study: &Study, comparison: &Comparison, standing: &Standing
     text.push_str("\n## Where the first loses\n\n");
     text.push_str(&losses(comparison, standing));
     text
+}
+
+/// `1 policy`, `2 policies`
+pub(super) fn policies_counted(count: usize) -> String {
+    if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") }
 }
 
 type Groups<'a> = Vec<(String, Vec<&'a Row>)>;
@@ -117,24 +124,39 @@ fn milliseconds(comparison: &Comparison, standing: &Standing, groups: &Groups<'_
 }
 
 fn leaders(study: &Study, comparison: &Comparison) -> String {
-    let titles = ["first", "second", "third", "last"].map(str::to_owned);
-    let mut text = header("condition", titles.into_iter());
+    let titles = leader_titles(comparison.policies.len());
+    let mut text = header("condition", titles.iter().map(|title| (*title).to_owned()));
     for (network, knowledge, name) in conditions(study) {
         for (_, value, rows) in by_axis(study, &rows_of(comparison, network, knowledge)) {
-            let ratios = comparison.mean_ratios(&rows);
-            let mut order: Vec<usize> =
-                (0..ratios.len()).filter(|place| ratios[*place].is_finite()).collect();
-            order.sort_by(|left, right| ratios[*left].total_cmp(&ratios[*right]));
-            let told = |place: Option<&usize>| {
-                place.map_or(String::new(), |place| {
-                    format!("`{}` {}", comparison.policies[*place], fixed(ratios[*place], 2))
+            let (ratios, order) = led(comparison, &rows);
+            let told = |place: usize| {
+                leader(&order, place).map_or(String::new(), |policy| {
+                    format!("`{}` {}", comparison.policies[policy], fixed(ratios[policy], 2))
                 })
             };
-            let cells = [told(order.first()), told(order.get(1)), told(order.get(2)), told(order.last())];
+            let cells: Vec<String> = (0..titles.len()).map(told).collect();
             let _ = writeln!(text, "| {name}, {value} | {} |", cells.join(" | "));
         }
     }
     text
+}
+
+/// What a table of leaders shows of so many policies: the first three and, where there are more, the last.
+pub(super) fn leader_titles(policies: usize) -> &'static [&'static str] {
+    &["first", "second", "third", "last"][..policies.min(4)]
+}
+
+/// The policy under a title, of those from the best to the worst.
+pub(super) fn leader(order: &[usize], title: usize) -> Option<usize> {
+    if title < 3 { order.get(title).copied() } else { order.get(3..)?.last().copied() }
+}
+
+/// Mean ratios by policy, and the policies that have one from the best to the worst.
+pub(super) fn led(comparison: &Comparison, rows: &[&Row]) -> (Vec<f64>, Vec<usize>) {
+    let ratios = comparison.mean_ratios(rows);
+    let mut order: Vec<usize> = (0..ratios.len()).filter(|place| ratios[*place].is_finite()).collect();
+    order.sort_by(|left, right| ratios[*left].total_cmp(&ratios[*right]));
+    (ratios, order)
 }
 
 /// How often another policy is faster than the first by more than one part in a hundred.
@@ -187,4 +209,19 @@ pub(super) fn makespans(study: &Study, comparison: &Comparison) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_is_told_where_it_is_not_among_the_first_three() {
+        assert_eq!(leader_titles(2), ["first", "second"]);
+        assert_eq!(leader_titles(3), ["first", "second", "third"]);
+        assert_eq!(leader_titles(9), ["first", "second", "third", "last"]);
+        let order = [4, 2, 0, 1, 3];
+        assert_eq!([0, 1, 2, 3].map(|title| leader(&order, title)), [Some(4), Some(2), Some(0), Some(3)]);
+        assert_eq!(leader(&order[..3], 3), None);
+    }
 }

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::errors::{Located, Place, Problem, Reports};
 use super::expression::{Expression, Template};
-use super::suggestion::nearest;
+use isochrone_model::suggestion::nearest;
 
 /// A value of the file.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use super::suggestion::nearest;
+use isochrone_model::suggestion::nearest;
 
 /// A value of a parameter, a loop variable or an expression.
 #[derive(Debug, Clone, PartialEq)]

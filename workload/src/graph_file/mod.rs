@@ -10,7 +10,6 @@ mod expansion;
 mod expression;
 mod limits;
 mod order;
-mod suggestion;
 mod syntax;
 #[cfg(test)]
 mod tests;

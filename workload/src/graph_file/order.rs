@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Command;
 use super::errors::{Place, Problem, Reports};
-use super::suggestion::nearest;
+use isochrone_model::suggestion::nearest;
 
 /// A label that a command has to wait for.
 pub(super) struct PendingDependency {

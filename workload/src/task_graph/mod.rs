@@ -16,8 +16,8 @@ mod validation;
 pub use busy::{BUSY_ITEMS, BusyBytes, busy_source};
 pub use commands::{Appearance, GraphRequests, KernelShape, task_of_scalar};
 pub use formats::{
-    GraphFormat, ReadError, ReadGraph, ReadOptions, WriteError, WrittenGraph, format_graph, parse_graph,
-    read_graph, write_graph,
+    GraphFormat, ReadError, ReadGraph, ReadOptions, ReadProblem, UnsaidOption, WriteError, WrittenGraph,
+    format_graph, parse_graph, read_graph, write_graph,
 };
 pub use generate::{GenerateError, GeneratorSpec, generate};
 pub use structure::Adjacency;

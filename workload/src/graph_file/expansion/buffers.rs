@@ -2,11 +2,11 @@
 
 use super::super::errors::{Located, Place, Problem};
 use super::super::expression::{BufferReference, Expression, member_name};
-use super::super::suggestion::nearest;
 use super::super::syntax::{BufferOrigin, BufferSyntax};
 use super::super::{Buffer, ByteRange};
 use super::Expander;
 use crate::graph_file::expression::Value;
+use isochrone_model::suggestion::nearest;
 
 impl Expander<'_> {
     pub(super) fn expand_buffer(&mut self, syntax: &BufferSyntax) {

@@ -3,13 +3,13 @@
 use super::super::errors::{Located, Place, Problem};
 use super::super::expression::{BufferReference, Expression, Value};
 use super::super::order::PendingDependency;
-use super::super::suggestion::nearest;
 use super::super::syntax::{
     ArgumentSyntax, BufferArgumentSyntax, ScalarSyntax, ScalarType, Step, StepKind, keys,
 };
 use super::super::{Argument, BufferArgument, ByteRange, Command, CommandKind, Launch};
 use super::Expander;
 use crate::data_files::ElementType;
+use isochrone_model::suggestion::nearest;
 
 impl Expander<'_> {
     /// Expands steps in their order; the recursion is bounded by the nesting that the syntax allows.

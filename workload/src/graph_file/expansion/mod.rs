@@ -15,10 +15,10 @@ pub(super) use outputs::assemble;
 use super::errors::{Located, Place, Problem, Reports};
 use super::expression::{Expression, Scope, Template, Value};
 use super::order::{self, PendingDependency};
-use super::suggestion::nearest;
 use super::syntax::{Data, Document, Parameter, ParameterDefault, Repetition, keys};
 use super::{Buffer, Command, DataFile, GraphFile, Output, Program, Settings};
 use crate::data_files::{self, Array, DataFormat, ElementType};
+use isochrone_model::suggestion::nearest;
 
 /// Expands a document; `None` when something was reported that makes going on pointless.
 pub(super) fn expand(

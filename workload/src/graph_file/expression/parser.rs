@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{BinaryOperator, ExpressionError, ExpressionProblem, Function, Term, UnaryOperator, Value};
-use crate::graph_file::suggestion::nearest;
+use isochrone_model::suggestion::nearest;
 
 /// Bounds the recursion of reading and of computing.
 const DEPTH_MAX: usize = 64;

@@ -11,8 +11,8 @@ use super::document::{self, Entry, Node, NodeKind, TableView, join, list};
 use super::errors::{Located, Place, Problem, Reports};
 use super::expression::{BufferReference, Expression, ExpressionError, RangeExpression, Template, Value};
 use super::limits::Limits;
-use super::suggestion::nearest;
 use crate::data_files::DataFormat;
+use isochrone_model::suggestion::nearest;
 
 pub(super) use steps::{ArgumentSyntax, BufferArgumentSyntax, ScalarSyntax, ScalarType, Step, StepKind};
 

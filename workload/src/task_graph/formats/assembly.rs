@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Found, Place, ReadOptions, ReadProblem};
+use super::{Found, Place, ReadOptions, ReadProblem, UnsaidOption};
 use crate::task_graph::{DataItem, GraphTask, TaskCost, TaskGraph};
 
 /// What a task does with an item.
@@ -65,7 +65,8 @@ impl<'a> Assembly<'a> {
             }
             (None, None) => {
                 let of = format!("task `{name}`");
-                let problem = ReadProblem::Unsaid { what: "the duration", of, option: "duration_unsaid_ns" };
+                let problem =
+                    ReadProblem::Unsaid { what: "the duration", of, option: UnsaidOption::DurationNs };
                 return Err((place(), problem));
             }
         };
@@ -158,7 +159,8 @@ impl<'a> Assembly<'a> {
                 }
                 (None, None) => {
                     let of = format!("file `{}`", item.name);
-                    let problem = ReadProblem::Unsaid { what: "the size", of, option: "item_bytes_unsaid" };
+                    let problem =
+                        ReadProblem::Unsaid { what: "the size", of, option: UnsaidOption::ItemBytes };
                     return Err((Place::WholeFile, problem));
                 }
             };

@@ -45,6 +45,15 @@ pub struct ReadError {
     pub problem: Box<ReadProblem>,
 }
 
+/// The option that says what to take for what a file leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsaidOption {
+    /// [`super::ReadOptions::duration_unsaid_ns`].
+    DurationNs,
+    /// [`super::ReadOptions::item_bytes_unsaid`].
+    ItemBytes,
+}
+
 /// What is wrong with a graph in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadProblem {
@@ -109,14 +118,14 @@ pub enum ReadProblem {
         second: String,
     },
     /// The file leaves out what a graph needs, and no option says what to take instead.
-    #[error("{what} of {of} is not said in the file; add it, or set the option `{option}`")]
+    #[error("{what} of {of} is not said in the file; add it, or say what to take instead")]
     Unsaid {
         /// What is left out.
         what: &'static str,
         /// Whose it is.
         of: String,
-        /// The field of [`super::ReadOptions`] that fills in.
-        option: &'static str,
+        /// The option that fills in.
+        option: UnsaidOption,
     },
     /// The file uses something that this reader does not support.
     #[error("{what} is not supported; {hint}")]

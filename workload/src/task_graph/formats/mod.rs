@@ -15,7 +15,7 @@ mod wfcommons;
 use std::collections::HashMap;
 use std::path::Path;
 
-pub use errors::{Place, ReadError, ReadProblem, WriteError};
+pub use errors::{Place, ReadError, ReadProblem, UnsaidOption, WriteError};
 
 use super::TaskGraph;
 use crate::data_files::{read_bounded, write_atomically};

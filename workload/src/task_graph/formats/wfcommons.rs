@@ -58,7 +58,7 @@ struct SpecifiedTask {
 #[serde(rename_all = "camelCase")]
 struct SpecifiedFile {
     id: String,
-    size_in_bytes: u64,
+    size_in_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ struct Execution {
 #[serde(rename_all = "camelCase")]
 struct ExecutedTask {
     id: String,
-    runtime_in_seconds: f64,
+    runtime_in_seconds: Option<f64>,
     core_count: Option<f64>,
     memory_in_bytes: Option<Number>,
 }
@@ -181,8 +181,9 @@ fn assemble(
         let run = runs.get(task.id.as_str()).map(|&run| (run, &executed[run]));
         used += usize::from(run.is_some());
         let duration_ns = run
-            .map(|(run, executed)| {
-                runtime_ns(executed.runtime_in_seconds, || {
+            .and_then(|(run, executed)| Some((run, executed.runtime_in_seconds?)))
+            .map(|(run, seconds)| {
+                runtime_ns(seconds, || {
                     Place::JsonPath(format!("workflow.execution.tasks[{run}].runtimeInSeconds"))
                 })
             })
@@ -205,7 +206,7 @@ fn assemble(
     })?;
     for (index, file) in specification.files.iter().enumerate() {
         let place = || Place::JsonPath(format!("workflow.specification.files[{index}]"));
-        assembly.item(&file.id, Some(file.size_in_bytes), place)?;
+        assembly.item(&file.id, file.size_in_bytes, place)?;
     }
     for (index, task) in specification.tasks.iter().enumerate() {
         // Made only when there is something to say: there are millions of places.

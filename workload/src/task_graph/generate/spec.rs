@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use isochrone_model::suggestion::did_you_mean;
+
 use super::{GENERATORS, GeneratorInfo};
 
 /// One parameter of a generator.
@@ -93,7 +95,7 @@ pub enum SpecError {
         text: String,
     },
     /// No generator has this name.
-    #[error("there is no generator `{name}`; there are {}", names())]
+    #[error("there is no generator `{name}`{} {}", instead(name), names())]
     Unknown {
         /// The name.
         name: String,
@@ -128,6 +130,13 @@ pub enum SpecError {
         /// What it should be.
         expected: String,
     },
+}
+
+fn instead(name: &str) -> String {
+    match did_you_mean(name, GENERATORS.iter().map(|info| info.name)) {
+        suggestion if suggestion.is_empty() => "; there are".to_owned(),
+        suggestion => format!("{suggestion} There are"),
+    }
 }
 
 fn names() -> String {

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use self::tokens::{Token, TokenKind, Tokens};
-use super::{Found, Place, ReadOptions, ReadProblem, WriteError, WrittenGraph};
+use super::{Found, Place, ReadOptions, ReadProblem, UnsaidOption, WriteError, WrittenGraph};
 use crate::task_graph::{DataItem, GraphTask, TaskCost, TaskGraph};
 
 /// Attributes and where each value stands.
@@ -312,7 +312,7 @@ fn task(node: &DotNode, options: &ReadOptions, unsaid: &mut Unsaid) -> Result<Gr
         }
         (None, None) => {
             let of = format!("task `{}` (attribute `work_ns`)", node.name);
-            let problem = ReadProblem::Unsaid { what: "the duration", of, option: "duration_unsaid_ns" };
+            let problem = ReadProblem::Unsaid { what: "the duration", of, option: UnsaidOption::DurationNs };
             unsaid.costs += 1;
             TaskCost::Work(options.duration_unsaid_ns.ok_or_else(|| (node.place.clone(), problem))?)
         }

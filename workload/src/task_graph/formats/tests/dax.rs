@@ -43,7 +43,7 @@ fn what_is_wrong_is_named_with_its_place() {
     let cases = [
         (
             changed("runtime=\"0.25\"", ""),
-            "diamond-2.1.dax:4:3: the duration of task `split_1` is not said in the file; add it, or set the option `duration_unsaid_ns`",
+            "diamond-2.1.dax:4:3: the duration of task `split_1` is not said in the file; add it, or say what to take instead",
         ),
         (
             changed("runtime=\"0.25\"", "runtime=\"fast\""),
@@ -102,7 +102,7 @@ fn sizes_left_out_everywhere_are_an_error_or_an_option() {
     let text = sample_text("diamond-3.6.dax").replace("link=\"output\" size=\"1000000\"", "link=\"output\"");
     assert_eq!(
         refusal("x.dax", &text),
-        "x.dax: the size of file `left.dat` is not said in the file; add it, or set the option `item_bytes_unsaid`"
+        "x.dax: the size of file `left.dat` is not said in the file; add it, or say what to take instead"
     );
     let read = read_with("x.dax", &text, |options| options.item_bytes_unsaid = Some(1_000_000));
     check_diamond(&read.graph, false);

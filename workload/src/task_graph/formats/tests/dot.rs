@@ -56,7 +56,7 @@ fn options_say_what_the_file_does_not() {
     let text = "digraph g { a -> b }";
     assert_eq!(
         refusal("x.dot", text),
-        "x.dot:1:13: the duration of task `a` (attribute `work_ns`) is not said in the file; add it, or set the option `duration_unsaid_ns`"
+        "x.dot:1:13: the duration of task `a` (attribute `work_ns`) is not said in the file; add it, or say what to take instead"
     );
     let read = read_with("x.dot", text, |options| options.duration_unsaid_ns = Some(4));
     assert_eq!((read.graph.tasks[1].after.as_slice(), read.graph.items.len()), (&[0][..], 0));

@@ -49,7 +49,7 @@ fn what_is_left_out_is_an_error_or_an_option() {
     let without = sample_text(NEW).replace("{\"id\": \"left_1\", \"runtimeInSeconds\": 2, \"coreCount\": 4, \"memoryInBytes\": 8000000, \"machines\": [\"one\"]},", "");
     assert_eq!(
         refusal("x.json", &without),
-        "x.json: workflow.specification.tasks[1].id: the duration of task `left_1` is not said in the file; add it, or set the option `duration_unsaid_ns`"
+        "x.json: workflow.specification.tasks[1].id: the duration of task `left_1` is not said in the file; add it, or say what to take instead"
     );
     let read = read_with("x.json", &without, |options| options.duration_unsaid_ns = Some(7));
     assert_eq!(read.graph.tasks[1].cost, TaskCost::Work(7));
@@ -61,13 +61,33 @@ fn what_is_left_out_is_an_error_or_an_option() {
         sample_text(NEW).replace(",\n        {\"id\": \"right.dat\", \"sizeInBytes\": 1500000}", "");
     assert_eq!(
         refusal("x.json", &without),
-        "x.json: the size of file `right.dat` is not said in the file; add it, or set the option `item_bytes_unsaid`"
+        "x.json: the size of file `right.dat` is not said in the file; add it, or say what to take instead"
     );
     let read = read_with("x.json", &without, |options| options.item_bytes_unsaid = Some(9));
     assert!(
         read.assumptions
             .contains(&"the sizes of 1 files are not said; 9 bytes were taken for each".to_owned())
     );
+}
+
+/// The entry is there, but not the number.
+#[test]
+fn a_task_without_its_runtime_and_a_file_without_its_size_are_named() {
+    let without =
+        sample_text(NEW).replace("\"id\": \"left_1\", \"runtimeInSeconds\": 2,", "\"id\": \"left_1\",");
+    assert_eq!(
+        refusal("x.json", &without),
+        "x.json: workflow.specification.tasks[1].id: the duration of task `left_1` is not said in the file; add it, or say what to take instead"
+    );
+    let read = read_with("x.json", &without, |options| options.duration_unsaid_ns = Some(7));
+    assert_eq!(read.graph.tasks[1].cost, TaskCost::Work(7));
+    let without = sample_text(NEW).replace("\"right.dat\", \"sizeInBytes\": 1500000", "\"right.dat\"");
+    assert_eq!(
+        refusal("x.json", &without),
+        "x.json: the size of file `right.dat` is not said in the file; add it, or say what to take instead"
+    );
+    let read = read_with("x.json", &without, |options| options.item_bytes_unsaid = Some(9));
+    assert!(read.graph.items.iter().any(|item| item.name == "right.dat" && item.size_bytes == 9));
 }
 
 #[test]
@@ -116,7 +136,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             new("\"id\": \"left_1\", \"runtime", "\"id\": \"lost_1\", \"runtime"),
-            "diamond.wfcommons-1.5.json: workflow.specification.tasks[1].id: the duration of task `left_1` is not said in the file; add it, or set the option `duration_unsaid_ns`",
+            "diamond.wfcommons-1.5.json: workflow.specification.tasks[1].id: the duration of task `left_1` is not said in the file; add it, or say what to take instead",
         ),
         (
             new("{\"id\": \"join_1\", \"run", "{\"id\": \"left_1\", \"run"),

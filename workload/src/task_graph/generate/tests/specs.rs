@@ -50,8 +50,13 @@ fn spaces_and_order_do_not_matter() {
 fn a_wrong_spec_says_what_there_is() {
     let unknown = message("choleski(tiles=8)");
     assert!(
-        unknown.starts_with("there is no generator `choleski`; there are chains, cholesky, "),
+        unknown.starts_with(
+            "there is no generator `choleski`; did you mean `cholesky`? There are chains, cholesky, "
+        ),
         "{unknown}"
+    );
+    assert!(
+        message("star(tiles=8)").starts_with("there is no generator `star`; there are chains, cholesky, ")
     );
     assert_eq!(
         message("cholesky(tile=8)"),

@@ -1,7 +1,10 @@
-//! Near misses: the known name that a wrong one most likely meant. Must never hold text for people.
+//! Near misses: the known name that a wrong one most likely meant.
+//!
+//! Must never hold a list of names.
 
 /// The candidate closest to `name`, if any is close enough to be a slip of the keyboard.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let distance_max = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
@@ -9,6 +12,12 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         .filter(|&(distance, candidate)| distance <= distance_max && distance < candidate.chars().count())
         .min()
         .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// `; did you mean NAME?` with the candidate closest to `name`, to be put behind an error; empty where none is close.
+#[must_use]
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, candidates).map_or(String::new(), |candidate| format!("; did you mean `{candidate}`?"))
 }
 
 /// The number of insertions, removals, replacements and swaps of neighbours that turn one text into the other.
@@ -40,7 +49,7 @@ fn edit_distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{did_you_mean, nearest};
 
     #[test]
     fn slips_are_found_and_strangers_are_not() {
@@ -50,5 +59,7 @@ mod tests {
         assert_eq!(nearest("afetr", known), Some("after".to_owned()));
         assert_eq!(nearest("pattern", known), None);
         assert_eq!(nearest("x", ["y"]), None);
+        assert_eq!(did_you_mean("gobal", known), "; did you mean `global`?");
+        assert_eq!(did_you_mean("pattern", known), "");
     }
 }
