@@ -28,5 +28,5 @@ pub use network::{Change, Counters, Delivery, Network, QueueId, RouteId, Stage, 
 pub use parse::{ParseError, parse_bytes, parse_chance, parse_rate, parse_span};
 pub use queue::QueueSettings;
 pub use random::Random;
-pub use spec::{IP_OVERHEAD_BYTES, LinkSpec, UNLIMITED};
+pub use spec::{IP_OVERHEAD_BYTES, LATENCY_PERSISTENCE, LinkSpec, UNLIMITED};
 pub use wire::{Reordering, WireSettings};

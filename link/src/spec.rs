@@ -17,7 +17,7 @@ const ETHERNET_DATAGRAM_BYTES_MAX: u64 = 1_472;
 const QUEUE_BYTES_MIN: u64 = 64 << 10;
 
 /// For how long a path's latency stays about the same: datagrams this far apart have correlated latencies (e^-1).
-const LATENCY_PERSISTENCE: Span = Span::from_millis(2);
+pub const LATENCY_PERSISTENCE: Span = Span::from_millis(2);
 
 /// What the path from one party to another does in all, both hosts' access included.
 #[derive(Clone, Debug, PartialEq)]

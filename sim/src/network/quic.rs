@@ -23,6 +23,9 @@
 //! (geometric, by inversion), so that losses are events of their own. A loss adds a datagram's bytes to the oldest flow of the connection, which
 //! cannot end before the resent datagram is there, 9/8 R after the lost one (quinn-proto's time threshold); and it cuts W, once a round trip.
 //!
+//! **Latency that varies** stays the same for about 2 ms and keeps datagrams in order, as on emulated links: the last byte of a flow that lasts longer
+//! has the largest of several draws, each less by how much earlier it was sent, and so have the round trips of windows.
+//!
 //! **Stream window.** One stream has at most w = 4 MiB on its way. The receiver gives credit again in eighths of w, so that, w bytes being gone, a
 //! stream moves 7/8 w each R: its first w bytes are a flow without that limit, the others one with it. The connection's window bounds W.
 //!
@@ -34,7 +37,7 @@
 //! size datagram by datagram: a connection has the initial size for `discovery_round_trips`, then the final one.
 //! Random numbers are drawn in the order of calls and events, so that equal runs are equal.
 
-use isochrone_link::datagrams_to_loss;
+use isochrone_link::{LATENCY_PERSISTENCE, datagrams_to_loss};
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::agenda::Agenda;
@@ -48,6 +51,10 @@ use crate::cluster::{Cluster, LatencySampler, LinkSpec, Party};
 use crate::random::Random;
 
 const UNMADE: u32 = u32::MAX;
+/// How many stretches of latency before a datagram can hold it up: what was sent earlier is there in any case, or very late.
+const LATE_STEPS: u64 = 16;
+/// For a mean that no formula gives.
+const MEAN_DRAWS: u64 = 512;
 /// How long the part of a window that the pacer lets pass at once takes.
 const BURST_SPAN: Span = Span::from_micros(1);
 
@@ -74,7 +81,10 @@ pub struct Quic {
 /// What pairs with the same link have in common.
 struct Kind {
     sampler: LatencySampler,
+    is_fixed: bool,
     mean: Span,
+    /// The mean delay of a datagram in the middle of a flow.
+    mean_in_flow: Span,
     bandwidth: BytesPerSecond,
     loss: f64,
 }
@@ -126,9 +136,16 @@ impl Quic {
             let link = cluster.topology.link(from, to);
             let found = kinds.iter().rposition(|(other, _)| std::ptr::eq(*other, link));
             let kind = found.unwrap_or_else(|| {
+                let sampler = link.latency.sampler();
                 let kind = Kind {
-                    sampler: link.latency.sampler(),
+                    is_fixed: link.latency.is_fixed(),
                     mean: link.latency.mean(),
+                    mean_in_flow: if link.latency.is_fixed() {
+                        link.latency.mean()
+                    } else {
+                        mean_in_flow(&sampler)
+                    },
+                    sampler,
                     bandwidth: link.bandwidth,
                     loss: link.loss,
                 };
@@ -176,6 +193,11 @@ impl Quic {
         self.kind(from, to).mean + self.kind(to, from).mean
     }
 
+    /// The round trip of datagrams that follow others.
+    fn round_trip_in_flow(&self, from: Party, to: Party) -> Span {
+        self.kind(from, to).mean_in_flow + self.kind(to, from).mean_in_flow
+    }
+
     fn draw_latency(&mut self, from: Party, to: Party) -> Span {
         let kind = self.pairs[self.index(from, to)].kind as usize;
         self.kinds[kind].sampler.draw(&mut self.random)
@@ -211,7 +233,7 @@ impl Quic {
 
     /// The sender of a pair; `None` where a window never limits.
     fn sender(&mut self, now: Timestamp, from: Party, to: Party) -> Option<u32> {
-        let round_trip = self.round_trip(from, to);
+        let round_trip = self.round_trip_in_flow(from, to);
         if from == to || round_trip == Span::ZERO {
             return None;
         }
@@ -512,11 +534,32 @@ impl Quic {
         }
     }
 
+    /// The end of a flow waits for what was sent before it and is later.
+    fn hold_for_late(&mut self, at: Timestamp, slot: u32) {
+        let Transfer { from, to, first_byte, .. } = self.transfers[slot as usize];
+        if from == to || self.kind(from, to).is_fixed {
+            return;
+        }
+        let lasted = at.since(first_byte).0 / LATENCY_PERSISTENCE.0;
+        if lasted > 0 {
+            let kind = self.pairs[self.index(from, to)].kind as usize;
+            let late = latest(&self.kinds[kind].sampler, lasted.min(LATE_STEPS - 1) + 1, &mut self.random);
+            let until = at + Span(late.0.saturating_sub(self.kinds[kind].mean.0));
+            let transfer = &mut self.transfers[slot as usize];
+            transfer.not_before = transfer.not_before.max(until);
+            let index = self.index(from, to);
+            self.pairs[index].last_arrival = self.pairs[index].last_arrival.max(until);
+        }
+    }
+
     /// All bytes of a transfer are there, but perhaps for one that was lost.
     fn finish(&mut self, at: Timestamp, slot: u32, done: &mut Vec<(TransferId, Timestamp)>) {
         if self.transfers[slot as usize].rest_bytes > 0 {
             self.begin_rest(at, slot);
             return;
+        }
+        if self.transfers[slot as usize].phase == Phase::Flowing {
+            self.hold_for_late(at, slot);
         }
         let transfer = &mut self.transfers[slot as usize];
         if transfer.not_before > at {
@@ -530,6 +573,18 @@ impl Quic {
         let connection = self.index(from.min(to), from.max(to));
         self.pairs[connection].used_at = at;
     }
+}
+
+/// The delay of a datagram that keeps behind those that were sent so many times [`LATENCY_PERSISTENCE`] before it.
+fn latest(sampler: &LatencySampler, steps: u64, random: &mut Random) -> Span {
+    let delays = (0..steps).map(|step| sampler.draw(random).0.saturating_sub(step * LATENCY_PERSISTENCE.0));
+    Span(delays.max().unwrap_or(0))
+}
+
+fn mean_in_flow(sampler: &LatencySampler) -> Span {
+    let mut random = Random::new(0);
+    let sum: u64 = (0..MEAN_DRAWS).map(|_| latest(sampler, LATE_STEPS, &mut random).0).sum();
+    Span(sum / MEAN_DRAWS)
 }
 
 impl Network for Quic {

@@ -164,6 +164,26 @@ fn what_begins_while_a_whole_window_is_under_way_waits_for_it() {
 }
 
 #[test]
+fn a_long_flow_waits_for_the_latest_of_its_datagrams() {
+    // 200 kB at 1 MB/s: 0.2 s of flow, whose end has the largest of several delays.
+    let latency = Latency::LogNormal { median: ONE_WAY, sigma: 0.9, min: Span(0) };
+    let ends_after = |latency: Latency, bytes: u64| {
+        let link = LinkSpec { latency, bandwidth: BytesPerSecond(1_000_000), loss: 0.0 };
+        let options = BARE.replace("initial_window_bytes=12000", "initial_window_bytes=1000000000") + ")";
+        let mut network = quic(&options, link);
+        let mut sum = 0;
+        for round in 0..40 {
+            sum += takes(network.as_mut(), round * 10_000_000_000, bytes) / 40;
+        }
+        sum
+    };
+    let mean = latency.mean();
+    let varying = ends_after(latency, 200_000);
+    let fixed = ends_after(Latency::Fixed(mean), 200_000);
+    assert!(varying > fixed + 8_000_000, "{varying} and {fixed}");
+}
+
+#[test]
 fn loss_lowers_throughput_the_more_of_it_there_is() {
     let rate = |loss: f64| {
         let link = LinkSpec { loss, ..LinkSpec::fixed(ONE_WAY, BytesPerSecond(125_000_000)) };
