@@ -358,7 +358,7 @@ impl Connection {
         self.shared.prepare_bulk();
     }
 
-    /// Whether bulk streams go through local sockets, since both processes are one user's on one machine.
+    /// Whether bulk streams stay within the machine, since both processes are one user's on one machine.
     #[must_use]
     pub fn is_bulk_local(&self) -> bool {
         matches!(&*self.shared.reach.borrow(), Reach::Local(_))

@@ -3,7 +3,7 @@
 //! This crate holds the farm's certificates and the identities in them, the endpoint that accepts
 //! and dials, and what runs on a connection: one control stream with messages in both directions,
 //! and a one-way bulk stream for each transfer of contents. Bulk streams go over a second QUIC connection between
-//! the same two processes, so that control never waits behind them, or through local sockets within a machine. It is the only crate that names quinn.
+//! the same two processes, so that control never waits behind them, or through shared memory within a machine. It is the only crate that names quinn.
 //!
 //! It must never hold message types (it moves any `T: Serialize`), nor decide anything about
 //! sessions, graphs or placement; it has no timers on the path of a message. How a path is measured, and at

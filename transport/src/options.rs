@@ -103,7 +103,7 @@ impl TransportOptions {
         self
     }
 
-    /// Whether bulk streams go through local sockets where the other process is the same user's on the same
+    /// Whether bulk streams go through shared memory (or local sockets) where the other process is the same user's on the same
     /// machine and nothing stands between the two; default yes, unless the environment variable
     /// `ISOCHRONE_NO_LOCAL_BULK` is set to anything. They are several times as fast there, and not encrypted.
     pub fn local_bulk(&mut self, may_be_local: bool) -> &mut Self {
