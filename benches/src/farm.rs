@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
-use isochrone_benches::cpu;
+use isochrone_benches::{cpu, links};
 use isochrone_client::{Program, Session, SessionOptions};
 use isochrone_metrics::{Latencies, Rates, Summary};
+use isochrone_model::Span;
+use isochrone_sim::cluster::Cluster;
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
 use crate::echo::Stream;
@@ -45,6 +47,44 @@ pub async fn launches(binary: &Path, effort: Effort) -> anyhow::Result<Launches>
     client.close().await;
     farm.stop().await;
     Ok(Launches { no_op, dependent, independent, write_launch_read, beside_bulk })
+}
+
+/// No-op launches over an emulated link, and while a GiB is written over it.
+pub struct BesideBulk {
+    pub idle: Summary,
+    pub busy: Summary,
+    pub gib_took: Span,
+}
+
+/// Measures no-op launches on an agent behind links of 10 ms and 200 Mbit/s, alone and while one write of a GiB moves between the same two
+/// processes.
+pub async fn beside_bulk_on_a_link(binary: &Path, samples: u32) -> anyhow::Result<BesideBulk> {
+    let cluster = Cluster::from_label("uniform(agents=1,latency_us=10000,bandwidth_mbit=200)")?;
+    let folder = tempfile::tempdir()?;
+    let journal = folder.path().join("journal");
+    let farm = links::on_cluster(binary, &cluster, "latency-eft", journal, 1).await?;
+    let client = farm.connect().await?;
+    let session = client.session(SessionOptions::new()).await?;
+    let program = session.program(SOURCE).build();
+    let idle = no_op(&session, &program, Effort { samples, repeat: 1 }).await?;
+    let buffer = session.buffer(HUGE_BYTES as u64);
+    let start = Instant::now();
+    let bulk = {
+        let (session, contents) = (session.clone(), Bytes::from(vec![5; HUGE_BYTES]));
+        tokio::spawn(async move { session.write(&buffer, 0, contents).enqueue().await })
+    };
+    let mut latencies = Latencies::new();
+    while !bulk.is_finished() {
+        let start = Instant::now();
+        session.launch(&program, "no_op").range([1]).enqueue().await?;
+        latencies.record(span(start.elapsed()));
+    }
+    bulk.await??;
+    let gib_took = span(start.elapsed());
+    session.close().await?;
+    client.close().await;
+    farm.stop().await;
+    Ok(BesideBulk { idle, busy: latency(&latencies), gib_took })
 }
 
 /// Measures large contents on one agent, then between two.

@@ -61,6 +61,8 @@ enum Part {
     Bursts,
     /// Large contents.
     Transfers,
+    /// Small commands beside large contents over an emulated link; a minute and a half, only when asked for.
+    Link,
 }
 
 /// How much is measured.
@@ -82,6 +84,8 @@ impl Effort {
 
 /// Bytes of a large transfer.
 pub const LARGE_BYTES: usize = 64 << 20;
+/// No-op launches over an emulated link without anything else.
+const LINK_SAMPLES: u32 = 500;
 /// Bytes of a transfer for which any start counts for nothing.
 pub const HUGE_BYTES: usize = 1 << 30;
 /// Launches in a burst.
@@ -136,6 +140,15 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     if wants(Part::Launches) {
         say("small commands on the farm");
         figures.extend(launch_figures(&farm::launches(&binary, effort).await?, &direct, &bare));
+    }
+    if arguments.only == Some(Part::Link) {
+        say("small commands beside a GiB over an emulated link");
+        let beside = farm::beside_bulk_on_a_link(&binary, LINK_SAMPLES).await?;
+        manifest.note("the GiB took", format!("{:.1} s", beside.gib_took.as_secs_f64()));
+        figures.push(
+            Figure::new("no-op launch while a GiB is written, links of 10 ms and 200 Mbit/s", beside.busy)
+                .floor("the same without the GiB", beside.idle),
+        );
     }
     if wants(Part::Bursts) {
         say("long bursts");
