@@ -189,9 +189,10 @@ impl TransportOptions {
     }
 
     /// Largest datagram that this side looks for on a path and takes from a peer, in bytes of UDP
-    /// payload; default 6,500, from 1,200 to 65,527. Paths are probed after the handshake, so that a
-    /// large value costs a few lost probes and no more. 6,500 doubles the rate of bulk on paths
-    /// that carry it (loopback, jumbo frames) and lets ten datagrams share one system call.
+    /// payload; default 6,500, from 1,200 to 65,527. Paths are probed after the handshake. 6,500
+    /// doubles the rate of bulk on paths that carry it (loopback, jumbo frames) and lets ten datagrams share one
+    /// system call. On a path of 1,500 bytes the first probes, of 3,850 bytes, are lost, and fill a part of the first
+    /// windows meanwhile: bare quinn, with a first window of 12,000 bytes, took 25 % longer for 64 KiB over 100 ms.
     pub fn datagram_bytes_max(&mut self, bytes: u16) -> &mut Self {
         self.datagram_bytes_max = bytes.clamp(DATAGRAM_BYTES_FLOOR, 65_527);
         self

@@ -6,7 +6,8 @@
 //! much with `allowed` of queueing. A loss cuts the window as ever. `base` is the smallest round trip of the
 //! last two epochs; once in each, half a window for one round trip empties the queue, so that it is seen. Where round trips
 //! vary by themselves (radio, busy hosts), what they vary by from round to round is allowed as well: otherwise a path whose luckiest
-//! packet was much faster than the others would be held for full, and the window would shrink to nothing. Must never read a clock: quinn tells the time.
+//! packet was much faster than the others would be held for full, and the window would shrink to nothing. What that allows on a steady path is too much, since the queue makes changes
+//! of its own (`results/latency/README.md`, beside a GiB). Must never read a clock: quinn tells the time.
 
 use std::any::Any;
 use std::time::{Duration, Instant};
@@ -62,7 +63,7 @@ const LOSS_PERCENT: u64 = 70;
 enum Phase {
     /// Doubling each round trip until a queue is seen.
     Start,
-    /// By a quarter at most each round trip.
+    /// By half at most each round trip, and only while no queue is seen.
     Steady,
     /// Half a window, for one round trip that begins with the first packet sent since.
     Drain,
