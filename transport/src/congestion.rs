@@ -17,7 +17,7 @@ use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicC
 use quinn_proto::RttEstimator;
 
 use crate::head_start::HeadStart;
-use crate::short_queue::ShortQueue;
+use crate::short_queue::BulkController;
 
 /// A window that nothing fills; beyond 32 bits quinn does not pace either.
 const OPEN_WINDOW_BYTES: u64 = 1 << 40;
@@ -106,7 +106,7 @@ impl ControllerFactory for Congestion {
                 let cubic = Arc::new(CubicConfig::default()).build(now, current_mtu);
                 Box::new(HeadStart::new(cubic, self.control_rate))
             }
-            Purpose::Bulk => Box::new(ShortQueue::new(current_mtu)),
+            Purpose::Bulk => Box::new(BulkController::new(now, current_mtu)),
         };
         Box::new(UntilClosed {
             inner,

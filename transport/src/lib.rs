@@ -44,6 +44,8 @@ mod rooms;
 mod shared_memory;
 mod short_queue;
 mod tls;
+#[cfg(test)]
+mod virtual_path;
 
 pub use authority::{Authority, AuthorityError, IssuedIdentity};
 pub use bulk::{

@@ -1,45 +1,34 @@
 //! A congestion controller that keeps the queue at the bottleneck short.
 //!
 //! CUBIC fills whatever queue a path has before it slows down, and every message on the same path waits behind
-//! that queue. Here the window follows from the delay instead: with a round trip of `base` on the empty path
-//! and of `now` under way, a window `w` moves `w / now` a second, and `w * (base + allowed) / now` is what moves as
-//! much with `allowed` of queueing. A loss cuts the window as ever. `base` is the smallest round trip of the
-//! last two epochs; once in each, half a window for one round trip empties the queue, so that it is seen. Where round trips
-//! vary by themselves (radio, busy hosts), what they vary by from round to round is allowed as well: otherwise a path whose luckiest
-//! packet was much faster than the others would be held for full, and the window would shrink to nothing. What that allows on a steady path is too much, since the queue makes changes
-//! of its own (`results/latency/README.md`, beside a GiB). Must never read a clock: quinn tells the time.
+//! that queue. Here the window follows from the delay instead. In a round trip of `mean` on average a window `w` moves `w / mean` a
+//! second, and `w * (empty + allowed) / mean` is what moves as much with `allowed` of queueing, where `empty` is the mean round trip while
+//! nothing queues. That is measured: every few seconds less than the path carries is sent for some rounds. It is a mean and not
+//! a minimum so that a path whose round trips vary by themselves (radio, busy hosts) is not held for full because its luckiest packet
+//! was faster than the others; and what a path varies by is taken from those rounds alone, since a queue of the controller's own varies too.
+//! A loss cuts the window as ever. BBR (draft-ietf-ccwg-bbr) and Copa (Arun and Balakrishnan, NSDI 2018) empty the queue from time to time as well.
+//!
+//! [`ShortQueue`] is pure: it is told what was acknowledged and lost, and when. Must never read a clock.
 
 use std::any::Any;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use isochrone_model::Timestamp;
 use quinn::congestion::{Controller, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
 /// How long messages may wait behind bulk at the bottleneck. On a path without any delay of its own this also
 /// bounds what is under way: 1 MB at 1 GB/s, about what it takes to keep two processes busy.
-const QUEUEING_MAX: Duration = Duration::from_millis(1);
-
-/// How many times the mean change of a round's smallest round trip is allowed beyond that. The smallest of many rounds is some two and a half
-/// times that change below the usual one, where changes are normally distributed.
-const NOISE_FACTOR: u64 = 3;
-/// The same, in halves, for a round that counts as one without a queue.
-const CALM_NOISE_HALVES: u64 = 5;
-/// Changes up to this are the controller's own doing.
-const OWN_NOISE: u64 = 250_000;
-/// The part of a new change in the mean.
-const NOISE_GAIN_SHIFT: u32 = 2;
+const QUEUEING_MAX: u64 = 1_000_000;
 
 /// A queue that ends the doubling of the first windows: half of what is allowed, or on long paths an eighth of the round trip, up to
 /// 4 ms. Smaller ones are hosts that were busy: taking one of them for a queue would have the window grow by steps for seconds.
 /// (TCP's HyStart has an eighth too, of 4 ms at least.)
-const START_QUEUEING_MAX: Duration = Duration::from_millis(4);
+const START_QUEUEING_MAX: u64 = 4_000_000;
 
 /// A round that has delivered so much more a second than the one before, in percent, has met no bottleneck, whatever its delay says: doubling
 /// goes on. (BBR leaves its startup by delivery rates as well.)
 const FASTER_PERCENT: u64 = 150;
-
-/// Rounds with a full window and no queue after which it grows by a quarter, and by a half.
-const CALM_ROUNDS: [u32; 2] = [2, 3];
 
 /// Windows in datagrams: the first, and the smallest after losses. RFC 9002 has 10 for any path; a farm's are known to be of 10 Mbit/s and
 /// more, where 48 wait 46 ms at most, on 200 Mbit/s 2.3 ms, and contents of 100 KB spare two round trips of their five.
@@ -49,58 +38,135 @@ const DATAGRAMS_MIN: u64 = 4;
 /// Far beyond what any path carries; keeps products within 64 bits.
 const WINDOW_BYTES_MAX: u64 = 1 << 32;
 
-/// How long a smallest round trip counts at least.
-const EPOCH: Duration = Duration::from_secs(5);
+/// How long the empty path's round trip counts: so many nanoseconds, and so many round trips.
+const EPOCH: u64 = 5_000_000_000;
+const EPOCH_ROUNDS: u64 = 50;
 
-/// Rounds in which the delay stays too long although the window shrinks, before that is taken to be the path.
-const LONG_ROUNDS_MAX: u32 = 6;
+/// The part of what the path carries that is sent while it is measured, in percent.
+const MEASURE_PERCENT: u64 = 88;
+/// For how many rounds it is measured at least, the same where round trips vary, and how long at most.
+const MEASURE_ROUNDS: u32 = 2;
+const MEASURE_ROUNDS_VARYING: u32 = 6;
+const MEASURE_NANOS_MAX: u64 = 200_000_000;
+/// It is known well enough when the mean may be wrong by this.
+const MEASURE_ERROR: u64 = QUEUEING_MAX / 4;
 
-/// The window's part that is left after a loss.
+/// Most rounds that are taken together where single ones vary.
+const PERIOD_ROUNDS_MAX: u32 = 16;
+const PERIOD_NANOS_MAX: u64 = 200_000_000;
+
+/// Periods in which the delay stays too long although the window shrinks, before that is taken to be the path.
+const LONG_PERIODS_MAX: u32 = 5;
+
+/// Periods in a row without a queue after which more than the aim is dared, and after which a queue that was met before counts no more.
+const CALM_PERIODS: u32 = 2;
+const CALM_PERIODS_BEYOND: u32 = 4;
+
+/// The window's part that is left after a loss, in percent, and after one that no queue came before.
 const LOSS_PERCENT: u64 = 70;
+const STRAY_LOSS_PERCENT: u64 = 85;
+
+/// Losses of so little of a window without any queue are the path's own: radio, or a busy host. (BBR's second version has 2 % as well.)
+const STRAY_LOSS_PERCENT_MAX: u64 = 2;
+
+/// Losses that end the first growth.
+const START_LOSSES_MAX: u32 = 2;
 
 /// How fast the window grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Doubling each round trip until a queue is seen.
     Start,
-    /// By half at most each round trip, and only while no queue is seen.
-    Steady,
-    /// Half a window, for one round trip that begins with the first packet sent since.
+    /// Less than the path carries, until the queue that there was has left it.
     Drain,
+    /// As much, while the path is measured.
+    Measure,
+    /// By the delay.
+    Cruise,
 }
 
-/// The controller of one path.
+/// What a round or some of them have told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    bytes: u64,
+    /// Round trips times bytes.
+    weighted: u128,
+    smallest: Option<u64>,
+    /// Bytes that were acknowledged while the sender left room in the window.
+    spare_bytes: u64,
+}
+
+impl Told {
+    fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.weighted += other.weighted;
+        self.spare_bytes += other.spare_bytes;
+        self.smallest = match (self.smallest, other.smallest) {
+            (Some(own), Some(other)) => Some(own.min(other)),
+            (own, other) => own.or(other),
+        };
+    }
+
+    /// The mean round trip, in nanoseconds.
+    fn mean(&self) -> Option<u64> {
+        (self.bytes > 0)
+            .then(|| u64::try_from(self.weighted / u128::from(self.bytes)).unwrap_or(u64::MAX).max(1))
+    }
+
+    fn is_limited_by_sender(&self) -> bool {
+        self.spare_bytes > self.bytes / 2
+    }
+}
+
+/// The controller of one path. Round trips and rates are in nanoseconds and bytes a second.
 #[derive(Debug, Clone)]
 pub(crate) struct ShortQueue {
     window_bytes: u64,
     datagram_bytes: u64,
     phase: Phase,
-    /// What follows after draining.
-    after_drain: Phase,
+    /// What follows once the path is measured.
+    after_measure: Phase,
+    /// The window of a path that is being drained and measured.
+    low_bytes: u64,
+    /// The acknowledgement that is being taken in: when its latest packet was sent, and its bytes.
+    latest_sent: Option<Timestamp>,
+    acked: Told,
     /// Packets sent before this are of an earlier round.
-    round_start: Option<Instant>,
-    /// The smallest round trip of this round, in nanoseconds.
-    round_min: Option<u64>,
-    /// That of the round before.
-    last_min: Option<u64>,
-    /// The window when that was noted.
-    last_window: u64,
-    /// The mean change of it from round to round, in nanoseconds.
-    noise: u64,
-    /// What the last round with a full window has delivered, in bytes a second.
+    round_start: Option<Timestamp>,
+    round: Told,
+    /// Rounds taken together, and how many.
+    period: Told,
+    period_rounds: u32,
+    /// What the last full round has delivered.
     last_rate: u64,
-    /// Bytes acknowledged in this round while the window was full, and while it was not.
-    full_bytes: u64,
-    spare_bytes: u64,
-    /// Smallest round trips of this epoch and of the one before, in nanoseconds.
-    epoch_min: u64,
-    previous_min: u64,
-    epoch_start: Option<Instant>,
-    long_rounds: u32,
-    /// Rounds in a row that were full and had no queue.
-    calm_rounds: u32,
+    /// The smallest round trip since the path was last measured, and the one before that.
+    smallest: u64,
+    previous_smallest: u64,
+    /// The mean round trip of the empty path, once that was measured, and the mean deviation of single rounds from it.
+    empty: Option<u64>,
+    deviation: u64,
+    measure: Measure,
+    measured_at: Timestamp,
+    long_periods: u32,
+    calm_periods: u32,
+    /// The last window with which there was a queue or a loss.
+    knee_bytes: u64,
+    /// What the last period was delayed by beyond the empty path.
+    queueing: u64,
+    /// Losses in the first growth.
+    start_losses: u32,
     /// Packets sent before this were lost from a window that has been cut already.
-    cut_at: Option<Instant>,
+    cut_at: Option<Timestamp>,
+}
+
+/// Rounds of the empty path.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measure {
+    told: Told,
+    rounds: u32,
+    /// Of the rounds' means from one to the next.
+    changes: u64,
+    last: Option<u64>,
 }
 
 impl ShortQueue {
@@ -110,26 +176,105 @@ impl ShortQueue {
             window_bytes: INITIAL_DATAGRAMS * datagram_bytes,
             datagram_bytes,
             phase: Phase::Start,
-            after_drain: Phase::Start,
+            after_measure: Phase::Cruise,
+            low_bytes: 0,
+            latest_sent: None,
+            acked: Told::default(),
             round_start: None,
-            round_min: None,
-            last_min: None,
-            last_window: 0,
-            noise: 0,
+            round: Told::default(),
+            period: Told::default(),
+            period_rounds: 0,
             last_rate: 0,
-            full_bytes: 0,
-            spare_bytes: 0,
-            epoch_min: u64::MAX,
-            previous_min: u64::MAX,
-            epoch_start: None,
-            long_rounds: 0,
-            calm_rounds: 0,
+            smallest: u64::MAX,
+            previous_smallest: u64::MAX,
+            empty: None,
+            deviation: 0,
+            measure: Measure::default(),
+            measured_at: Timestamp::ZERO,
+            long_periods: 0,
+            calm_periods: 0,
+            knee_bytes: u64::MAX,
+            queueing: 0,
+            start_losses: 0,
             cut_at: None,
         }
     }
 
+    /// Bytes that may be under way.
+    pub(crate) fn window(&self) -> u64 {
+        match self.phase {
+            Phase::Drain | Phase::Measure => self.low_bytes.min(self.window_bytes).max(self.window_min()),
+            Phase::Start | Phase::Cruise => self.window_bytes,
+        }
+    }
+
+    pub(crate) fn initial_window(&self) -> u64 {
+        INITIAL_DATAGRAMS * self.datagram_bytes
+    }
+
+    /// Datagrams have another size from now on.
+    pub(crate) fn set_datagram_bytes(&mut self, bytes: u16) {
+        self.datagram_bytes = u64::from(bytes);
+        self.set_window(self.window_bytes.max(self.initial_window()));
+    }
+
+    /// A packet of an acknowledgement that is being taken in.
+    pub(crate) fn acked(&mut self, sent: Timestamp, bytes: u64, is_limited_by_sender: bool) {
+        self.acked.bytes += bytes;
+        if is_limited_by_sender {
+            self.acked.spare_bytes += bytes;
+        }
+        self.latest_sent = self.latest_sent.max(Some(sent));
+    }
+
+    /// The acknowledgement was taken in whole.
+    pub(crate) fn end_acks(&mut self, now: Timestamp) {
+        let mut acked = std::mem::take(&mut self.acked);
+        let Some(sent) = self.latest_sent.take() else { return };
+        let round_trip = now.since(sent).0.max(1);
+        acked.weighted = u128::from(round_trip) * u128::from(acked.bytes);
+        acked.smallest = Some(round_trip);
+        self.smallest = self.smallest.min(round_trip);
+        let round_start = *self.round_start.get_or_insert(sent);
+        self.round.add(&acked);
+        if sent >= round_start {
+            self.end_round(now);
+        }
+    }
+
+    /// A packet that was sent at this time is lost.
+    pub(crate) fn lost(&mut self, now: Timestamp, sent: Timestamp, bytes: u64, is_persistent: bool) {
+        if is_persistent {
+            self.set_window(0);
+            self.phase = Phase::Start;
+            self.empty = None;
+        }
+        if self.cut_at.is_some_and(|cut_at| sent <= cut_at) {
+            return;
+        }
+        let is_stray = self.phase == Phase::Start || self.queueing <= self.allowed() * 3 / 2;
+        if is_stray && !is_persistent && bytes * 100 <= self.window() * STRAY_LOSS_PERCENT_MAX {
+            return;
+        }
+        self.cut_at = Some(now);
+        self.after_measure = Phase::Cruise;
+        self.calm_periods = 0;
+        let mut percent = LOSS_PERCENT;
+        if self.phase == Phase::Start {
+            // One alone says little of the path: doubling goes on from less.
+            self.start_losses += 1;
+            if self.start_losses >= START_LOSSES_MAX {
+                self.begin_measuring(now, Phase::Cruise);
+            }
+        } else if is_stray {
+            percent = STRAY_LOSS_PERCENT;
+        }
+        self.knee_bytes = self.window_bytes;
+        self.set_window(self.window_bytes * percent / 100);
+    }
+
     fn base(&self) -> u64 {
-        self.epoch_min.min(self.previous_min)
+        self.smallest.min(self.previous_smallest)
     }
 
     fn window_min(&self) -> u64 {
@@ -141,156 +286,196 @@ impl ShortQueue {
     }
 
     /// All packets of a round have been acknowledged, or one sent after it.
-    fn end_round(&mut self, now: Instant) {
+    fn end_round(&mut self, now: Timestamp) {
         let began = self.round_start.replace(now);
-        let is_limited_by_sender = self.spare_bytes > self.full_bytes;
-        let is_faster = !is_limited_by_sender && self.is_faster(began.map(|began| now - began));
-        (self.full_bytes, self.spare_bytes) = (0, 0);
-        let Some(round_min) = self.round_min.take() else { return };
-        // What this round changes counts from the next one on: a queue that has just come must not excuse itself.
-        let allowed = self.allowed();
-        let start_queueing = self.start_queueing();
-        self.note_change(round_min);
-        let queueing = round_min.saturating_sub(self.base());
+        let round = std::mem::take(&mut self.round);
+        let Some(mean) = round.mean() else { return };
+        let took = began.map_or(1, |began| now.since(began).0).max(1);
+        let rate = u128::from(round.bytes) * 1_000_000_000 / u128::from(took);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         match self.phase {
+            Phase::Start => self.double(now, &round, rate, mean),
             Phase::Drain => {
-                self.phase = self.after_drain;
-                self.long_rounds = 0;
-                return;
+                self.phase = Phase::Measure;
+                self.measure = Measure::default();
             }
-            Phase::Start if queueing > start_queueing && !is_faster => self.phase = Phase::Steady,
-            Phase::Start | Phase::Steady => {}
+            Phase::Measure => self.measure(now, &round, mean),
+            Phase::Cruise => self.cruise(now, &round),
         }
-        if self.begins_epoch(now) {
+        if !round.is_limited_by_sender() {
+            self.last_rate = rate;
+        }
+    }
+
+    /// One round of the first ones.
+    fn double(&mut self, now: Timestamp, round: &Told, rate: u64, mean: u64) {
+        let is_limited = round.is_limited_by_sender();
+        let is_faster = u128::from(rate) * 100 >= u128::from(self.last_rate) * u128::from(FASTER_PERCENT);
+        let smallest = round.smallest.unwrap_or(mean);
+        let enough = (self.base() / 8).min(START_QUEUEING_MAX).max(self.allowed() / 2);
+        // A sender that waits for credit now and then lets the queue run empty.
+        let usual = *self.empty.get_or_insert(mean);
+        let is_queueing =
+            smallest.saturating_sub(self.base()) > enough || mean.saturating_sub(usual) > enough * 2;
+        self.empty = Some(usual.min(mean));
+        if is_queueing && !is_faster {
+            self.last_rate = rate.max(self.last_rate);
+            self.set_window(self.carried().max(round.bytes / 4));
+            self.knee_bytes = self.window_bytes;
+            self.begin_measuring(now, Phase::Cruise);
+        } else if !is_limited {
+            self.set_window(self.window_bytes * 2);
+        }
+    }
+
+    /// What is under way where the last full round's rate meets hardly any queue.
+    fn carried(&self) -> u64 {
+        let bytes = u128::from(self.last_rate) * u128::from(self.base().saturating_add(QUEUEING_MAX / 4));
+        u64::try_from(bytes / 1_000_000_000).unwrap_or(u64::MAX)
+    }
+
+    fn begin_measuring(&mut self, now: Timestamp, after: Phase) {
+        let carried = self.carried().max(self.window_bytes / 4);
+        self.low_bytes = carried.min(self.window_bytes) * MEASURE_PERCENT / 100;
+        self.phase = Phase::Drain;
+        self.after_measure = after;
+        self.measured_at = now;
+        self.previous_smallest = self.smallest;
+        self.smallest = u64::MAX;
+        self.long_periods = 0;
+        self.period = Told::default();
+        self.period_rounds = 0;
+    }
+
+    /// One round of the empty path.
+    fn measure(&mut self, now: Timestamp, round: &Told, mean: u64) {
+        let measure = &mut self.measure;
+        measure.told.add(round);
+        measure.rounds += 1;
+        if let Some(last) = measure.last.replace(mean) {
+            measure.changes += last.abs_diff(mean);
+        }
+        // The mean change of normally distributed values is the square root of two times their mean deviation.
+        let deviation = measure.changes * 5 / 7 / u64::from(measure.rounds.max(2) - 1);
+        let error = (deviation as f64 / f64::from(measure.rounds).sqrt()) as u64;
+        let varies =
+            measure.told.mean().unwrap_or(mean) > measure.told.smallest.unwrap_or(mean) + MEASURE_ERROR * 2;
+        let enough = if varies { MEASURE_ROUNDS_VARYING } else { MEASURE_ROUNDS };
+        let is_known = measure.rounds >= enough && error <= MEASURE_ERROR;
+        let most = MEASURE_NANOS_MAX.max(mean * u64::from(enough + 1));
+        if !is_known && now.since(self.measured_at).0 < most {
             return;
         }
-        if queueing > allowed * 3 / 2 {
-            self.long_rounds += 1;
-            if self.long_rounds >= LONG_ROUNDS_MAX {
+        if let Some(empty) = measure.told.mean() {
+            self.empty = Some(empty);
+            self.deviation = deviation;
+        }
+        self.phase = self.after_measure;
+        self.measured_at = now;
+    }
+
+    /// How many rounds are taken together: as many as make their mean about as exact as it has to be.
+    fn period_rounds(&self) -> u32 {
+        let ratio = self.deviation / MEASURE_ERROR;
+        let most = PERIOD_NANOS_MAX / self.empty.unwrap_or(PERIOD_NANOS_MAX).max(1);
+        let most = u32::try_from(most).unwrap_or(u32::MAX).clamp(1, PERIOD_ROUNDS_MAX);
+        u32::try_from(ratio.saturating_mul(ratio)).unwrap_or(u32::MAX).clamp(1, most)
+    }
+
+    /// The queueing that is aimed at: what is allowed, and on a path that varies as much as it varies by.
+    fn allowed(&self) -> u64 {
+        QUEUEING_MAX + self.deviation * 2
+    }
+
+    fn cruise(&mut self, now: Timestamp, round: &Told) {
+        self.period.add(round);
+        self.period_rounds += 1;
+        if self.period_rounds < self.period_rounds() {
+            return;
+        }
+        let period = std::mem::take(&mut self.period);
+        self.period_rounds = 0;
+        let Some(mean) = period.mean() else { return };
+        let is_limited = period.is_limited_by_sender();
+        let empty = match self.empty {
+            // A queue only ever adds to a round trip: so the path has become shorter.
+            Some(empty) if mean + 3 * self.deviation + MEASURE_ERROR < empty => mean,
+            Some(empty) => empty,
+            None => mean,
+        };
+        self.empty = Some(empty);
+        let allowed = self.allowed();
+        self.queueing = mean.saturating_sub(empty);
+        if self.queueing > allowed * 3 / 2 {
+            self.long_periods += 1;
+            if self.long_periods >= LONG_PERIODS_MAX {
                 self.doubt_base(now);
                 return;
             }
         } else {
-            self.long_rounds = 0;
+            self.long_periods = 0;
         }
-        let aim = u128::from(self.window_bytes) * u128::from(self.base().saturating_add(allowed))
-            / u128::from(round_min.max(1));
-        let aim = u64::try_from(aim).unwrap_or(u64::MAX);
+        if now.since(self.measured_at).0 > EPOCH.max(mean * EPOCH_ROUNDS) && !is_limited {
+            self.begin_measuring(now, Phase::Cruise);
+            return;
+        }
         let window = self.window_bytes;
-        let is_calm = queueing < QUEUEING_MAX.as_nanos() as u64 / 4 && !is_limited_by_sender;
-        self.calm_rounds = if is_calm { self.calm_rounds + 1 } else { 0 };
-        if self.phase == Phase::Start {
-            if !is_limited_by_sender {
-                self.set_window(window * 2);
-            }
-        } else if aim < window {
+        let aim = u128::from(window) * u128::from(empty + allowed) / u128::from(mean);
+        let aim = u64::try_from(aim).unwrap_or(u64::MAX);
+        let is_calm = self.queueing < allowed / 2 && !is_limited;
+        self.calm_periods = if is_calm { self.calm_periods + 1 } else { 0 };
+        if self.queueing > allowed {
+            self.knee_bytes = window;
+        }
+        if aim < window {
             self.set_window(aim.max(window / 2));
-        } else if !is_limited_by_sender {
-            let most =
-                if self.calm_rounds >= CALM_ROUNDS[1] { window + window / 2 } else { window + window / 4 };
-            // On a long path the aim is hardly above the window while there is no queue at all.
-            let least = match self.calm_rounds {
-                // No queue that can be told from what the path varies by: as much more as would vary as little.
-                0 if queueing < self.path_noise() * CALM_NOISE_HALVES / 2 => {
-                    window
-                        + (window as f64 * (self.path_noise() * NOISE_FACTOR) as f64
-                            / round_min.max(1) as f64) as u64
-                }
-                0 => window,
-                calm if calm >= CALM_ROUNDS[1] => window + window / 2,
-                calm if calm >= CALM_ROUNDS[0] => window + window / 4,
-                _ => window + window / 8,
+        } else if !is_limited {
+            let dared = match self.calm_periods {
+                0..CALM_PERIODS => window,
+                CALM_PERIODS..CALM_PERIODS_BEYOND => (window + window / 4).min(self.knee_bytes.max(window)),
+                _ => window + window / 4,
             };
-            self.set_window(aim.max(least).min(most));
+            self.set_window(aim.min(window + window / 2).max(dared));
         }
     }
 
-    /// The queueing, in nanoseconds, that is aimed at: what is allowed, and what the path varies by.
-    fn allowed(&self) -> u64 {
-        QUEUEING_MAX.as_nanos() as u64 + self.path_noise().saturating_mul(NOISE_FACTOR)
-    }
-
-    /// The queueing, in nanoseconds, with which the first windows stop doubling.
-    fn start_queueing(&self) -> u64 {
-        (self.base() / 8).min(START_QUEUEING_MAX.as_nanos() as u64).max(self.allowed() / 2)
-    }
-
-    /// Whether a round of this length has delivered much more a second than the one before.
-    fn is_faster(&mut self, took: Option<Duration>) -> bool {
-        let nanos = took.map_or(1, |took| took.as_nanos()).max(1);
-        let bytes = u128::from(self.full_bytes + self.spare_bytes);
-        let rate = u64::try_from(bytes * 1_000_000_000 / nanos).unwrap_or(u64::MAX);
-        let last = std::mem::replace(&mut self.last_rate, rate);
-        u128::from(rate) * 100 >= u128::from(last) * u128::from(FASTER_PERCENT)
-    }
-
-    /// What the path varies by, in nanoseconds.
-    fn path_noise(&self) -> u64 {
-        self.noise.saturating_sub(OWN_NOISE)
-    }
-
-    /// Counts what a round's smallest round trip has changed by while the window has stayed: what changes with the window is a queue. One
-    /// change alone counts little.
-    fn note_change(&mut self, round_min: u64) {
-        let last = self.last_min.replace(round_min);
-        let last_window = std::mem::replace(&mut self.last_window, self.window_bytes);
-        if let Some(last) = last
-            && self.window_bytes.abs_diff(last_window) <= last_window / 32
-        {
-            let most = QUEUEING_MAX.as_nanos() as u64 + self.noise * 2;
-            let change = round_min.abs_diff(last).min(most);
-            self.noise = self.noise - (self.noise >> NOISE_GAIN_SHIFT) + (change >> NOISE_GAIN_SHIFT);
-        }
-    }
-
-    fn ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool) {
-        let round_trip = now.saturating_duration_since(sent).as_nanos();
-        let round_trip = u64::try_from(round_trip).unwrap_or(u64::MAX).max(1);
-        let round_start = *self.round_start.get_or_insert(sent);
-        if app_limited {
-            self.spare_bytes += bytes;
-        } else {
-            self.full_bytes += bytes;
-        }
-        self.epoch_min = self.epoch_min.min(round_trip);
-        self.round_min = Some(self.round_min.map_or(round_trip, |smallest| smallest.min(round_trip)));
-        if sent >= round_start {
-            self.end_round(now);
-        }
-    }
-
-    /// Once in an epoch half a window empties the queue, unless a round of this epoch has found it empty.
-    fn begins_epoch(&mut self, now: Instant) -> bool {
-        let start = *self.epoch_start.get_or_insert(now);
-        if now.saturating_duration_since(start) < EPOCH {
-            return false;
-        }
-        self.previous_min = self.epoch_min;
-        self.epoch_min = u64::MAX;
-        self.epoch_start = Some(now);
-        self.drain(Phase::Steady);
-        true
-    }
-
-    /// The delay does not come from this window: others fill the queue, or the path has become longer. What one
-    /// drained round trip shows is the new base.
-    fn doubt_base(&mut self, now: Instant) {
-        self.previous_min = u64::MAX;
-        self.epoch_min = u64::MAX;
-        self.epoch_start = Some(now);
-        self.drain(Phase::Start);
-    }
-
-    fn drain(&mut self, after: Phase) {
-        self.phase = Phase::Drain;
-        self.after_drain = after;
-        self.long_rounds = 0;
+    /// The delay does not come from this window: others fill the queue, or the path has become longer. What is
+    /// measured with less than the path seems to carry is the new base.
+    fn doubt_base(&mut self, now: Timestamp) {
+        self.begin_measuring(now, Phase::Start);
+        self.start_losses = 0;
+        self.previous_smallest = u64::MAX;
+        self.empty = None;
+        self.knee_bytes = u64::MAX;
     }
 }
 
-impl Controller for ShortQueue {
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
-        self.ack(now, sent, bytes, app_limited);
+/// The controller as quinn drives it.
+#[derive(Debug, Clone)]
+pub(crate) struct BulkController {
+    /// The times of the controller count from here.
+    start: Instant,
+    controller: ShortQueue,
+}
+
+impl BulkController {
+    pub(crate) fn new(start: Instant, datagram_bytes: u16) -> Self {
+        Self { start, controller: ShortQueue::new(datagram_bytes) }
+    }
+
+    fn at(&self, at: Instant) -> Timestamp {
+        let nanos = at.saturating_duration_since(self.start).as_nanos();
+        Timestamp(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+impl Controller for BulkController {
+    fn on_ack(&mut self, _now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
+        self.controller.acked(self.at(sent), bytes, app_limited);
+    }
+
+    fn on_end_acks(&mut self, now: Instant, _in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.controller.end_acks(self.at(now));
     }
 
     fn on_congestion_event(
@@ -298,33 +483,17 @@ impl Controller for ShortQueue {
         now: Instant,
         sent: Instant,
         is_persistent_congestion: bool,
-        _lost_bytes: u64,
+        lost_bytes: u64,
     ) {
-        if is_persistent_congestion {
-            self.set_window(0);
-            self.phase = Phase::Start;
-        }
-        if self.cut_at.is_some_and(|cut_at| sent <= cut_at) {
-            return;
-        }
-        self.cut_at = Some(now);
-        if self.phase == Phase::Start {
-            self.phase = Phase::Steady;
-        }
-        self.after_drain = Phase::Steady;
-        self.set_window(self.window_bytes * LOSS_PERCENT / 100);
+        self.controller.lost(self.at(now), self.at(sent), lost_bytes, is_persistent_congestion);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.datagram_bytes = u64::from(new_mtu);
-        self.set_window(self.window_bytes.max(INITIAL_DATAGRAMS * self.datagram_bytes));
+        self.controller.set_datagram_bytes(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        match self.phase {
-            Phase::Drain => (self.window_bytes / 2).max(self.window_min()),
-            Phase::Start | Phase::Steady => self.window_bytes,
-        }
+        self.controller.window()
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -338,7 +507,7 @@ impl Controller for ShortQueue {
     }
 
     fn initial_window(&self) -> u64 {
-        INITIAL_DATAGRAMS * self.datagram_bytes
+        self.controller.initial_window()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -348,15 +517,19 @@ impl Controller for ShortQueue {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "any time will do for a start")]
+    use std::time::Duration;
 
     use super::*;
 
     /// A path on which what is under way beyond its rate waits in a queue; one step is one round.
     struct Path {
-        now: Instant,
+        now: Timestamp,
         base: Duration,
         bytes_per_second: u64,
+    }
+
+    fn later(at: Timestamp, by: Duration) -> Timestamp {
+        Timestamp(at.0 + by.as_nanos() as u64)
     }
 
     impl Path {
@@ -365,15 +538,16 @@ mod tests {
             let window = Duration::from_nanos(controller.window() * 1_000_000_000 / self.bytes_per_second);
             let queueing = window.saturating_sub(self.base);
             let sent = self.now;
-            self.now += self.base + queueing;
-            controller.ack(self.now, sent, controller.window(), !is_full);
+            self.now = later(self.now, self.base + queueing);
+            controller.acked(sent, controller.window(), !is_full);
+            controller.end_acks(self.now);
             queueing
         }
     }
 
     fn path(base_millis: u64, bytes_per_second: u64) -> (Path, ShortQueue) {
         let base = Duration::from_millis(base_millis);
-        (Path { now: Instant::now(), base, bytes_per_second }, ShortQueue::new(1_500))
+        (Path { now: Timestamp::ZERO, base, bytes_per_second }, ShortQueue::new(1_500))
     }
 
     #[test]
@@ -387,7 +561,7 @@ mod tests {
             queued = queued.max(path.round(&mut controller, true));
             windows += controller.window();
         }
-        assert!(queued <= QUEUEING_MAX * 2, "{queued:?}");
+        assert!(queued <= Duration::from_nanos(QUEUEING_MAX * 2), "{queued:?}");
         assert!(windows / 2_000 > 25_000_000 / 50 * 9 / 10, "{}", windows / 2_000);
     }
 
@@ -430,7 +604,7 @@ mod tests {
             path.base = Duration::from_millis(37 + rounds * 5 % 8);
             path.round(&mut controller, true);
             if rounds == 1 {
-                controller.on_congestion_event(path.now, path.now, false, 1_500);
+                controller.lost(path.now, path.now, 15_000, false);
             }
             rounds += 1;
         }
@@ -469,7 +643,7 @@ mod tests {
         assert!(rounds <= 8, "{rounds}");
         // One that has left the first growth too early.
         let mut early = ShortQueue::new(1_500);
-        early.phase = Phase::Steady;
+        early.phase = Phase::Cruise;
         path.base = Duration::from_millis(20);
         let mut rounds = 0;
         while early.window() < 1_000_000 {
@@ -496,12 +670,12 @@ mod tests {
             path.round(&mut controller, true);
         }
         let (before, sent) = (controller.window(), path.now);
-        path.now += path.base;
+        path.now = later(path.now, path.base);
         for _ in 0..5 {
-            controller.on_congestion_event(path.now, sent, false, 1_500);
+            controller.lost(path.now, sent, 150_000, false);
         }
-        assert_eq!(controller.window(), before * LOSS_PERCENT / 100);
-        controller.on_congestion_event(path.now + path.base, path.now, true, 1_500);
+        assert_eq!(controller.window(), before * STRAY_LOSS_PERCENT / 100);
+        controller.lost(later(path.now, path.base), path.now, 150_000, true);
         assert_eq!(controller.window(), DATAGRAMS_MIN * 1_500);
     }
 }
