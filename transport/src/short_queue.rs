@@ -41,19 +41,23 @@ const WINDOW_BYTES_MAX: u64 = 1 << 32;
 /// How long the empty path's round trip counts: so many nanoseconds, and so many round trips.
 const EPOCH: u64 = 5_000_000_000;
 const EPOCH_ROUNDS: u64 = 50;
+/// After so many round trips it is measured again if single ones were far below it.
+const DOUBT_ROUNDS: u64 = 20;
 
 /// The part of what the path carries that is sent while it is measured, in percent.
-const MEASURE_PERCENT: u64 = 88;
-/// For how many rounds it is measured at least, the same where round trips vary, and how long at most.
-const MEASURE_ROUNDS: u32 = 2;
-const MEASURE_ROUNDS_VARYING: u32 = 6;
+const MEASURE_PERCENT: u64 = 92;
+/// How many rounds in a row tell a steady path by following one like them (more where round trips have swayed, since some are alike by
+/// chance), and for how long it is measured else: the longer of so many nanoseconds and so many round trips.
+const MEASURE_AGREEING: u32 = 1;
+const MEASURE_AGREEING_SWAYING: u32 = 3;
 const MEASURE_NANOS_MAX: u64 = 200_000_000;
-/// It is known well enough when the mean may be wrong by this.
+const MEASURE_ROUNDS_MAX: u64 = 7;
+/// Rounds are alike when their means differ by no more.
 const MEASURE_ERROR: u64 = QUEUEING_MAX / 4;
 
 /// Most rounds that are taken together where single ones vary.
 const PERIOD_ROUNDS_MAX: u32 = 16;
-const PERIOD_NANOS_MAX: u64 = 200_000_000;
+const PERIOD_NANOS_MAX: u64 = 100_000_000;
 
 /// Periods in which the delay stays too long although the window shrinks, before that is taken to be the path.
 const LONG_PERIODS_MAX: u32 = 5;
@@ -66,8 +70,15 @@ const CALM_PERIODS_BEYOND: u32 = 4;
 const LOSS_PERCENT: u64 = 70;
 const STRAY_LOSS_PERCENT: u64 = 85;
 
-/// Losses of so little of a window without any queue are the path's own: radio, or a busy host. (BBR's second version has 2 % as well.)
+/// Losses of so little of a window are the path's own: radio, or a busy host. (BBR's second version has 2 % as well.)
 const STRAY_LOSS_PERCENT_MAX: u64 = 2;
+
+/// Bursts of this sender make round trips fall by so much from the last packet of one to the first of the next: 2 ms of pacing at 5/4 of
+/// the rate.
+const OWN_BURST: u64 = 2_500_000;
+
+/// Windows so many times the first one's are small beside what a farm's paths carry: what round trips sway by then is the path's.
+const SURELY_FREE_WINDOWS: u64 = 4;
 
 /// Losses that end the first growth.
 const START_LOSSES_MAX: u32 = 2;
@@ -81,6 +92,8 @@ enum Phase {
     Drain,
     /// As much, while the path is measured.
     Measure,
+    /// Half of the way back, so that what was left out does not come as one burst.
+    Refill,
     /// By the delay.
     Cruise,
 }
@@ -118,6 +131,12 @@ impl Told {
     }
 }
 
+/// What round trips sway by, after a round in which they fell by so much from one to the next: a queue of this sender alone falls slowly.
+fn swayed(sway: u64, fall: u64) -> u64 {
+    let beyond = fall.saturating_sub(OWN_BURST);
+    if beyond > sway { sway.midpoint(beyond) } else { sway - sway / 4 + beyond / 4 }
+}
+
 /// The controller of one path. Round trips and rates are in nanoseconds and bytes a second.
 #[derive(Debug, Clone)]
 pub(crate) struct ShortQueue {
@@ -147,6 +166,13 @@ pub(crate) struct ShortQueue {
     deviation: u64,
     measure: Measure,
     measured_at: Timestamp,
+    /// The last acknowledgement's round trip, and the largest fall from one to the next in this round.
+    last_round_trip: u64,
+    fall: u64,
+    /// What single round trips sway by on the empty path, beyond what bursts of this sender do.
+    sway: u64,
+    /// Rounds of the first growth that met no bottleneck.
+    free: Told,
     long_periods: u32,
     calm_periods: u32,
     /// The last window with which there was a queue or a loss.
@@ -166,6 +192,8 @@ struct Measure {
     rounds: u32,
     /// Of the rounds' means from one to the next.
     changes: u64,
+    /// Of them, the last ones in a row that were small.
+    agreeing: u32,
     last: Option<u64>,
 }
 
@@ -191,6 +219,10 @@ impl ShortQueue {
             deviation: 0,
             measure: Measure::default(),
             measured_at: Timestamp::ZERO,
+            last_round_trip: 0,
+            fall: 0,
+            sway: 0,
+            free: Told::default(),
             long_periods: 0,
             calm_periods: 0,
             knee_bytes: u64::MAX,
@@ -204,6 +236,9 @@ impl ShortQueue {
     pub(crate) fn window(&self) -> u64 {
         match self.phase {
             Phase::Drain | Phase::Measure => self.low_bytes.min(self.window_bytes).max(self.window_min()),
+            Phase::Refill => {
+                self.low_bytes.midpoint(self.window_bytes).min(self.window_bytes).max(self.window_min())
+            }
             Phase::Start | Phase::Cruise => self.window_bytes,
         }
     }
@@ -235,6 +270,11 @@ impl ShortQueue {
         acked.weighted = u128::from(round_trip) * u128::from(acked.bytes);
         acked.smallest = Some(round_trip);
         self.smallest = self.smallest.min(round_trip);
+        // One datagram alone may have been acknowledged late.
+        if acked.bytes > self.datagram_bytes {
+            self.fall = self.fall.max(self.last_round_trip.saturating_sub(round_trip));
+            self.last_round_trip = round_trip;
+        }
         let round_start = *self.round_start.get_or_insert(sent);
         self.round.add(&acked);
         if sent >= round_start {
@@ -253,7 +293,11 @@ impl ShortQueue {
             return;
         }
         let is_stray = self.phase == Phase::Start || self.queueing <= self.allowed() * 3 / 2;
-        if is_stray && !is_persistent && bytes * 100 <= self.window() * STRAY_LOSS_PERCENT_MAX {
+        let few = (self.window() * STRAY_LOSS_PERCENT_MAX / 100)
+            .max(self.datagram_bytes * 2)
+            .min(self.window() / 8);
+        // What there is of a queue is this controller's to shorten, and it does so every round.
+        if bytes <= few && !is_persistent {
             return;
         }
         self.cut_at = Some(now);
@@ -289,17 +333,21 @@ impl ShortQueue {
     fn end_round(&mut self, now: Timestamp) {
         let began = self.round_start.replace(now);
         let round = std::mem::take(&mut self.round);
+        let fall = std::mem::take(&mut self.fall);
         let Some(mean) = round.mean() else { return };
         let took = began.map_or(1, |began| now.since(began).0).max(1);
         let rate = u128::from(round.bytes) * 1_000_000_000 / u128::from(took);
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         match self.phase {
-            Phase::Start => self.double(now, &round, rate, mean),
+            Phase::Start => self.double(now, &round, rate, fall),
             Phase::Drain => {
                 self.phase = Phase::Measure;
                 self.measure = Measure::default();
             }
-            Phase::Measure => self.measure(now, &round, mean),
+            Phase::Measure => {
+                self.measure(now, &round, mean, fall);
+            }
+            Phase::Refill => self.phase = self.after_measure,
             Phase::Cruise => self.cruise(now, &round),
         }
         if !round.is_limited_by_sender() {
@@ -308,29 +356,38 @@ impl ShortQueue {
     }
 
     /// One round of the first ones.
-    fn double(&mut self, now: Timestamp, round: &Told, rate: u64, mean: u64) {
+    fn double(&mut self, now: Timestamp, round: &Told, rate: u64, fall: u64) {
+        let (Some(mean), Some(smallest)) = (round.mean(), round.smallest) else { return };
         let is_limited = round.is_limited_by_sender();
         let is_faster = u128::from(rate) * 100 >= u128::from(self.last_rate) * u128::from(FASTER_PERCENT);
-        let smallest = round.smallest.unwrap_or(mean);
-        let enough = (self.base() / 8).min(START_QUEUEING_MAX).max(self.allowed() / 2);
-        // A sender that waits for credit now and then lets the queue run empty.
-        let usual = *self.empty.get_or_insert(mean);
+        let enough = (self.base() / 8).min(START_QUEUEING_MAX).max(self.allowed() / 2) + self.sway;
+        let usual = self.free.mean().unwrap_or(mean);
+        // A sender that waits for credit now and then lets the queue run empty, so that the smallest says nothing.
         let is_queueing =
             smallest.saturating_sub(self.base()) > enough || mean.saturating_sub(usual) > enough * 2;
-        self.empty = Some(usual.min(mean));
         if is_queueing && !is_faster {
             self.last_rate = rate.max(self.last_rate);
             self.set_window(self.carried().max(round.bytes / 4));
             self.knee_bytes = self.window_bytes;
             self.begin_measuring(now, Phase::Cruise);
-        } else if !is_limited {
+            return;
+        }
+        self.free.add(round);
+        if !is_limited {
+            if !is_queueing || self.window_bytes <= SURELY_FREE_WINDOWS * self.initial_window() {
+                self.sway = swayed(self.sway, fall);
+            }
             self.set_window(self.window_bytes * 2);
         }
     }
 
     /// What is under way where the last full round's rate meets hardly any queue.
     fn carried(&self) -> u64 {
-        let bytes = u128::from(self.last_rate) * u128::from(self.base().saturating_add(QUEUEING_MAX / 4));
+        let free = self.free.mean().or(self.empty).unwrap_or(self.base());
+        let shortest = self.base().saturating_add(QUEUEING_MAX / 4);
+        // What the rounds had on average is of the path where it sways, and else a queue of this sender's.
+        let empty = if self.sway > 0 { free.max(shortest) } else { free.min(shortest) };
+        let bytes = u128::from(self.last_rate) * u128::from(empty);
         u64::try_from(bytes / 1_000_000_000).unwrap_or(u64::MAX)
     }
 
@@ -347,30 +404,35 @@ impl ShortQueue {
         self.period_rounds = 0;
     }
 
-    /// One round of the empty path.
-    fn measure(&mut self, now: Timestamp, round: &Told, mean: u64) {
+    /// One round of the empty path. Rounds that agree are a steady path, whatever those before them were: the rest of a queue. Where none
+    /// agree, the path varies, and all of them count.
+    fn measure(&mut self, now: Timestamp, round: &Told, mean: u64, fall: u64) {
         let measure = &mut self.measure;
+        // What the first of these rounds finds may be the rest of a queue.
+        if measure.rounds > 0 && !round.is_limited_by_sender() {
+            self.sway = swayed(self.sway, fall);
+        }
         measure.told.add(round);
         measure.rounds += 1;
         if let Some(last) = measure.last.replace(mean) {
             measure.changes += last.abs_diff(mean);
+            measure.agreeing = if last.abs_diff(mean) <= MEASURE_ERROR { measure.agreeing + 1 } else { 0 };
         }
-        // The mean change of normally distributed values is the square root of two times their mean deviation.
-        let deviation = measure.changes * 5 / 7 / u64::from(measure.rounds.max(2) - 1);
-        let error = (deviation as f64 / f64::from(measure.rounds).sqrt()) as u64;
-        let varies =
-            measure.told.mean().unwrap_or(mean) > measure.told.smallest.unwrap_or(mean) + MEASURE_ERROR * 2;
-        let enough = if varies { MEASURE_ROUNDS_VARYING } else { MEASURE_ROUNDS };
-        let is_known = measure.rounds >= enough && error <= MEASURE_ERROR;
-        let most = MEASURE_NANOS_MAX.max(mean * u64::from(enough + 1));
-        if !is_known && now.since(self.measured_at).0 < most {
+        let enough = if self.sway > 0 { MEASURE_AGREEING_SWAYING } else { MEASURE_AGREEING };
+        if measure.agreeing >= enough {
+            self.empty = Some(mean);
+            self.deviation = 0;
+            self.sway = 0;
+        } else if now.since(self.measured_at).0 >= MEASURE_NANOS_MAX.max(mean * MEASURE_ROUNDS_MAX) {
+            self.empty = measure.told.mean();
+            // The mean change of normally distributed values is the square root of two times their mean deviation.
+            // A path that becomes longer meanwhile seems to vary by that.
+            self.deviation = (measure.changes * 5 / 7 / u64::from(measure.rounds.max(2) - 1)).min(mean / 3);
+        } else {
             return;
         }
-        if let Some(empty) = measure.told.mean() {
-            self.empty = Some(empty);
-            self.deviation = deviation;
-        }
-        self.phase = self.after_measure;
+        self.free = Told::default();
+        self.phase = Phase::Refill;
         self.measured_at = now;
     }
 
@@ -398,8 +460,8 @@ impl ShortQueue {
         let Some(mean) = period.mean() else { return };
         let is_limited = period.is_limited_by_sender();
         let empty = match self.empty {
-            // A queue only ever adds to a round trip: so the path has become shorter.
-            Some(empty) if mean + 3 * self.deviation + MEASURE_ERROR < empty => mean,
+            // A queue only ever adds to a round trip: so the path has become shorter, or was measured too long.
+            Some(empty) if mean + self.deviation + MEASURE_ERROR < empty => empty.midpoint(mean),
             Some(empty) => empty,
             None => mean,
         };
@@ -415,13 +477,20 @@ impl ShortQueue {
         } else {
             self.long_periods = 0;
         }
-        if now.since(self.measured_at).0 > EPOCH.max(mean * EPOCH_ROUNDS) && !is_limited {
+        let since = now.since(self.measured_at).0;
+        // The path has become shorter while it was measured, or just after.
+        let is_too_long = empty > self.base() + self.base() / 8 + self.sway * 3 / 2 + QUEUEING_MAX;
+        if (since > EPOCH.max(mean * EPOCH_ROUNDS) && !is_limited)
+            || (is_too_long && since > mean * DOUBT_ROUNDS)
+        {
             self.begin_measuring(now, Phase::Cruise);
             return;
         }
         let window = self.window_bytes;
         let aim = u128::from(window) * u128::from(empty + allowed) / u128::from(mean);
         let aim = u64::try_from(aim).unwrap_or(u64::MAX);
+        // Half of what one round alone has measured is of the window before.
+        let aim = if self.period_rounds() > 1 { aim } else { window.midpoint(aim) };
         let is_calm = self.queueing < allowed / 2 && !is_limited;
         self.calm_periods = if is_calm { self.calm_periods + 1 } else { 0 };
         if self.queueing > allowed {

@@ -312,6 +312,15 @@ mod tests {
     }
 
     #[test]
+    fn a_radio_path_is_used_although_its_delays_hide_any_queue() {
+        let latency = Latency::pareto(Span::from_millis(2), Span::from_millis(3), 3.0);
+        let mut path = path(latency, 0.001);
+        let rate = path.run(6.0);
+        assert!(rate > 12e6, "{rate}");
+        assert!(path.witness(0.5) < Duration::from_millis(12), "{:?}", path.witness(0.5));
+    }
+
+    #[test]
     fn stray_losses_neither_empty_a_path_nor_fill_its_queue() {
         let mut path = path(milliseconds(20), 0.001);
         let rate = path.run(6.0);
