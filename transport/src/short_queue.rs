@@ -179,6 +179,8 @@ pub(crate) struct ShortQueue {
     knee_bytes: u64,
     /// What the last period was delayed by beyond the empty path.
     queueing: u64,
+    /// The last round of the first growth seemed to meet a bottleneck.
+    is_suspected: bool,
     /// Losses in the first growth.
     start_losses: u32,
     /// Packets sent before this were lost from a window that has been cut already.
@@ -227,6 +229,7 @@ impl ShortQueue {
             calm_periods: 0,
             knee_bytes: u64::MAX,
             queueing: 0,
+            is_suspected: false,
             start_losses: 0,
             cut_at: None,
         }
@@ -365,6 +368,16 @@ impl ShortQueue {
         // A sender that waits for credit now and then lets the queue run empty, so that the smallest says nothing.
         let is_queueing =
             smallest.saturating_sub(self.base()) > enough || mean.saturating_sub(usual) > enough * 2;
+        if is_queueing && !is_faster && self.sway > 0 && !self.is_suspected {
+            // One round says little where round trips sway; the rate stays that of the rounds before it.
+            self.is_suspected = true;
+            self.last_rate = rate.max(self.last_rate);
+            if !is_limited {
+                self.set_window(self.window_bytes + self.window_bytes / 2);
+            }
+            return;
+        }
+        self.is_suspected = false;
         if is_queueing && !is_faster {
             self.last_rate = rate.max(self.last_rate);
             self.set_window(self.carried().max(round.bytes / 4));
