@@ -111,7 +111,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             let added_us = bench.added(link.latency.mean()).await?.as_secs_f64() * 1e6;
             // A round trip of the window has it twice.
             let model = format!(
-                "quic(warm=all,message_us={added_us:.1},transfer_us={added_us:.1},acknowledgement_us={:.1},{})",
+                "quic(controller=cubic,warm=all,message_us={added_us:.1},transfer_us={added_us:.1},acknowledgement_us={:.1},{})",
                 added_us * 2.0,
                 arguments.model
             );

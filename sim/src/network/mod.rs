@@ -23,6 +23,7 @@ mod shared_speed;
 #[cfg(test)]
 mod shared_tests;
 mod sharing;
+mod window;
 mod wiring;
 
 use isochrone_model::suggestion::did_you_mean;
@@ -34,6 +35,7 @@ pub use classic::Classic;
 pub use options::{QuicOptions, Warm};
 pub use quic::Quic;
 pub use shared::Shared;
+pub use window::Controller;
 
 use crate::cluster::{Cluster, Party};
 

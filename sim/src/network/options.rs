@@ -7,6 +7,7 @@ use isochrone_link::{IP_OVERHEAD_BYTES, UNLIMITED};
 use isochrone_model::{BytesPerSecond, Span};
 
 use super::NetworkError;
+use super::window::Controller;
 
 /// `name` or `name(key=value, ...)`.
 pub(super) struct Label {
@@ -157,6 +158,8 @@ pub struct QuicOptions {
     pub idle_ms: u64,
     /// Which connections exist at the start: `control`.
     pub warm: Warm,
+    /// What controls the windows: `short-queue`, as the farm's bulk connections have it; `cubic` is bare quinn.
+    pub controller: Controller,
 }
 
 impl Default for QuicOptions {
@@ -181,6 +184,7 @@ impl Default for QuicOptions {
             rate_bytes_per_second: 0,
             idle_ms: 0,
             warm: Warm::Control,
+            controller: Controller::ShortQueue,
         }
     }
 }
@@ -205,6 +209,7 @@ const KNOWN: &[&str] = &[
     "rate_bytes_per_second",
     "idle_ms",
     "warm",
+    "controller",
 ];
 
 impl QuicOptions {
@@ -250,6 +255,7 @@ impl QuicOptions {
         label.get("rate_bytes_per_second", &mut options.rate_bytes_per_second, rate, |n| *n <= 1 << 50)?;
         label.get("idle_ms", &mut options.idle_ms, "a number of milliseconds", |n| *n <= 1 << 40)?;
         label.get("warm", &mut options.warm, "control, all or none", |_| true)?;
+        label.get("controller", &mut options.controller, "short-queue or cubic", |_| true)?;
         Ok(options)
     }
 
@@ -307,6 +313,7 @@ mod tests {
         for known in KNOWN {
             let value = match *known {
                 "warm" => "none",
+                "controller" => "cubic",
                 "datagram_bytes" | "datagram_bytes_initial" => "1300",
                 _ => "5",
             };

@@ -11,9 +11,9 @@
 //!
 //! **The window.** Each direction of a connection is one more link, over which all its flows pass, in steps of a quarter of a
 //! round trip, see [`sender`](super::sender): what passes at once, then at a rate of the pacer's or of what acknowledgements make room for.
-//! The window grows by what is acknowledged, see [`Cubic`](super::cubic::Cubic). Without use it stays as it is: quinn does not reset it.
+//! The window grows as its controller has it (`controller`), see [`Window`](super::window::Window). Without use it stays as it is: quinn does not reset it.
 //!
-//! **Limited by links.** When flows' fair rate r is below what the window lets pass, the window goes on growing, and a buffer of
+//! **Limited by links.** The farm's own controller then keeps W where the links hold a millisecond's queue. Under CUBIC, when flows' fair rate r is below what the window lets pass, the window goes on growing, and a buffer of
 //! b r R bytes at the bottleneck fills. When W reaches (1 + b) r R it overflows. What is dropped arrives again (1 + 2b) R later (detected
 //! behind a full buffer, and sent through one); the receiver lets w bytes of each stream come after it, so for (1 + 2b) R - w / r nothing new passes.
 //! After that W goes up and down between 0.7 of what overflows and all of it. The model puts W to the middle,
@@ -24,7 +24,8 @@
 //! cannot end before the resent datagram is there, 9/8 R after the lost one (quinn-proto's time threshold); and it cuts W, once a round trip.
 //!
 //! **Latency that varies** stays the same for about 2 ms and keeps datagrams in order, as on emulated links: the last byte of a flow that lasts longer
-//! has the largest of several draws, each less by how much earlier it was sent, and so have the round trips of windows.
+//! has the largest of several draws, each less by how much earlier it was sent, and so have the round trips of windows, of more draws the
+//! longer a window takes to pass.
 //!
 //! **Stream window.** One stream has at most w = 4 MiB on its way. The receiver gives credit again in eighths of w, so that, w bytes being gone, a
 //! stream moves 7/8 w each R: its first w bytes are a flow without that limit, the others one with it. The connection's window bounds W.
@@ -41,10 +42,10 @@ use isochrone_link::{LATENCY_PERSISTENCE, datagrams_to_loss};
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::agenda::Agenda;
-use super::cubic::Cubic;
 use super::options::{QuicOptions, Warm, micros};
-use super::sender::{Sender, Stage};
+use super::sender::{RoundTrips, Sender, Stage};
 use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
+use super::window::Window;
 use super::wiring::{Slots, Wiring};
 use super::{Network, TransferId};
 use crate::cluster::{Cluster, LatencySampler, LinkSpec, Party};
@@ -83,8 +84,8 @@ struct Kind {
     sampler: LatencySampler,
     is_fixed: bool,
     mean: Span,
-    /// The mean delay of a datagram in the middle of a flow.
-    mean_in_flow: Span,
+    /// The mean delay of a datagram that follows others for so many stretches of [`LATENCY_PERSISTENCE`], from one on.
+    means_in_flow: Vec<Span>,
     bandwidth: BytesPerSecond,
     loss: f64,
 }
@@ -140,10 +141,10 @@ impl Quic {
                 let kind = Kind {
                     is_fixed: link.latency.is_fixed(),
                     mean: link.latency.mean(),
-                    mean_in_flow: if link.latency.is_fixed() {
-                        link.latency.mean()
+                    means_in_flow: if link.latency.is_fixed() {
+                        vec![link.latency.mean()]
                     } else {
-                        mean_in_flow(&sampler)
+                        (1..=LATE_STEPS).map(|steps| mean_in_flow(&sampler, steps)).collect()
                     },
                     sampler,
                     bandwidth: link.bandwidth,
@@ -193,9 +194,11 @@ impl Quic {
         self.kind(from, to).mean + self.kind(to, from).mean
     }
 
-    /// The round trip of datagrams that follow others.
-    fn round_trip_in_flow(&self, from: Party, to: Party) -> Span {
-        self.kind(from, to).mean_in_flow + self.kind(to, from).mean_in_flow
+    /// Round trips of datagrams that follow others, by how long.
+    fn round_trips_in_flow(&self, from: Party, to: Party) -> Vec<Span> {
+        let (there, back) = (&self.kind(from, to).means_in_flow, &self.kind(to, from).means_in_flow);
+        let at = |means: &[Span], place: usize| means[place.min(means.len() - 1)];
+        (0..there.len().max(back.len())).map(|place| at(there, place) + at(back, place)).collect()
     }
 
     fn draw_latency(&mut self, from: Party, to: Party) -> Span {
@@ -233,8 +236,7 @@ impl Quic {
 
     /// The sender of a pair; `None` where a window never limits.
     fn sender(&mut self, now: Timestamp, from: Party, to: Party) -> Option<u32> {
-        let round_trip = self.round_trip_in_flow(from, to);
-        if from == to || round_trip == Span::ZERO {
+        if from == to || self.round_trip(from, to) == Span::ZERO {
             return None;
         }
         let index = self.index(from, to);
@@ -242,7 +244,11 @@ impl Quic {
             let link = self.sharing.add_link(Rate::ZERO, true);
             let since = self.pairs[self.index(from.min(to), from.max(to))].ready_at.unwrap_or(now);
             let loss = self.kind(from, to).loss;
-            let sender = Sender::new(link, round_trip, loss, since, &self.options);
+            let round_trips = RoundTrips {
+                by_stretch: self.round_trips_in_flow(from, to),
+                bandwidth: self.kind(from, to).bandwidth,
+            };
+            let sender = Sender::new(link, round_trips, loss, since, &self.options);
             self.pairs[index].sender = self.senders.len() as u32;
             self.senders.push(sender);
             self.sharing.set_owner(link, self.pairs[index].sender);
@@ -395,19 +401,21 @@ impl Quic {
         // Links limit. What a round trip and the buffer hold at the present rate:
         let datagram = entry.datagram(now, &self.options);
         let held = whole_bytes(u128::from(used.0) * u128::from(entry.round_trip.0));
-        let most = (held as f64 * (1.0 + self.options.buffer)) as u64;
+        let most = (held as f64 * entry.window.held_max(entry.round_trip, self.options.buffer)) as u64;
         let credit =
             self.options.on_the_wire(self.options.stream_window_bytes, datagram).saturating_mul(streams);
-        if entry.window(now, &self.options) < most {
+        if entry.window_on_the_wire(now, &self.options) < most {
             self.begin_step(now, sender);
         } else if credit < most {
             // The receivers' windows keep it from ever overflowing.
             self.open(now, sender);
         } else {
-            entry.cubic.level_off(now, self.options.off_the_wire(most, datagram).max(2 * datagram));
+            let payload = |bytes| self.options.off_the_wire(bytes, datagram).max(2 * datagram);
+            let has_overflown = entry.window.level_off(now, payload(held), payload(most), entry.round_trip);
             let repaired = entry.round_trip.as_secs_f64() * (1.0 + 2.0 * self.options.buffer);
             let beyond = units(credit) as f64 / used.0.max(1) as f64;
-            let blocked = Span((repaired * 1e9 - beyond).max(0.0) as u64);
+            let blocked =
+                if has_overflown { Span((repaired * 1e9 - beyond).max(0.0) as u64) } else { Span::ZERO };
             if blocked > Span::ZERO {
                 entry.stage = Stage::Blocked { until: now + blocked };
                 self.sharing.set_capacity(link, Rate::ZERO);
@@ -422,7 +430,8 @@ impl Quic {
         let entry = &mut self.senders[sender as usize];
         entry.stage = Stage::Open;
         entry.step_began = now;
-        let rate = BytesPerSecond::from_transfer(entry.window(now, &self.options), entry.round_trip);
+        let rate =
+            BytesPerSecond::from_transfer(entry.window_on_the_wire(now, &self.options), entry.round_trip);
         self.sharing.set_capacity(entry.link, Rate::new(rate));
     }
 
@@ -442,7 +451,7 @@ impl Quic {
         }
         if now >= entry.recovery_until {
             entry.recovery_until = now + entry.round_trip;
-            entry.cubic.cut(now, datagram);
+            entry.window.cut(now, datagram);
             if entry.stage == Stage::Open {
                 self.open(now, sender);
             }
@@ -581,9 +590,9 @@ fn latest(sampler: &LatencySampler, steps: u64, random: &mut Random) -> Span {
     Span(delays.max().unwrap_or(0))
 }
 
-fn mean_in_flow(sampler: &LatencySampler) -> Span {
+fn mean_in_flow(sampler: &LatencySampler, steps: u64) -> Span {
     let mut random = Random::new(0);
-    let sum: u64 = (0..MEAN_DRAWS).map(|_| latest(sampler, LATE_STEPS, &mut random).0).sum();
+    let sum: u64 = (0..MEAN_DRAWS).map(|_| latest(sampler, steps, &mut random).0).sum();
     Span(sum / MEAN_DRAWS)
 }
 
@@ -668,8 +677,8 @@ impl Network for Quic {
 }
 
 impl QuicOptions {
-    pub(super) fn window(&self) -> Cubic {
-        Cubic::new(self.initial_window_bytes, self.connection_window_bytes)
+    pub(super) fn window(&self, variation: f64) -> Window {
+        Window::new(self.controller, self.initial_window_bytes, self.connection_window_bytes, variation)
     }
 
     /// Bytes of UDP payload in datagrams of a size, with what is around them. A size of 0 means one datagram.

@@ -13,7 +13,7 @@ const C: Party = Party::Agent(2);
 const ONE_WAY: Span = Span::from_millis(10);
 const ROUND_TRIP: u64 = 20_000_000;
 /// Nothing but windows.
-const BARE: &str = "quic(warm=all,message_us=0,transfer_us=0,quic_overhead_bytes=0,ip_overhead_bytes=0,pacing=0,\
+const BARE: &str = "quic(controller=cubic,warm=all,message_us=0,transfer_us=0,quic_overhead_bytes=0,ip_overhead_bytes=0,pacing=0,\
     stream_window_bytes=1000000000000,datagram_bytes=1200,initial_window_bytes=12000";
 
 fn cluster(link: LinkSpec) -> Cluster {

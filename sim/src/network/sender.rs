@@ -10,10 +10,11 @@
 //!
 //! Must never hold who talks to whom, or other senders' flows.
 
+use isochrone_link::LATENCY_PERSISTENCE;
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
-use super::cubic::Cubic;
 use super::options::{QuicOptions, micros};
+use super::window::Window;
 
 /// Steps of a round trip.
 const STEPS: usize = 4;
@@ -22,13 +23,38 @@ const BUCKET_NANOS: u128 = 2_000_000;
 const BUCKET_DATAGRAMS_MIN: u64 = 10;
 const BUCKET_DATAGRAMS_MAX: u64 = 256;
 
+/// Round trips of a path.
+#[derive(Clone, Debug)]
+pub(super) struct RoundTrips {
+    /// Of datagrams that follow others for one stretch of [`LATENCY_PERSISTENCE`], two, and so on; the last for all that are longer.
+    pub by_stretch: Vec<Span>,
+    /// At which a window passes.
+    pub bandwidth: BytesPerSecond,
+}
+
+impl RoundTrips {
+    /// By what part of it the round trip of a long flow is above that of a datagram alone.
+    pub fn variation(&self) -> f64 {
+        let (first, last) = (self.by_stretch[0], self.by_stretch[self.by_stretch.len() - 1]);
+        last.saturating_sub(first).as_secs_f64() / last.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// That of a window. What was sent a round trip ago holds up some of its first datagrams too, for about a stretch.
+    fn of(&self, window: u64) -> Span {
+        let stretches = self.bandwidth.span_for(window).0 / LATENCY_PERSISTENCE.0 + 1;
+        let last = self.by_stretch.len() - 1;
+        self.by_stretch[usize::try_from(stretches).unwrap_or(last).min(last)]
+    }
+}
+
 /// One direction of a connection.
 pub(super) struct Sender {
     /// Its link: what passes it is what the window lets pass.
     pub link: u32,
-    /// Until what passed is acknowledged.
+    /// Until what passes now is acknowledged.
     pub round_trip: Span,
-    pub cubic: Cubic,
+    round_trips: RoundTrips,
+    pub window: Window,
     /// The path's, for each datagram.
     pub loss: f64,
     pub stage: Stage,
@@ -85,11 +111,19 @@ struct Passed {
 }
 
 impl Sender {
-    pub fn new(link: u32, round_trip: Span, loss: f64, since: Timestamp, options: &QuicOptions) -> Self {
+    pub fn new(
+        link: u32,
+        round_trips: RoundTrips,
+        loss: f64,
+        since: Timestamp,
+        options: &QuicOptions,
+    ) -> Self {
+        let window = options.window(round_trips.variation());
         Self {
             link,
-            round_trip: round_trip + micros(options.acknowledgement_us),
-            cubic: options.window(),
+            round_trip: round_trips.of(window.bytes()) + micros(options.acknowledgement_us),
+            round_trips,
+            window,
             loss,
             stage: Stage::Idle,
             step_began: since,
@@ -105,10 +139,7 @@ impl Sender {
 
     /// As after a new handshake.
     pub fn restart(&mut self, ready: Timestamp, options: &QuicOptions) {
-        *self = Self {
-            round_trip: self.round_trip,
-            ..Self::new(self.link, Span::ZERO, self.loss, ready, options)
-        };
+        *self = Self::new(self.link, self.round_trips.clone(), self.loss, ready, options);
     }
 
     /// How long a step takes.
@@ -131,8 +162,8 @@ impl Sender {
     }
 
     /// The window, on the wire.
-    pub fn window(&self, now: Timestamp, options: &QuicOptions) -> u64 {
-        options.on_the_wire(self.cubic.window(), self.datagram(now, options))
+    pub fn window_on_the_wire(&self, now: Timestamp, options: &QuicOptions) -> u64 {
+        options.on_the_wire(self.window.bytes(), self.datagram(now, options))
     }
 
     /// Takes what a step has let pass, on the wire; `is_burst_over` if all of its burst was among it.
@@ -168,11 +199,15 @@ impl Sender {
     /// Takes in what is acknowledged as a step begins, and says what it may send.
     pub fn begin_step(&mut self, now: Timestamp, options: &QuicOptions) -> Plan {
         self.step_began = now;
+        self.round_trip = self.round_trips.of(self.window.bytes()) + micros(options.acknowledgement_us);
         let datagram = self.datagram(now, options);
         let oldest = self.passed[0];
-        self.grow(now, oldest.burst, datagram, options);
+        // What comes back later in the step is known to a window that grows by rounds, since the first of it tells.
+        let grows_with_each = self.window.grows_with_each();
+        let first = if grows_with_each { oldest.burst } else { oldest.burst + oldest.paced };
+        self.grow(now, first, datagram, options);
         let in_flight: u64 = self.passed[1..].iter().map(|step| step.burst + step.paced).sum();
-        let window = self.window(now, options);
+        let window = self.window_on_the_wire(now, options);
         let allowed = window.saturating_sub(in_flight + oldest.paced);
         self.plan = if options.pacing == 0.0 {
             Plan { burst: allowed, pace: BytesPerSecond(0), most: allowed, pacer: BytesPerSecond(0) }
@@ -184,12 +219,12 @@ impl Sender {
                 + options.timer_us * 1e3;
             let pacer = BytesPerSecond((bucket as f64 * 1e9 / sleep) as u64);
             // What comes back in the step makes room, and in slow start as much again; it is sent as it comes.
-            let room = allowed - burst + oldest.paced * if self.cubic.is_slow_start() { 2 } else { 1 };
+            let room = allowed - burst + oldest.paced * if self.window.grows_with_each() { 2 } else { 1 };
             let spread = BytesPerSecond::from_transfer(room, self.step());
             let pace = if oldest.paced > 0 { pacer.min(spread) } else { pacer };
             Plan { burst, pace: if room > 0 { pace } else { BytesPerSecond(0) }, most: burst + room, pacer }
         };
-        self.grow(now, oldest.paced, datagram, options);
+        self.grow(now, oldest.burst + oldest.paced - first, datagram, options);
         self.stage = if self.plan.burst > 0 {
             Stage::Burst
         } else if self.plan.pace > BytesPerSecond(0) {
@@ -203,7 +238,7 @@ impl Sender {
     fn grow(&mut self, now: Timestamp, acknowledged: u64, datagram: u64, options: &QuicOptions) {
         if acknowledged > 0 {
             let acknowledged = options.off_the_wire(acknowledged, datagram);
-            self.cubic.grow(now, acknowledged, self.round_trip, datagram);
+            self.window.grow(now, acknowledged, self.round_trip, datagram);
         }
     }
 
@@ -224,11 +259,16 @@ fn bytes_in(rate: BytesPerSecond, span: Span) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::Controller;
     use super::*;
+
+    fn steady(millis: u64) -> RoundTrips {
+        RoundTrips { by_stretch: vec![Span::from_millis(millis)], bandwidth: BytesPerSecond(1_000_000) }
+    }
 
     /// What a sender that nothing else limits has sent after so many steps.
     fn unlimited(options: &QuicOptions, steps: u64) -> Vec<u64> {
-        let mut sender = Sender::new(0, Span::from_millis(100), 0.0, Timestamp::ZERO, options);
+        let mut sender = Sender::new(0, steady(100), 0.0, Timestamp::ZERO, options);
         let mut sent = Vec::new();
         for step in 0..steps {
             let plan = sender.begin_step(Timestamp(step * 25_000_000), options);
@@ -245,6 +285,7 @@ mod tests {
             ip_overhead_bytes: 0,
             timer_us: 0.0,
             datagram_bytes: 1_200,
+            controller: Controller::Cubic,
             ..QuicOptions::default()
         }
     }
@@ -269,7 +310,7 @@ mod tests {
     #[test]
     fn acknowledgements_after_a_pause_do_not_count() {
         let options = QuicOptions { pacing: 0.0, ..options() };
-        let mut sender = Sender::new(0, Span::from_millis(100), 0.0, Timestamp::ZERO, &options);
+        let mut sender = Sender::new(0, steady(100), 0.0, Timestamp::ZERO, &options);
         assert_eq!(sender.begin_step(Timestamp::ZERO, &options).burst, 12_000);
         sender.end_step(12_000, true);
         let half = Timestamp(50_000_000);
