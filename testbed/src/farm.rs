@@ -78,8 +78,13 @@ impl Farm {
         for agent in &options.agents {
             let running = farm.start_agent(&options, agent)?;
             farm.agents.push(running);
+            // The scheduler numbers agents as they join, and policies that find two alike take the first: a cluster's agents are to be numbered
+            // as its file, and so the simulator, has them.
+            if farm.links.is_some() {
+                farm.await_agents(&options, farm.agents.len()).await?;
+            }
         }
-        farm.await_agents(&options).await?;
+        farm.await_agents(&options, options.agents.len()).await?;
         Ok(farm)
     }
 
@@ -246,14 +251,15 @@ impl Farm {
         }
     }
 
-    /// Waits until the scheduler knows all agents.
-    async fn await_agents(&mut self, options: &FarmOptions) -> Result<(), FarmError> {
+    /// Waits until the scheduler knows the first so many agents.
+    async fn await_agents(&mut self, options: &FarmOptions, count: usize) -> Result<(), FarmError> {
         let started = clock::now();
         let client = self.connect().await?;
         let missing = loop {
             let present = client.status().await?.agents;
-            let missing =
-                options.agents.iter().find(|agent| !present.iter().any(|other| other.name == agent.name));
+            let missing = options.agents[..count]
+                .iter()
+                .find(|agent| !present.iter().any(|other| other.name == agent.name));
             let Some(missing) = missing else { break None };
             if let Some(error) = self.find_ended().await {
                 return Err(error);

@@ -65,6 +65,7 @@ const LONG_PERIODS_MAX: u32 = 5;
 /// Periods in a row without a queue after which more than the aim is dared, and after which a queue that was met before counts no more.
 const CALM_PERIODS: u32 = 2;
 const CALM_PERIODS_BEYOND: u32 = 4;
+const CALM_PERIODS_FAR: u32 = 6;
 
 /// The window's part that is left after a loss, in percent, and after one that no queue came before.
 const LOSS_PERCENT: u64 = 70;
@@ -102,7 +103,9 @@ enum Phase {
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
     bytes: u64,
-    /// Round trips times bytes.
+    /// Those of them whose acknowledgement was not late.
+    timed_bytes: u64,
+    /// Round trips times such bytes.
     weighted: u128,
     smallest: Option<u64>,
     /// Bytes that were acknowledged while the sender left room in the window.
@@ -112,6 +115,7 @@ struct Told {
 impl Told {
     fn add(&mut self, other: &Self) {
         self.bytes += other.bytes;
+        self.timed_bytes += other.timed_bytes;
         self.weighted += other.weighted;
         self.spare_bytes += other.spare_bytes;
         self.smallest = match (self.smallest, other.smallest) {
@@ -122,8 +126,8 @@ impl Told {
 
     /// The mean round trip, in nanoseconds.
     fn mean(&self) -> Option<u64> {
-        (self.bytes > 0)
-            .then(|| u64::try_from(self.weighted / u128::from(self.bytes)).unwrap_or(u64::MAX).max(1))
+        let mean = self.weighted.checked_div(u128::from(self.timed_bytes))?;
+        Some(u64::try_from(mean).unwrap_or(u64::MAX).max(1))
     }
 
     fn is_limited_by_sender(&self) -> bool {
@@ -179,6 +183,8 @@ pub(crate) struct ShortQueue {
     knee_bytes: u64,
     /// What the last period was delayed by beyond the empty path.
     queueing: u64,
+    /// The last measurement found the path shorter than the one before: there may be a queue still.
+    is_unsettled: bool,
     /// The last round of the first growth seemed to meet a bottleneck.
     is_suspected: bool,
     /// Losses in the first growth.
@@ -229,6 +235,7 @@ impl ShortQueue {
             calm_periods: 0,
             knee_bytes: u64::MAX,
             queueing: 0,
+            is_unsettled: false,
             is_suspected: false,
             start_losses: 0,
             cut_at: None,
@@ -270,11 +277,12 @@ impl ShortQueue {
         let mut acked = std::mem::take(&mut self.acked);
         let Some(sent) = self.latest_sent.take() else { return };
         let round_trip = now.since(sent).0.max(1);
-        acked.weighted = u128::from(round_trip) * u128::from(acked.bytes);
-        acked.smallest = Some(round_trip);
         self.smallest = self.smallest.min(round_trip);
-        // One datagram alone may have been acknowledged late.
+        // That of one datagram alone may have waited for another, up to 25 ms.
         if acked.bytes > self.datagram_bytes {
+            acked.timed_bytes = acked.bytes;
+            acked.weighted = u128::from(round_trip) * u128::from(acked.bytes);
+            acked.smallest = Some(round_trip);
             self.fall = self.fall.max(self.last_round_trip.saturating_sub(round_trip));
             self.last_round_trip = round_trip;
         }
@@ -288,9 +296,12 @@ impl ShortQueue {
     /// A packet that was sent at this time is lost.
     pub(crate) fn lost(&mut self, now: Timestamp, sent: Timestamp, bytes: u64, is_persistent: bool) {
         if is_persistent {
+            // Everything under way for a long time was lost: whatever was known of the path is of another one.
+            let datagram_bytes = self.datagram_bytes;
+            *self = Self::new(u16::try_from(datagram_bytes).unwrap_or(u16::MAX));
             self.set_window(0);
-            self.phase = Phase::Start;
-            self.empty = None;
+            self.cut_at = Some(now);
+            return;
         }
         if self.cut_at.is_some_and(|cut_at| sent <= cut_at) {
             return;
@@ -337,7 +348,17 @@ impl ShortQueue {
         let began = self.round_start.replace(now);
         let round = std::mem::take(&mut self.round);
         let fall = std::mem::take(&mut self.fall);
-        let Some(mean) = round.mean() else { return };
+        // A sender that has little to send learns nothing of a path that carries much.
+        if round.is_limited_by_sender() && round.bytes < self.window() / 4 {
+            return;
+        }
+        let Some(mean) = round.mean() else {
+            // The first acknowledgement ends the first round, which says nothing against a larger window.
+            if self.phase == Phase::Start && !round.is_limited_by_sender() {
+                self.set_window(self.window_bytes * 2);
+            }
+            return;
+        };
         let took = began.map_or(1, |began| now.since(began).0).max(1);
         let rate = u128::from(round.bytes) * 1_000_000_000 / u128::from(took);
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
@@ -368,7 +389,7 @@ impl ShortQueue {
         // A sender that waits for credit now and then lets the queue run empty, so that the smallest says nothing.
         let is_queueing =
             smallest.saturating_sub(self.base()) > enough || mean.saturating_sub(usual) > enough * 2;
-        if is_queueing && !is_faster && self.sway > 0 && !self.is_suspected {
+        if is_queueing && !is_faster && self.sways() && !self.is_suspected {
             // One round says little where round trips sway; the rate stays that of the rounds before it.
             self.is_suspected = true;
             self.last_rate = rate.max(self.last_rate);
@@ -380,7 +401,7 @@ impl ShortQueue {
         self.is_suspected = false;
         if is_queueing && !is_faster {
             self.last_rate = rate.max(self.last_rate);
-            self.set_window(self.carried().max(round.bytes / 4));
+            self.set_window(self.carried().max(round.bytes / 4).max(self.initial_window() / 2));
             self.knee_bytes = self.window_bytes;
             self.begin_measuring(now, Phase::Cruise);
             return;
@@ -399,7 +420,7 @@ impl ShortQueue {
         let free = self.free.mean().or(self.empty).unwrap_or(self.base());
         let shortest = self.base().saturating_add(QUEUEING_MAX / 4);
         // What the rounds had on average is of the path where it sways, and else a queue of this sender's.
-        let empty = if self.sway > 0 { free.max(shortest) } else { free.min(shortest) };
+        let empty = if self.sways() { free.max(shortest) } else { free.min(shortest) };
         let bytes = u128::from(self.last_rate) * u128::from(empty);
         u64::try_from(bytes / 1_000_000_000).unwrap_or(u64::MAX)
     }
@@ -420,23 +441,25 @@ impl ShortQueue {
     /// One round of the empty path. Rounds that agree are a steady path, whatever those before them were: the rest of a queue. Where none
     /// agree, the path varies, and all of them count.
     fn measure(&mut self, now: Timestamp, round: &Told, mean: u64, fall: u64) {
-        let measure = &mut self.measure;
         // What the first of these rounds finds may be the rest of a queue.
-        if measure.rounds > 0 && !round.is_limited_by_sender() {
+        if self.measure.rounds > 0 && !round.is_limited_by_sender() {
             self.sway = swayed(self.sway, fall);
         }
+        let enough = if self.sways() { MEASURE_AGREEING_SWAYING } else { MEASURE_AGREEING };
+        let measure = &mut self.measure;
         measure.told.add(round);
         measure.rounds += 1;
         if let Some(last) = measure.last.replace(mean) {
             measure.changes += last.abs_diff(mean);
             measure.agreeing = if last.abs_diff(mean) <= MEASURE_ERROR { measure.agreeing + 1 } else { 0 };
         }
-        let enough = if self.sway > 0 { MEASURE_AGREEING_SWAYING } else { MEASURE_AGREEING };
         if measure.agreeing >= enough {
+            self.is_unsettled = self.empty.is_some_and(|before| mean + MEASURE_ERROR < before);
             self.empty = Some(mean);
             self.deviation = 0;
             self.sway = 0;
         } else if now.since(self.measured_at).0 >= MEASURE_NANOS_MAX.max(mean * MEASURE_ROUNDS_MAX) {
+            self.is_unsettled = false;
             self.empty = measure.told.mean();
             // The mean change of normally distributed values is the square root of two times their mean deviation.
             // A path that becomes longer meanwhile seems to vary by that.
@@ -447,6 +470,11 @@ impl ShortQueue {
         self.free = Told::default();
         self.phase = Phase::Refill;
         self.measured_at = now;
+    }
+
+    /// Whether single round trips sway by more than what is allowed to queue.
+    fn sways(&self) -> bool {
+        self.sway > QUEUEING_MAX
     }
 
     /// How many rounds are taken together: as many as make their mean about as exact as it has to be.
@@ -494,7 +522,7 @@ impl ShortQueue {
         // The path has become shorter while it was measured, or just after.
         let is_too_long = empty > self.base() + self.base() / 8 + self.sway * 3 / 2 + QUEUEING_MAX;
         if (since > EPOCH.max(mean * EPOCH_ROUNDS) && !is_limited)
-            || (is_too_long && since > mean * DOUBT_ROUNDS)
+            || ((is_too_long || self.is_unsettled) && since > mean * DOUBT_ROUNDS)
         {
             self.begin_measuring(now, Phase::Cruise);
             return;
@@ -504,7 +532,7 @@ impl ShortQueue {
         let aim = u64::try_from(aim).unwrap_or(u64::MAX);
         // Half of what one round alone has measured is of the window before.
         let aim = if self.period_rounds() > 1 { aim } else { window.midpoint(aim) };
-        let is_calm = self.queueing < allowed / 2 && !is_limited;
+        let is_calm = self.queueing < allowed / 4 && !is_limited;
         self.calm_periods = if is_calm { self.calm_periods + 1 } else { 0 };
         if self.queueing > allowed {
             self.knee_bytes = window;
@@ -515,6 +543,7 @@ impl ShortQueue {
             let dared = match self.calm_periods {
                 0..CALM_PERIODS => window,
                 CALM_PERIODS..CALM_PERIODS_BEYOND => (window + window / 4).min(self.knee_bytes.max(window)),
+                CALM_PERIODS_BEYOND..CALM_PERIODS_FAR => window + window / 8,
                 _ => window + window / 4,
             };
             self.set_window(aim.min(window + window / 2).max(dared));
@@ -743,6 +772,30 @@ mod tests {
             path.round(&mut controller, false);
         }
         assert_eq!(controller.window(), before);
+    }
+
+    #[test]
+    fn small_contents_and_late_acknowledgements_leave_the_window() {
+        let (mut path, mut controller) = path(20, 100_000_000);
+        let before = controller.window();
+        for round in 0..200 {
+            // Now and then one datagram, acknowledged 25 ms late, and now and then a few.
+            let (bytes, late) = if round % 3 == 0 { (1_000, 25) } else { (6_000, 0) };
+            let sent = path.now;
+            path.now = later(path.now, path.base + Duration::from_millis(late));
+            controller.acked(sent, bytes, true);
+            controller.end_acks(path.now);
+            path.now = later(path.now, Duration::from_millis(30));
+        }
+        assert_eq!(controller.window(), before);
+        // What is lost for long takes all that was known, and is made up for.
+        controller.lost(path.now, path.now, 1_000, true);
+        let mut rounds = 0;
+        while controller.window() < 1_000_000 {
+            path.round(&mut controller, true);
+            rounds += 1;
+        }
+        assert!(rounds <= 12, "{rounds}");
     }
 
     #[test]
