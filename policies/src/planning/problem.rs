@@ -8,6 +8,7 @@
 use isochrone_model::{BytesPerSecond, Span};
 
 use super::client_contents::{ClientContents, settle};
+use super::kinds::{Kinds, KindsBuilder};
 
 /// A dependency between two tasks of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +70,7 @@ impl Edges {
 pub struct Problem {
     tasks: usize,
     slots: usize,
-    /// By task, then by slot.
-    execution: Vec<Span>,
+    kinds: Kinds,
     agent_of_slot: Vec<usize>,
     device_of_slot: Vec<usize>,
     predecessors: Edges,
@@ -138,12 +138,7 @@ impl LinkCost {
         if size_bytes == 0 {
             return self.notice;
         }
-        // What `span_for` gives, without its wide division where that is not needed.
-        let carrying = match (size_bytes.checked_mul(1_000_000_000), self.rate.0) {
-            (None, _) | (_, 0 | u64::MAX) => self.rate.span_for(size_bytes),
-            (Some(scaled), rate) => Span(scaled.div_ceil(rate)),
-        };
-        self.latency + carrying
+        self.latency + self.rate.span_for(size_bytes)
     }
 }
 
@@ -192,13 +187,31 @@ impl Problem {
     /// What a task takes on a slot, or `Problem::ILLEGAL`.
     #[must_use]
     pub fn execution(&self, task: usize, slot: usize) -> Span {
-        self.execution[task * self.slots + slot]
+        self.kinds.executions(self.kinds.kind_of(task))[slot]
     }
 
     /// What a task takes on each slot, in order.
     #[must_use]
     pub fn executions(&self, task: usize) -> &[Span] {
-        &self.execution[task * self.slots..(task + 1) * self.slots]
+        self.kinds.executions(self.kinds.kind_of(task))
+    }
+
+    /// A task's kind, dense: tasks of one kind take the same on every slot.
+    #[must_use]
+    pub fn kind_of(&self, task: usize) -> usize {
+        self.kinds.kind_of(task)
+    }
+
+    /// How many kinds of tasks there are.
+    #[must_use]
+    pub fn kinds(&self) -> usize {
+        self.kinds.count()
+    }
+
+    /// What tasks of a kind take on each slot, in order.
+    #[must_use]
+    pub fn kind_executions(&self, kind: usize) -> &[Span] {
+        self.kinds.executions(kind)
     }
 
     /// Whether a slot may run a task.
@@ -324,8 +337,7 @@ impl Problem {
     #[must_use]
     pub fn restricted(&self, is_kept: &[bool]) -> Option<Self> {
         let mut restricted = self.clone();
-        for task in 0..self.tasks {
-            let row = &mut restricted.execution[task * self.slots..(task + 1) * self.slots];
+        for row in restricted.kinds.executions_mut() {
             let could_run = row.iter().any(|execution| *execution != Self::ILLEGAL);
             for (execution, _) in row.iter_mut().zip(is_kept).filter(|(_, is_kept)| !**is_kept) {
                 *execution = Self::ILLEGAL;
@@ -416,6 +428,11 @@ impl Problem {
         self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
     }
 
+    /// Tasks with the same number start on every slot at the same time at the earliest, as far as `outside_ready` tells.
+    pub(super) fn outside_kind_of(&self, task: usize) -> u32 {
+        self.outside_row_of[task]
+    }
+
     /// The same without contents that the client holds.
     pub(super) fn other_outside_ready(&self, task: usize, slot: usize) -> Span {
         let row = self.other_row_of[task] as usize;
@@ -438,7 +455,7 @@ pub struct ProblemBuilder {
     agent_of_slot: Vec<usize>,
     device_of_slot: Vec<usize>,
     agents: usize,
-    execution: Vec<Span>,
+    kinds: KindsBuilder,
     /// First, second, bytes, which contents.
     edges: Vec<(usize, usize, u64, Option<u32>)>,
     links: Vec<LinkCost>,
@@ -464,7 +481,7 @@ impl ProblemBuilder {
             agent_of_slot: slots.iter().map(|(agent, _)| *agent).collect(),
             device_of_slot: slots.iter().map(|(_, device)| *device).collect(),
             agents,
-            execution: Vec::new(),
+            kinds: KindsBuilder::new(slots.len()),
             edges: Vec::new(),
             links: vec![free; agents * agents],
             slot_free: vec![Span::ZERO; slots.len()],
@@ -552,10 +569,20 @@ impl ProblemBuilder {
     /// When there is not one span for each slot.
     pub fn task(&mut self, execution: &[Span]) -> usize {
         assert_eq!(execution.len(), self.slots, "one span for each slot");
-        self.execution.extend_from_slice(execution);
+        self.kinds.task(execution);
+        self.note_task()
+    }
+
+    /// Adds a task that takes on each slot what an earlier one takes, and gives its index.
+    pub fn task_like(&mut self, task: usize) -> usize {
+        self.kinds.task_like(task);
+        self.note_task()
+    }
+
+    fn note_task(&mut self) -> usize {
         self.outside_row_of.push(0);
         self.places.push(self.places.len() as u64);
-        self.outside_row_of.len() - 1
+        self.kinds.tasks() - 1
     }
 
     /// Adds contents that the client holds, with the time by agent at which they are there if they are sent there first,
@@ -669,7 +696,7 @@ impl ProblemBuilder {
             predecessors: edges(&by_second),
             successors: edges(&self.edges),
             mean_link: mean_link(&self.device_of_slot, &self.agent_of_slot, &self.links),
-            execution: self.execution,
+            kinds: self.kinds.build(),
             agent_of_slot: self.agent_of_slot,
             device_of_slot: self.device_of_slot,
             agents: self.agents,

@@ -310,14 +310,23 @@ impl Scheduler {
     /// The record of a region, if it is still known.
     fn version_of(&self, region: Region) -> Option<VersionIndex> {
         let index = self.buffer_of(region.buffer)?;
-        let of_frontier = self.state.buffers[index]
+        let record = &self.state.buffers[index];
+        if let Some(version) = record.frontier.whole(region.range)
+            && self.state.versions[*version].version == region.version
+        {
+            return Some(*version);
+        }
+        let of_frontier = record
             .frontier
             .over(region.range)
             .filter_map(|(_, version)| version.copied())
             .find(|version| self.state.versions[*version].version == region.version);
         of_frontier.or_else(|| {
-            let versions = &self.state.buffers[index].versions;
-            versions.iter().copied().find(|version| self.state.versions[*version].version == region.version)
+            record
+                .versions
+                .iter()
+                .copied()
+                .find(|version| self.state.versions[*version].version == region.version)
         })
     }
 

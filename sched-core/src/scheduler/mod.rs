@@ -88,6 +88,8 @@ pub struct Scheduler {
     notices: BTreeMap<AgentId, Notices>,
     /// What was ordered to be moved with the placement under way.
     transfers_ordered: Vec<TransferRecord>,
+    /// Empty between calls, and kept for its memory: successors of the task that is looked at.
+    gaining: Vec<TaskIndex>,
     /// What has come in of one session since its policy was last told anything.
     submitted: Submitted,
 }
@@ -201,6 +203,7 @@ impl Scheduler {
             push_failures: BTreeMap::new(),
             notices: BTreeMap::new(),
             transfers_ordered: Vec::new(),
+            gaining: Vec::new(),
             submitted: Submitted::default(),
         };
         let entry = machine.policy_entry(&config.policy)?;

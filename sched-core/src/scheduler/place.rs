@@ -46,34 +46,39 @@ impl Scheduler {
     }
 
     fn let_be_placed(&mut self, task: TaskIndex) {
-        let mut open = vec![task];
-        while let Some(next) = open.pop() {
-            let record = self.state.task_mut(next);
-            if next != task && record.attempt > Attempt(1) {
+        let (mut open, mut next) = (Vec::new(), Some(task));
+        while let Some(here) = next {
+            self.let_one_be_placed(here, here == task, &mut open);
+            next = open.pop();
+        }
+    }
+
+    /// The same for one task; those that it lets go are added to `open`.
+    fn let_one_be_placed(&mut self, task: TaskIndex, is_first: bool, open: &mut Vec<TaskIndex>) {
+        let record = self.state.task_mut(task);
+        if !is_first && record.attempt > Attempt(1) {
+            let id = record.id;
+            self.automatic.push(id);
+            return;
+        }
+        match record.work {
+            TaskWork::Kernel(_) | TaskWork::Copy { .. } => {
+                record.state = TaskState::Placeable;
+                let policy = record.policy;
+                self.policies[policy].placeable.push(task);
+                self.is_placing_due = true;
+            }
+            TaskWork::Write { .. } | TaskWork::Fill { .. } => {
+                record.state = TaskState::Floating;
+                let id = record.id;
+                self.floating.push(id);
+                self.is_placing_due = true;
+                self.successors_gain(task, open);
+            }
+            TaskWork::Read { .. } | TaskWork::Nothing => {
                 let id = record.id;
                 self.automatic.push(id);
-                continue;
-            }
-            let task = next;
-            match record.work {
-                TaskWork::Kernel(_) | TaskWork::Copy { .. } => {
-                    record.state = TaskState::Placeable;
-                    let policy = record.policy;
-                    self.policies[policy].placeable.push(task);
-                    self.is_placing_due = true;
-                }
-                TaskWork::Write { .. } | TaskWork::Fill { .. } => {
-                    record.state = TaskState::Floating;
-                    let id = record.id;
-                    self.floating.push(id);
-                    self.is_placing_due = true;
-                    self.successors_gain(task, &mut open);
-                }
-                TaskWork::Read { .. } | TaskWork::Nothing => {
-                    let id = record.id;
-                    self.automatic.push(id);
-                    self.is_placing_due = true;
-                }
+                self.is_placing_due = true;
             }
         }
     }
@@ -81,7 +86,8 @@ impl Scheduler {
     /// One predecessor more of each successor is settled; those that were waiting for it alone are added. Where a
     /// failed one was, it is settled too.
     pub(super) fn successors_gain(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
-        let mut gaining: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
+        let mut gaining = std::mem::take(&mut self.gaining);
+        gaining.extend(self.state.dag.successors(task).map(|(next, _)| next));
         let mut place = 0;
         while let Some(next) = gaining.get(place).copied() {
             place += 1;
@@ -105,6 +111,8 @@ impl Scheduler {
                 TaskState::Floating | TaskState::Placeable | TaskState::Dispatched { .. } => {}
             }
         }
+        gaining.clear();
+        self.gaining = gaining;
     }
 
     /// Lets the machine place what is its own to place, then the policies, until nothing moves or much is to be done; then
@@ -239,8 +247,11 @@ impl Scheduler {
             candidates: proposal.candidates.clone(),
             transfers: Vec::new(),
         };
-        if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize {
-            self.state.decisions.pop_front();
+        if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize
+            && let Some(oldest) = self.state.decisions.pop_front()
+        {
+            // For its memory.
+            self.transfers_ordered = oldest.transfers;
         }
         self.state.decisions.push_back(decision);
     }
@@ -442,6 +453,10 @@ impl Scheduler {
 
     /// Orders a task to an agent, after the floating tasks that it reads from.
     pub(super) fn dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>) {
+        if self.floating_before(task).is_empty() {
+            self.dispatch_if_had(task, agent, slot);
+            return;
+        }
         let mut order = vec![task];
         let mut next = 0;
         while next < order.len() {
@@ -459,21 +474,26 @@ impl Scheduler {
             }
         }
         for task in order.into_iter().rev() {
-            if !self.state.is_open(task) {
-                // What it reads is lost with a task before it in this order.
-                continue;
-            }
-            if let Some(error) = self.lost_contents(task, agent) {
-                self.fail_task(task, error);
-                continue;
-            }
-            let slot = match self.state.task(task).work {
-                TaskWork::Kernel(_) | TaskWork::Copy { .. } => slot,
-                TaskWork::Fill { .. } => slot.or_else(|| self.first_slot(agent)),
-                TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing => None,
-            };
-            self.dispatch_one(task, agent, slot);
+            self.dispatch_if_had(task, agent, slot);
         }
+    }
+
+    /// Orders one task, unless what it reads is lost.
+    fn dispatch_if_had(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>) {
+        if !self.state.is_open(task) {
+            // What it reads is lost with a task before it in the order.
+            return;
+        }
+        if let Some(error) = self.lost_contents(task, agent) {
+            self.fail_task(task, error);
+            return;
+        }
+        let slot = match self.state.task(task).work {
+            TaskWork::Kernel(_) | TaskWork::Copy { .. } => slot,
+            TaskWork::Fill { .. } => slot.or_else(|| self.first_slot(agent)),
+            TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing => None,
+        };
+        self.dispatch_one(task, agent, slot);
     }
 
     /// The floating tasks that a task waits for, be it behind failed ones.

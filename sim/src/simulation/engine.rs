@@ -38,6 +38,8 @@ const SESSION: SessionId = SessionId(1);
 const MESSAGE_BYTES: u64 = 64;
 /// What each order, report or command takes in it.
 const PART_BYTES: u64 = 96;
+/// Room is made for so many orders to an agent at once.
+const ORDERS_OF_BATCH: usize = 8;
 
 /// A run to be made.
 pub struct Simulation<'a> {
@@ -502,6 +504,7 @@ impl<'a> Engine<'a> {
                     if batch.orders.is_empty() {
                         // As live: the count at the first order.
                         batch.reports_taken = self.sites[agent.index()].reports_taken;
+                        batch.orders.reserve(ORDERS_OF_BATCH);
                         self.ordering.push(agent.index());
                     }
                     batch.orders.push(order);
