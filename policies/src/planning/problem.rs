@@ -7,7 +7,7 @@
 
 use isochrone_model::{BytesPerSecond, Span};
 
-use super::client_contents::{ClientContents, settle};
+use super::client_contents::ClientContents;
 use super::kinds::{Kinds, KindsBuilder};
 
 /// A dependency between two tasks of the problem.
@@ -675,26 +675,21 @@ impl ProblemBuilder {
         let shared_contents = self.number_contents();
         let other_row_of = self.outside_row_of.clone();
         self.add_outside_rows();
-        self.edges.sort_unstable();
         let tasks = self.outside_row_of.len();
-        let by_second = {
-            let turned =
-                self.edges.iter().map(|(first, second, size, shared)| (*second, *first, *size, *shared));
-            let mut sorted: Vec<(usize, usize, u64, Option<u32>)> = turned.collect();
-            sorted.sort_unstable();
-            sorted
-        };
-        let edges = |list: &[(usize, usize, u64, Option<u32>)]| {
-            let edge = |(owner, task, size_bytes, shared): &(usize, usize, u64, Option<u32>)| {
-                (*owner, Edge { task: *task, size_bytes: *size_bytes, shared: *shared })
-            };
-            Edges::new(tasks, list.iter().map(edge))
-        };
+        // By second, then by first: so both the edges of each first and those of each second are in order.
+        self.edges.sort_unstable_by_key(|(first, second, size_bytes, shared)| {
+            (*second, *first, *size_bytes, *shared)
+        });
+        let edge = |task, size_bytes, shared| Edge { task, size_bytes, shared };
+        let before =
+            self.edges.iter().map(|(first, second, size, shared)| (*second, edge(*first, *size, *shared)));
+        let behind =
+            self.edges.iter().map(|(first, second, size, shared)| (*first, edge(*second, *size, *shared)));
         Problem {
             tasks,
             slots: self.slots,
-            predecessors: edges(&by_second),
-            successors: edges(&self.edges),
+            predecessors: Edges::new(tasks, before),
+            successors: Edges::new(tasks, behind),
             mean_link: mean_link(&self.device_of_slot, &self.agent_of_slot, &self.links),
             kinds: self.kinds.build(),
             agent_of_slot: self.agent_of_slot,
@@ -752,91 +747,4 @@ fn names(slots: &[(usize, usize)]) -> Vec<SlotName> {
         names.push(SlotName { agent: *agent as u32, device: before as u32, slot: slot as u32 });
     }
     names
-}
-
-/// Where and when a task is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Assignment {
-    /// The slot.
-    pub slot: usize,
-    /// From the time of planning.
-    pub start: Span,
-    /// From the time of planning.
-    pub finish: Span,
-}
-
-/// What a planner made of a problem: by task; `None` for a task without a legal slot and all behind it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Schedule {
-    /// By task.
-    pub assignments: Vec<Option<Assignment>>,
-}
-
-impl Schedule {
-    /// One without assignments.
-    #[must_use]
-    pub fn new(tasks: usize) -> Self {
-        Self { assignments: vec![None; tasks] }
-    }
-
-    /// The latest finish.
-    #[must_use]
-    pub fn makespan(&self) -> Span {
-        self.assignments.iter().flatten().map(|assignment| assignment.finish).max().unwrap_or(Span::ZERO)
-    }
-
-    /// The earliest start of a task on a slot, its predecessors being assigned: contents, notices and word there.
-    /// `None` when a predecessor is not assigned.
-    #[must_use]
-    pub fn ready(&self, problem: &Problem, task: usize, slot: usize) -> Option<Span> {
-        let mut ready = problem.outside_ready(task, slot);
-        for edge in problem.predecessors(task) {
-            let first = self.assignments[edge.task].as_ref()?;
-            ready = ready.max(first.finish + problem.transfer(edge.size_bytes, first.slot, slot));
-        }
-        Some(ready)
-    }
-
-    /// The same slots and the same order on them, at the times that follow when contents that the client holds travel as they
-    /// do: to the agent of their first reader, and from there to others. Planners count on the earliest that is possible.
-    /// The same schedule where there are no such contents, or where transfers slow each other down.
-    #[must_use]
-    pub fn settled(&self, problem: &Problem) -> Self {
-        settle(problem, self).schedule
-    }
-
-    /// Checks that every task is on a legal slot for as long as it takes, after its predecessors and what they
-    /// send, and beside no other on its slot.
-    ///
-    /// # Errors
-    /// What is wrong, with the tasks.
-    pub fn check(&self, problem: &Problem) -> Result<(), String> {
-        let mut by_slot: Vec<Vec<(Span, Span, usize)>> = vec![Vec::new(); problem.slots()];
-        for (task, assignment) in self.assignments.iter().enumerate() {
-            let Some(assignment) = assignment else {
-                return Err(format!("task {task} is not assigned"));
-            };
-            let execution = problem.execution(task, assignment.slot);
-            if execution == Problem::ILLEGAL {
-                return Err(format!("task {task} may not run on slot {}", assignment.slot));
-            }
-            if assignment.finish != assignment.start + execution {
-                return Err(format!("task {task} does not end when its execution says"));
-            }
-            let Some(ready) = self.ready(problem, task, assignment.slot) else {
-                return Err(format!("task {task} is assigned without its predecessors"));
-            };
-            if assignment.start < ready.max(problem.slot_free(assignment.slot)) {
-                return Err(format!("task {task} starts before it can"));
-            }
-            by_slot[assignment.slot].push((assignment.start, assignment.finish, task));
-        }
-        for timeline in &mut by_slot {
-            timeline.sort_unstable();
-            if let Some(pair) = timeline.windows(2).find(|pair| pair[0].1 > pair[1].0) {
-                return Err(format!("tasks {} and {} run at once on one slot", pair[0].2, pair[1].2));
-            }
-        }
-        Ok(())
-    }
 }

@@ -7,10 +7,10 @@
 //! of a buffer beyond what travels inside a command.
 
 mod check;
-pub(crate) mod command_table;
-mod ends;
+pub(crate) mod ends;
 pub mod event;
 mod failures;
+mod id_table;
 mod ingest;
 mod losses;
 mod measurements;
@@ -18,6 +18,7 @@ mod place;
 pub(crate) mod programs;
 pub(crate) mod state;
 mod status;
+mod transfers;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -449,7 +450,7 @@ impl Scheduler {
                 tenant_name,
                 policy: entry,
                 secret,
-                commands: command_table::CommandTable::default(),
+                commands: id_table::IdTable::default(),
                 last_command: CommandId(0),
                 last_buffer: BufferId(0),
                 last_program: ProgramId(0),

@@ -291,10 +291,8 @@ impl<'a> Engine<'a> {
             buffers_per_session_max: u32::MAX,
             ..Limits::default()
         };
-        // Many tasks may be placed in the step that places the one to be explained.
-        if run.explained.is_some() {
-            limits.decisions_kept_max = u32::MAX;
-        }
+        // Nobody asks for others; and many tasks may be placed in the step that places the one to be explained.
+        limits.decisions_kept_max = if run.explained.is_some() { u32::MAX } else { 0 };
         let config = SchedulerConfig { limits: limits.clone(), policy: run.policy.clone(), costs: None };
         let registry = isochrone_policies::registry_with(&run.more_policies);
         let scheduler = Scheduler::new(config, registry).map_err(SimulationError::Policy)?;
