@@ -135,6 +135,7 @@ pub(super) struct Buffers {
     used: IdMap<BufferKey, Box<Buffer>>,
     declared: IdMap<BufferKey, u64>,
     /// What forgotten ones took, to be used again.
+    #[expect(clippy::vec_box, reason = "it is the boxes that are used again")]
     spare: Vec<Box<Buffer>>,
 }
 
