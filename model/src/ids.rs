@@ -26,6 +26,7 @@ macro_rules! dense {
         impl $name {
             /// The id as an index into a dense vector.
             #[must_use]
+            #[inline]
             pub fn index(self) -> usize {
                 self.0 as usize
             }
@@ -35,6 +36,7 @@ macro_rules! dense {
             /// # Panics
             /// When the position does not fit the id; the `Limits` keep vectors far below that.
             #[must_use]
+            #[inline]
             pub fn from_index(index: usize) -> Self {
                 Self(<$inner>::try_from(index).expect("dense id exceeds its width"))
             }
@@ -119,12 +121,14 @@ pub struct TaskId(pub u64);
 impl TaskId {
     /// Joins a table place and its reuse count.
     #[must_use]
+    #[inline]
     pub fn new(index: u32, generation: u32) -> Self {
         Self((u64::from(generation) << 32) | u64::from(index))
     }
 
     /// The place in the scheduler's table.
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         (self.0 & u64::from(u32::MAX)) as usize
     }

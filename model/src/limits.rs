@@ -31,7 +31,7 @@ pub struct Limits {
     pub failures_kept_max: u32,
     /// Bytes that one peer may have in flight toward an agent before their task is known.
     pub early_bytes_max: u64,
-    /// Placement decisions kept for `explain`, oldest dropped first.
+    /// Placement decisions kept for `explain`, oldest dropped first; 0 for none.
     pub decisions_kept_max: u32,
 }
 

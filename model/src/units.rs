@@ -24,6 +24,7 @@ impl Timestamp {
 
     /// The time from `earlier` to here; zero if `earlier` is later.
     #[must_use]
+    #[inline]
     pub fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
@@ -66,12 +67,14 @@ impl Span {
 
     /// The sum, stopping at the largest span.
     #[must_use]
+    #[inline]
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
     /// The difference, stopping at zero.
     #[must_use]
+    #[inline]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -173,6 +176,11 @@ impl BytesPerSecond {
         if bytes == 0 || self == Self::UNLIMITED {
             return Span::ZERO;
         }
+        if let Some(scaled) = bytes.checked_mul(1_000_000_000)
+            && self.0 != 0
+        {
+            return Span(scaled.div_ceil(self.0));
+        }
         let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(self.0.max(1)));
         if self.0 == 0 { Span(u64::MAX) } else { Span(u64::try_from(nanos).unwrap_or(u64::MAX)) }
     }
@@ -203,36 +211,42 @@ impl ByteRange {
 
     /// The range from `start` to `end`; empty at `start` when `end` is lower.
     #[must_use]
+    #[inline]
     pub fn new(start: u64, end: u64) -> Self {
         Self { start, end: end.max(start) }
     }
 
     /// How many bytes.
     #[must_use]
+    #[inline]
     pub fn len(self) -> u64 {
         self.end - self.start
     }
 
     /// Whether it holds no byte.
     #[must_use]
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.start == self.end
     }
 
     /// Whether both hold some byte in common.
     #[must_use]
+    #[inline]
     pub fn overlaps(self, other: Self) -> bool {
         self.start < other.end && other.start < self.end
     }
 
     /// Whether every byte of `other` is in here.
     #[must_use]
+    #[inline]
     pub fn contains(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
 
     /// The bytes in both, or `None` when there are none.
     #[must_use]
+    #[inline]
     pub fn intersection(self, other: Self) -> Option<Self> {
         let (start, end) = (self.start.max(other.start), self.end.min(other.end));
         (start < end).then_some(Self { start, end })

@@ -1,8 +1,9 @@
 //! How long planners take to plan, the problem being given: `cargo bench -p isochrone-policies --bench planning`.
 //!
 //! Arguments: tasks, slots and names, in any order; without tasks 1,000, 10,000 and 100,000, without slots 16 and 64,
-//! without names every planner. `wide` plans tasks without edges instead of a layered graph, `kinds` such tasks of 16
-//! kinds whose times are equal. Each figure is the
+//! without names every planner. `wide` plans tasks without edges instead of a layered graph, `related` such tasks whose times
+//! are an amount of work over a slot's speed, `mixed` that give or take a quarter, `kinds` tasks of 16 kinds whose times are
+//! equal. Each figure is the
 //! shortest of three runs (of one where it takes more than 2 s). Prints milliseconds; asserts nothing of them.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock: that is what it is for")]
@@ -18,6 +19,9 @@ mod instances;
 
 use instances::{Draws, planners};
 
+/// Of tasks without edges.
+const FAMILIES: [&str; 4] = ["wide", "related", "mixed", "kinds"];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let numbers: Vec<usize> = arguments.iter().filter_map(|word| word.parse().ok()).collect();
@@ -28,15 +32,16 @@ fn main() {
         or(numbers.iter().copied().filter(|number| *number >= 1_000).collect(), &[1_000, 10_000, 100_000]);
     let widths = or(numbers.iter().copied().filter(|number| *number < 1_000).collect(), &[16, 64]);
     let has = |wanted: &str| arguments.iter().any(|word| word == wanted);
-    let is_name =
-        |word: &&String| word.parse::<usize>().is_err() && !["wide", "kinds"].contains(&word.as_str());
+    let is_name = |word: &&String| word.parse::<usize>().is_err() && !FAMILIES.contains(&word.as_str());
     let names: Vec<&String> = arguments.iter().filter(is_name).collect();
     for tasks in counts {
         for slots in widths.iter().copied() {
-            let problem = match (has("wide"), has("kinds")) {
-                (_, true) => wide(tasks, slots, 16),
-                (true, false) => wide(tasks, slots, tasks),
-                (false, false) => layered(tasks, slots),
+            let problem = match FAMILIES.iter().copied().find(|family| has(family)) {
+                Some("kinds") => wide(tasks, slots, 16),
+                Some("related") => related(tasks, slots, 0),
+                Some("mixed") => related(tasks, slots, 25),
+                Some(_) => wide(tasks, slots, tasks),
+                None => layered(tasks, slots),
             };
             let bound = bounds::lower_bound(&problem);
             println!("{tasks} tasks on {slots} slots, lower bound {bound}");
@@ -95,6 +100,24 @@ fn layered(tasks: usize, slots: usize) -> Problem {
                 builder.edge(first, task, draws.within(1, 1 << 20));
             }
         }
+    }
+    builder.build()
+}
+
+/// Tasks without edges that differ by their work, on slots that differ by their speed, each time off by at most so many
+/// hundredths.
+fn related(tasks: usize, slots: usize, percent: u64) -> Problem {
+    let mut draws = Draws::new(1);
+    let mut builder = farm(slots, &mut draws);
+    let slowness: Vec<u64> = (0..slots).map(|_| draws.within(100, 800)).collect();
+    for _ in 0..tasks {
+        let work = draws.within(1_000_000, 50_000_000);
+        let mut time = |slowness: u64| {
+            let factor = draws.within(100 - percent, 100 + percent);
+            Span(work * slowness / 100 * factor / 100)
+        };
+        let times: Vec<Span> = slowness.iter().map(|slowness| time(*slowness)).collect();
+        builder.task(&times);
     }
     builder.build()
 }

@@ -690,7 +690,11 @@ fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u
 
 /// `value * numerator / denominator` without overflow.
 fn scale(value: u64, numerator: u64, denominator: u64) -> u64 {
-    let scaled = u128::from(value) * u128::from(numerator) / u128::from(denominator.max(1));
+    let denominator = denominator.max(1);
+    if let Some(product) = value.checked_mul(numerator) {
+        return product / denominator;
+    }
+    let scaled = u128::from(value) * u128::from(numerator) / u128::from(denominator);
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 

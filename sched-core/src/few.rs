@@ -10,6 +10,9 @@ pub(crate) enum Few<T> {
     Several(Vec<T>),
 }
 
+/// Room for so many is made at once.
+const SEVERAL: usize = 4;
+
 impl<T> Few<T> {
     pub fn as_slice(&self) -> &[T] {
         match self {
@@ -28,18 +31,18 @@ impl<T> Few<T> {
     }
 
     pub fn push(&mut self, value: T) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(value),
-            Self::One(one) => {
-                let mut several = Vec::with_capacity(2);
-                several.extend([one, value]);
-                Self::Several(several)
-            }
-            Self::Several(mut several) => {
+        match self {
+            Self::Several(several) => several.push(value),
+            Self::None => *self = Self::One(value),
+            Self::One(_) => {
+                let mut several = Vec::with_capacity(SEVERAL);
+                if let Self::One(one) = std::mem::take(self) {
+                    several.push(one);
+                }
                 several.push(value);
-                Self::Several(several)
+                *self = Self::Several(several);
             }
-        };
+        }
     }
 
     pub fn retain(&mut self, mut is_kept: impl FnMut(&T) -> bool) {

@@ -90,6 +90,15 @@ impl<T: Clone + PartialEq> RangeMap<T> {
         }
     }
 
+    /// The value of the one range that all of `range` lies in, where it takes no search: most are read and written whole.
+    #[must_use]
+    pub fn whole(&self, range: ByteRange) -> Option<&T> {
+        match &self.entries {
+            Entries::One(here, value) if here.contains(range) && !range.is_empty() => Some(value),
+            Entries::None | Entries::One(..) | Entries::Several(_) => None,
+        }
+    }
+
     /// The parts of `range` in order, each with its value or `None` for a gap.
     pub fn over(&self, range: ByteRange) -> Over<'_, T> {
         let next = match &self.entries {

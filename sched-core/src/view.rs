@@ -11,7 +11,7 @@ use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
 use crate::paths::Warmth;
 use crate::policy::CandidateEstimate;
-use crate::scheduler::state::{InputUse, ReplicaState, State, TaskState, TaskWork, VersionIndex};
+use crate::scheduler::state::{InputUse, Replica, ReplicaState, State, TaskState, TaskWork, VersionIndex};
 
 /// Where contents that a task reads lie, or will soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -562,8 +562,12 @@ impl State {
         if record.is_zero() || range.is_empty() {
             return Few::None;
         }
+        let mut here = record.replicas.iter().filter(|replica| replica.agent == agent).peekable();
+        if here.peek().is_some_and(|replica| replica.range.contains(range)) {
+            return Few::None;
+        }
         let mut missing = Few::One(range);
-        for replica in record.replicas.iter().filter(|replica| replica.agent == agent) {
+        for replica in here {
             let mut rest = Few::None;
             for part in missing {
                 match part.intersection(replica.range) {
@@ -584,11 +588,7 @@ impl State {
     }
 
     /// When a replica will hold its bytes.
-    pub(crate) fn replica_ready_at(
-        &self,
-        version: VersionIndex,
-        replica: &crate::scheduler::state::Replica,
-    ) -> Timestamp {
+    pub(crate) fn replica_ready_at(&self, version: VersionIndex, replica: &Replica) -> Timestamp {
         match replica.state {
             ReplicaState::Resident => self.now,
             ReplicaState::Coming { expected, .. } => expected.max(self.now),
@@ -608,16 +608,22 @@ impl State {
         part: ByteRange,
         to: AgentId,
     ) -> Option<(AgentId, Timestamp, ByteRange)> {
-        self.versions[version]
+        let reach_of = |replica: &Replica| ByteRange::new(part.start, part.end.min(replica.range.end));
+        let sources = self.versions[version]
             .replicas
             .iter()
             .filter(|replica| {
                 replica.agent != to && replica.range.start <= part.start && replica.range.end > part.start
             })
-            .filter(|replica| self.agents[replica.agent.index()].is_present)
+            .filter(|replica| self.agents[replica.agent.index()].is_present);
+        let mut others = sources.clone();
+        if let (Some(only), None) = (others.next(), others.next()) {
+            return Some((only.agent, self.replica_ready_at(version, only), reach_of(only)));
+        }
+        sources
             .enumerate()
             .map(|(age, replica)| {
-                let reach = ByteRange::new(part.start, part.end.min(replica.range.end));
+                let reach = reach_of(replica);
                 let ready = self.replica_ready_at(version, replica);
                 let arrival = self.costs.arrival(replica.agent, to, reach.len(), ready);
                 let preference = if self.costs.do_transfers_add_up() { arrival.0 } else { age as u64 };

@@ -1,7 +1,7 @@
 //! One run, told whole: what `isochrone sim run --json` prints (`docs/run-report.schema.json`).
 
 use isochrone_workload::task_graph::TaskGraph;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cluster::Cluster;
 use crate::simulation::{Measures, Outcome};
@@ -29,7 +29,7 @@ pub struct RunSettings {
 
 /// A run.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunReport {
+pub struct RunReport<'a> {
     /// `isochrone-run-report`.
     pub format: &'static str,
     /// Of this document.
@@ -47,16 +47,16 @@ pub struct RunReport {
     /// Proposals that were refused.
     pub rejections: u64,
     /// By device, in the cluster's order.
-    pub devices: Vec<DeviceReport>,
+    pub devices: Vec<DeviceReport<'a>>,
     /// By task, in the graph's order.
-    pub tasks: Vec<TaskReport>,
+    pub tasks: TaskReports<'a>,
 }
 
 /// A device in a run.
 #[derive(Clone, Debug, Serialize)]
-pub struct DeviceReport {
+pub struct DeviceReport<'a> {
     /// `agent/device`.
-    pub name: String,
+    pub name: &'a str,
     /// Slots.
     pub slots: usize,
     /// Tasks that ran on it.
@@ -67,15 +67,46 @@ pub struct DeviceReport {
     pub utilisation: f64,
 }
 
+/// The tasks of a run, told one by one as they are written.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskReports<'a> {
+    graph: &'a TaskGraph,
+    outcome: &'a Outcome,
+}
+
+impl<'a> TaskReports<'a> {
+    /// By task, in the graph's order.
+    pub fn iter(self) -> impl Iterator<Item = TaskReport<'a>> {
+        let Self { graph, outcome } = self;
+        graph.tasks.iter().zip(&outcome.tasks).map(move |(task, run)| TaskReport {
+            name: &task.name,
+            kind: &task.kind,
+            device: outcome.devices.get(run.device).map_or("", |device| &device.name),
+            slot: run.slot,
+            placed_ns: run.placed.0,
+            ordered_ns: run.ordered.0,
+            start_ns: run.start.0,
+            finish_ns: run.finish.0,
+            attempts: run.attempts,
+        })
+    }
+}
+
+impl Serialize for TaskReports<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
 /// A task in a run. Times count from the submission.
 #[derive(Clone, Debug, Serialize)]
-pub struct TaskReport {
+pub struct TaskReport<'a> {
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// Its kind.
-    pub kind: String,
+    pub kind: &'a str,
     /// `agent/device`.
-    pub device: String,
+    pub device: &'a str,
     /// The slot there.
     pub slot: usize,
     /// When the scheduler decided.
@@ -90,28 +121,22 @@ pub struct TaskReport {
     pub attempts: u32,
 }
 
-impl RunReport {
+impl<'a> RunReport<'a> {
     /// Of a run of a graph on a cluster.
     #[must_use]
-    pub fn new(settings: RunSettings, graph: &TaskGraph, outcome: &Outcome, measures: Measures) -> Self {
+    pub fn new(
+        settings: RunSettings,
+        graph: &'a TaskGraph,
+        outcome: &'a Outcome,
+        measures: Measures,
+    ) -> Self {
         let makespan = outcome.makespan.0.max(1) as f64;
         let devices = outcome.devices.iter().map(|device| DeviceReport {
-            name: device.name.clone(),
+            name: &device.name,
             slots: device.slots,
             tasks: device.tasks,
             busy_ns: device.busy.0,
             utilisation: device.busy.0 as f64 / makespan / device.slots.max(1) as f64,
-        });
-        let tasks = graph.tasks.iter().zip(&outcome.tasks).map(|(task, run)| TaskReport {
-            name: task.name.clone(),
-            kind: task.kind.clone(),
-            device: outcome.devices.get(run.device).map(|device| device.name.clone()).unwrap_or_default(),
-            slot: run.slot,
-            placed_ns: run.placed.0,
-            ordered_ns: run.ordered.0,
-            start_ns: run.start.0,
-            finish_ns: run.finish.0,
-            attempts: run.attempts,
         });
         Self {
             format: "isochrone-run-report",
@@ -123,7 +148,7 @@ impl RunReport {
             steps: outcome.steps,
             rejections: outcome.rejections,
             devices: devices.collect(),
-            tasks: tasks.collect(),
+            tasks: TaskReports { graph, outcome },
         }
     }
 }

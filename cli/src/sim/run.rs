@@ -15,6 +15,9 @@ use crate::output;
 pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
     let choice = &arguments.choice;
     let Chosen { source, cluster, knowledge } = Chosen::new(choice)?;
+    // Before the run, so that the two do not need their memory at the same time.
+    let model = network(&choice.network, &cluster, choice.seed)?;
+    let yardstick = Yardstick::new(&problem(&source.graph, &cluster, model.as_ref()));
     let clock = clock();
     let outcome = Simulation::new(&source.graph, &cluster, &arguments.policy)
         .network(&choice.network)
@@ -23,8 +26,6 @@ pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
         .commands_open_max(arguments.commands_open)
         .stopwatch(&clock)
         .run()?;
-    let model = network(&choice.network, &cluster, choice.seed)?;
-    let yardstick = Yardstick::new(&problem(&source.graph, &cluster, model.as_ref()));
     let settings = RunSettings {
         graph: choice.graph.clone(),
         cluster: choice.cluster.clone(),
@@ -51,7 +52,7 @@ pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(report: &RunReport) -> String {
+fn told(report: &RunReport<'_>) -> String {
     let (settings, measures) = (&report.settings, &report.measures);
     let ratio = |value: Option<f64>| value.map_or("n/a".to_owned(), |value| fixed(value, 3));
     let mut rows = vec![
@@ -98,7 +99,7 @@ fn told(report: &RunReport) -> String {
         .iter()
         .map(|device| {
             vec![
-                device.name.clone(),
+                device.name.to_owned(),
                 device.slots.to_string(),
                 device.tasks.to_string(),
                 span(Span(device.busy_ns)),

@@ -6,8 +6,9 @@
 
 use isochrone_model::Span;
 
-use super::problem::{Assignment, Problem, Schedule};
+use super::problem::Problem;
 use super::ranks::topological_order;
+use super::schedule::{Assignment, Schedule};
 
 /// Contents that the client holds.
 #[derive(Clone, Debug)]

@@ -3,8 +3,10 @@
 //! problem to a schedule.
 
 pub mod bounds;
+mod chains;
 mod client_contents;
 mod guesses;
+mod kinds;
 pub mod optimal;
 mod pairs;
 mod partial;
@@ -14,19 +16,21 @@ mod problem;
 mod ranks;
 mod replay;
 mod rows;
+mod schedule;
 mod timeline;
 
 pub(crate) use client_contents::in_order;
 pub(crate) use pairs::{LargestPair, LatestPair, signed};
 pub(crate) use partial::{Partial, by_priority};
 pub(crate) use planned::{Planned, PlannedOptions, planned};
-pub use problem::{Assignment, Edge, OutsideInput, Problem, ProblemBuilder, Schedule, SlotName};
+pub use problem::{Edge, OutsideInput, Problem, ProblemBuilder, SlotName};
 pub use ranks::{
     alap_order, critical_path, critical_slot, downward_ranks, optimistic_costs, static_levels,
     topological_order, upward_ranks,
 };
 pub(crate) use replay::{Connections, Replay, connection_cost};
 pub(crate) use rows::{Measure, Rows};
+pub use schedule::{Assignment, Schedule};
 pub use timeline::{Taken, Timeline, Timelines};
 
 /// Plans a whole problem at once. Must be deterministic: the same problem gives the same schedule.

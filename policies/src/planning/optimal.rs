@@ -21,8 +21,9 @@ use isochrone_model::Span;
 use super::Planner;
 use super::bounds::{area_weights, lower_bound, shortest};
 use super::partial::Partial;
-use super::problem::{Assignment, Problem, Schedule};
+use super::problem::Problem;
 use super::ranks::topological_order;
+use super::schedule::{Assignment, Schedule};
 
 /// When the search stops without proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::collections::BinaryHeap;
 
 use isochrone_model::Span;
 
-use super::problem::{Assignment, Problem, Schedule};
+use super::problem::Problem;
 use super::ranks::topological_order;
+use super::schedule::{Assignment, Schedule};
 use super::timeline::Timelines;
 
 /// What is assigned so far. Tasks that cannot be placed, for want of a legal slot or behind one that has none, never

@@ -14,7 +14,8 @@ use super::Planner;
 use super::client_contents::{in_order, settle};
 use super::guesses::Guesses;
 use super::pose::{Posed, has_place, problem_of};
-use super::problem::{Problem, Schedule};
+use super::problem::Problem;
+use super::schedule::Schedule;
 use crate::{Label, LabelError};
 
 /// A planner that judges plans again at most about so many times while a plan runs.

@@ -7,7 +7,8 @@
 
 use isochrone_model::{BytesPerSecond, Span};
 
-use super::client_contents::{ClientContents, settle};
+use super::client_contents::ClientContents;
+use super::kinds::{Kinds, KindsBuilder};
 
 /// A dependency between two tasks of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +70,7 @@ impl Edges {
 pub struct Problem {
     tasks: usize,
     slots: usize,
-    /// By task, then by slot.
-    execution: Vec<Span>,
+    kinds: Kinds,
     agent_of_slot: Vec<usize>,
     device_of_slot: Vec<usize>,
     predecessors: Edges,
@@ -138,12 +138,7 @@ impl LinkCost {
         if size_bytes == 0 {
             return self.notice;
         }
-        // What `span_for` gives, without its wide division where that is not needed.
-        let carrying = match (size_bytes.checked_mul(1_000_000_000), self.rate.0) {
-            (None, _) | (_, 0 | u64::MAX) => self.rate.span_for(size_bytes),
-            (Some(scaled), rate) => Span(scaled.div_ceil(rate)),
-        };
-        self.latency + carrying
+        self.latency + self.rate.span_for(size_bytes)
     }
 }
 
@@ -192,13 +187,31 @@ impl Problem {
     /// What a task takes on a slot, or `Problem::ILLEGAL`.
     #[must_use]
     pub fn execution(&self, task: usize, slot: usize) -> Span {
-        self.execution[task * self.slots + slot]
+        self.kinds.executions(self.kinds.kind_of(task))[slot]
     }
 
     /// What a task takes on each slot, in order.
     #[must_use]
     pub fn executions(&self, task: usize) -> &[Span] {
-        &self.execution[task * self.slots..(task + 1) * self.slots]
+        self.kinds.executions(self.kinds.kind_of(task))
+    }
+
+    /// A task's kind, dense: tasks of one kind take the same on every slot.
+    #[must_use]
+    pub fn kind_of(&self, task: usize) -> usize {
+        self.kinds.kind_of(task)
+    }
+
+    /// How many kinds of tasks there are.
+    #[must_use]
+    pub fn kinds(&self) -> usize {
+        self.kinds.count()
+    }
+
+    /// What tasks of a kind take on each slot, in order.
+    #[must_use]
+    pub fn kind_executions(&self, kind: usize) -> &[Span] {
+        self.kinds.executions(kind)
     }
 
     /// Whether a slot may run a task.
@@ -324,8 +337,7 @@ impl Problem {
     #[must_use]
     pub fn restricted(&self, is_kept: &[bool]) -> Option<Self> {
         let mut restricted = self.clone();
-        for task in 0..self.tasks {
-            let row = &mut restricted.execution[task * self.slots..(task + 1) * self.slots];
+        for row in restricted.kinds.executions_mut() {
             let could_run = row.iter().any(|execution| *execution != Self::ILLEGAL);
             for (execution, _) in row.iter_mut().zip(is_kept).filter(|(_, is_kept)| !**is_kept) {
                 *execution = Self::ILLEGAL;
@@ -416,6 +428,11 @@ impl Problem {
         self.outside_rows[row * self.agents + self.agent_of_slot[slot]]
     }
 
+    /// Tasks with the same number start on every slot at the same time at the earliest, as far as `outside_ready` tells.
+    pub(super) fn outside_kind_of(&self, task: usize) -> u32 {
+        self.outside_row_of[task]
+    }
+
     /// The same without contents that the client holds.
     pub(super) fn other_outside_ready(&self, task: usize, slot: usize) -> Span {
         let row = self.other_row_of[task] as usize;
@@ -438,7 +455,7 @@ pub struct ProblemBuilder {
     agent_of_slot: Vec<usize>,
     device_of_slot: Vec<usize>,
     agents: usize,
-    execution: Vec<Span>,
+    kinds: KindsBuilder,
     /// First, second, bytes, which contents.
     edges: Vec<(usize, usize, u64, Option<u32>)>,
     links: Vec<LinkCost>,
@@ -464,7 +481,7 @@ impl ProblemBuilder {
             agent_of_slot: slots.iter().map(|(agent, _)| *agent).collect(),
             device_of_slot: slots.iter().map(|(_, device)| *device).collect(),
             agents,
-            execution: Vec::new(),
+            kinds: KindsBuilder::new(slots.len()),
             edges: Vec::new(),
             links: vec![free; agents * agents],
             slot_free: vec![Span::ZERO; slots.len()],
@@ -552,10 +569,20 @@ impl ProblemBuilder {
     /// When there is not one span for each slot.
     pub fn task(&mut self, execution: &[Span]) -> usize {
         assert_eq!(execution.len(), self.slots, "one span for each slot");
-        self.execution.extend_from_slice(execution);
+        self.kinds.task(execution);
+        self.note_task()
+    }
+
+    /// Adds a task that takes on each slot what an earlier one takes, and gives its index.
+    pub fn task_like(&mut self, task: usize) -> usize {
+        self.kinds.task_like(task);
+        self.note_task()
+    }
+
+    fn note_task(&mut self) -> usize {
         self.outside_row_of.push(0);
         self.places.push(self.places.len() as u64);
-        self.outside_row_of.len() - 1
+        self.kinds.tasks() - 1
     }
 
     /// Adds contents that the client holds, with the time by agent at which they are there if they are sent there first,
@@ -648,28 +675,23 @@ impl ProblemBuilder {
         let shared_contents = self.number_contents();
         let other_row_of = self.outside_row_of.clone();
         self.add_outside_rows();
-        self.edges.sort_unstable();
         let tasks = self.outside_row_of.len();
-        let by_second = {
-            let turned =
-                self.edges.iter().map(|(first, second, size, shared)| (*second, *first, *size, *shared));
-            let mut sorted: Vec<(usize, usize, u64, Option<u32>)> = turned.collect();
-            sorted.sort_unstable();
-            sorted
-        };
-        let edges = |list: &[(usize, usize, u64, Option<u32>)]| {
-            let edge = |(owner, task, size_bytes, shared): &(usize, usize, u64, Option<u32>)| {
-                (*owner, Edge { task: *task, size_bytes: *size_bytes, shared: *shared })
-            };
-            Edges::new(tasks, list.iter().map(edge))
-        };
+        // By second, then by first: so both the edges of each first and those of each second are in order.
+        self.edges.sort_unstable_by_key(|(first, second, size_bytes, shared)| {
+            (*second, *first, *size_bytes, *shared)
+        });
+        let edge = |task, size_bytes, shared| Edge { task, size_bytes, shared };
+        let before =
+            self.edges.iter().map(|(first, second, size, shared)| (*second, edge(*first, *size, *shared)));
+        let behind =
+            self.edges.iter().map(|(first, second, size, shared)| (*first, edge(*second, *size, *shared)));
         Problem {
             tasks,
             slots: self.slots,
-            predecessors: edges(&by_second),
-            successors: edges(&self.edges),
+            predecessors: Edges::new(tasks, before),
+            successors: Edges::new(tasks, behind),
             mean_link: mean_link(&self.device_of_slot, &self.agent_of_slot, &self.links),
-            execution: self.execution,
+            kinds: self.kinds.build(),
             agent_of_slot: self.agent_of_slot,
             device_of_slot: self.device_of_slot,
             agents: self.agents,
@@ -725,91 +747,4 @@ fn names(slots: &[(usize, usize)]) -> Vec<SlotName> {
         names.push(SlotName { agent: *agent as u32, device: before as u32, slot: slot as u32 });
     }
     names
-}
-
-/// Where and when a task is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Assignment {
-    /// The slot.
-    pub slot: usize,
-    /// From the time of planning.
-    pub start: Span,
-    /// From the time of planning.
-    pub finish: Span,
-}
-
-/// What a planner made of a problem: by task; `None` for a task without a legal slot and all behind it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Schedule {
-    /// By task.
-    pub assignments: Vec<Option<Assignment>>,
-}
-
-impl Schedule {
-    /// One without assignments.
-    #[must_use]
-    pub fn new(tasks: usize) -> Self {
-        Self { assignments: vec![None; tasks] }
-    }
-
-    /// The latest finish.
-    #[must_use]
-    pub fn makespan(&self) -> Span {
-        self.assignments.iter().flatten().map(|assignment| assignment.finish).max().unwrap_or(Span::ZERO)
-    }
-
-    /// The earliest start of a task on a slot, its predecessors being assigned: contents, notices and word there.
-    /// `None` when a predecessor is not assigned.
-    #[must_use]
-    pub fn ready(&self, problem: &Problem, task: usize, slot: usize) -> Option<Span> {
-        let mut ready = problem.outside_ready(task, slot);
-        for edge in problem.predecessors(task) {
-            let first = self.assignments[edge.task].as_ref()?;
-            ready = ready.max(first.finish + problem.transfer(edge.size_bytes, first.slot, slot));
-        }
-        Some(ready)
-    }
-
-    /// The same slots and the same order on them, at the times that follow when contents that the client holds travel as they
-    /// do: to the agent of their first reader, and from there to others. Planners count on the earliest that is possible.
-    /// The same schedule where there are no such contents, or where transfers slow each other down.
-    #[must_use]
-    pub fn settled(&self, problem: &Problem) -> Self {
-        settle(problem, self).schedule
-    }
-
-    /// Checks that every task is on a legal slot for as long as it takes, after its predecessors and what they
-    /// send, and beside no other on its slot.
-    ///
-    /// # Errors
-    /// What is wrong, with the tasks.
-    pub fn check(&self, problem: &Problem) -> Result<(), String> {
-        let mut by_slot: Vec<Vec<(Span, Span, usize)>> = vec![Vec::new(); problem.slots()];
-        for (task, assignment) in self.assignments.iter().enumerate() {
-            let Some(assignment) = assignment else {
-                return Err(format!("task {task} is not assigned"));
-            };
-            let execution = problem.execution(task, assignment.slot);
-            if execution == Problem::ILLEGAL {
-                return Err(format!("task {task} may not run on slot {}", assignment.slot));
-            }
-            if assignment.finish != assignment.start + execution {
-                return Err(format!("task {task} does not end when its execution says"));
-            }
-            let Some(ready) = self.ready(problem, task, assignment.slot) else {
-                return Err(format!("task {task} is assigned without its predecessors"));
-            };
-            if assignment.start < ready.max(problem.slot_free(assignment.slot)) {
-                return Err(format!("task {task} starts before it can"));
-            }
-            by_slot[assignment.slot].push((assignment.start, assignment.finish, task));
-        }
-        for timeline in &mut by_slot {
-            timeline.sort_unstable();
-            if let Some(pair) = timeline.windows(2).find(|pair| pair[0].1 > pair[1].0) {
-                return Err(format!("tasks {} and {} run at once on one slot", pair[0].2, pair[1].2));
-            }
-        }
-        Ok(())
-    }
 }

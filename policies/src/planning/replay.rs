@@ -6,8 +6,9 @@
 
 use isochrone_model::Span;
 
-use super::problem::{Assignment, Edge, Problem, Schedule};
+use super::problem::{Edge, Problem};
 use super::ranks::topological_order;
+use super::schedule::{Assignment, Schedule};
 
 /// How connections are taken to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,17 @@
 //! that order stays. When a place is given work, rows under it whose bound is now above a measure that is known watch another
 //! place if they have one whose bound is below, without a look at the rest; only otherwise is their measure found.
 //!
-//! **What it takes.** A step looks at each place and at a few rows, and glances at the rows under the place that was given
-//! work: with n rows that all differ over m places that is about n / m of them, at each of which some 100 bytes are read. So a plan takes
-//! in the order of n (m + n / m): less than any way that looks at the rows anew, but not less than quadratic in n once n is well
-//! above m squared. Rows that are alike count once, slots of one device too. Nobody knows a way to ask for the row whose
+//! **Chains.** Of the rows that come together, those that can be put in an order in which each takes at least as long as the one
+//! before in every place are not watched but searched by halving, see `chains.rs`: amounts of work on slots of different speeds.
+//!
+//! **What it takes.** With n rows over m places, those in chains take in the order of m log n a step for the earliest completion, whatever
+//! there is, and for sufferage up to m times that where they lie on a straight line (durations that grow evenly with an amount of
+//! work); off such a line a part is halved until its rows differ less than the measures do. For the others a step looks at each place and at a few rows, and glances at the rows under
+//! the place that was given work: with n rows that all differ that is about n / m of them, at each of which some 100 bytes are read. So
+//! times that have nothing to do with each other take in the order of n (m + n / m): less than any way that looks at the rows anew,
+//! but not less than quadratic in n once n is well above m squared. The worst case is n^2: amounts of work of which each place
+//! makes something a little different, so that they are in no chain, and that all have the same few places as their best.
+//! Rows that are alike count once, slots of one device too. Nobody knows a way to ask for the row whose
 //! smallest sum with the ends of m slots is largest in much less than n steps when m is more than a few times the logarithm of n: with
 //! times that are short or long it is to find a vector that is orthogonal to another. That says what one question
 //! costs, not that a plan has to ask n such questions one by one.
@@ -25,6 +32,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use isochrone_model::Span;
 
+use super::chains::{Chain, Judge, Part, ROWS_MIN, Worth};
 use super::optimal::like_slots;
 use super::pairs::signed;
 use super::partial::Partial;
@@ -63,6 +71,11 @@ pub(crate) struct Rows<'a> {
     /// By place, a slot of its class.
     place_slots: Vec<u32>,
     watches: usize,
+    /// Rows that came since one was last asked for.
+    added: Vec<u32>,
+    chains: Vec<Chain>,
+    /// Empty between calls.
+    parts: BinaryHeap<(Worth, Part)>,
     /// Rows whose measure was found, the largest of them kept.
     contenders: Vec<Found>,
     /// By place, of the row that is looked at.
@@ -93,6 +106,10 @@ struct Row {
 #[derive(Debug, Default)]
 struct Members {
     tasks: BinaryHeap<Reverse<u32>>,
+    /// Its chain, if it is in one, and its place there.
+    chained: Option<(u32, u32)>,
+    /// Whether it came since a row was last asked for.
+    is_new: bool,
     /// Under what `rows_of` knows the row.
     hash: u64,
     /// By class; nothing if all was there when the row was made.
@@ -125,9 +142,6 @@ struct Watch {
     row: u32,
     era: u32,
 }
-
-/// A measure, then the smallest index.
-type Worth = (i64, Reverse<u32>);
 
 #[derive(Clone, Copy, Debug)]
 struct Found {
@@ -186,6 +200,9 @@ impl<'a> Rows<'a> {
             place_slots,
             places,
             watches: 0,
+            added: Vec::new(),
+            chains: Vec::new(),
+            parts: BinaryHeap::new(),
             contenders: Vec::new(),
             sorting: Vec::new(),
         };
@@ -207,7 +224,7 @@ impl<'a> Rows<'a> {
         }
         let is_waiting = last_arrival > self.first_end;
         let mut hasher = DefaultHasher::new();
-        self.problem.executions(task).hash(&mut hasher);
+        self.problem.kind_of(task).hash(&mut hasher);
         if is_waiting {
             self.arriving.hash(&mut hasher);
         }
@@ -217,7 +234,7 @@ impl<'a> Rows<'a> {
         let like = known.iter().copied().find(|row| {
             let members = &self.members[*row as usize];
             let other = members.tasks.peek().map_or(task, |other| other.0 as usize);
-            self.problem.executions(other) == self.problem.executions(task)
+            self.problem.kind_of(other) == self.problem.kind_of(task)
                 && members.arrivals.as_deref() == arrivals
         });
         if let Some(row) = like {
@@ -225,7 +242,7 @@ impl<'a> Rows<'a> {
             let tasks = &mut self.members[row as usize].tasks;
             let is_smallest = tasks.peek().is_none_or(|Reverse(smallest)| task as u32 <= *smallest);
             tasks.push(Reverse(task as u32));
-            if is_smallest {
+            if is_smallest && !self.members[row as usize].is_new && !self.note_smallest(row) {
                 self.measure(row);
             }
             return;
@@ -234,6 +251,8 @@ impl<'a> Rows<'a> {
         known.push(row);
         let members = Members {
             tasks: BinaryHeap::from([Reverse(task as u32)]),
+            chained: None,
+            is_new: true,
             hash,
             arrivals: arrivals.map(Box::from),
         };
@@ -246,7 +265,61 @@ impl<'a> Rows<'a> {
         self.row_of[task] = row;
         self.rows[row as usize].last_arrival = last_arrival;
         self.keep_near(task, row as usize);
+        self.added.push(row);
+    }
+
+    /// If a row is in a chain, tells the chain which of its tasks is the first; whether it is.
+    fn note_smallest(&mut self, row: u32) -> bool {
+        let members = &self.members[row as usize];
+        let Some((chain, place)) = members.chained else { return false };
+        let smallest = members.tasks.peek().map(|Reverse(task)| *task);
+        self.chains[chain as usize].note_smallest(place as usize, smallest);
+        true
+    }
+
+    /// Puts a row under watches.
+    fn take_in(&mut self, row: u32) {
+        self.members[row as usize].is_new = false;
         self.measure(row);
+    }
+
+    /// Takes in the rows that came: those that make chains into chains, the others under watches.
+    fn take_in_added(&mut self) {
+        let added = std::mem::take(&mut self.added);
+        if added.len() < ROWS_MIN {
+            for row in added {
+                self.take_in(row);
+            }
+            return;
+        }
+        // What waits for its inputs takes now more, now less.
+        let (mut steady, mut loose) = (Vec::new(), Vec::new());
+        for row in added {
+            match (self.members[row as usize].tasks.peek(), &self.members[row as usize].arrivals) {
+                (Some(Reverse(task)), None) => steady.push((row, *task)),
+                (Some(_) | None, _) => loose.push(row),
+            }
+        }
+        steady.sort_by_cached_key(|(_, task)| {
+            let executions = self.problem.executions(*task as usize).iter();
+            (executions.fold(0_u128, |sum, execution| sum + u128::from(execution.0)), *task)
+        });
+        let (chains, in_none) = Chain::of(self.problem, &steady);
+        for chain in chains {
+            let free = self.chains.iter().position(Chain::is_over).unwrap_or(self.chains.len());
+            for (place, row) in chain.rows().iter().enumerate() {
+                let members = &mut self.members[*row as usize];
+                (members.chained, members.is_new) = (Some((free as u32, place as u32)), false);
+            }
+            if free == self.chains.len() {
+                self.chains.push(chain);
+            } else {
+                self.chains[free] = chain;
+            }
+        }
+        for row in loose.into_iter().chain(in_none) {
+            self.take_in(row);
+        }
     }
 
     /// The task with the largest measure, ties to the smallest index, and its best slot, ties to the lowest.
@@ -255,7 +328,9 @@ impl<'a> Rows<'a> {
             let task = *task as usize;
             return self.problem.legal_slots(task).next().map(|slot| (task, slot));
         }
+        self.take_in_added();
         let found = self.best_contender();
+        let found = self.search_chains(found);
         let found = self.search(found)?;
         let (_, Reverse(task)) = found.worth;
         let completes_then = |slot: &usize| {
@@ -274,7 +349,11 @@ impl<'a> Rows<'a> {
         } else {
             let members = &mut self.members[row as usize];
             members.tasks.pop();
-            if members.tasks.is_empty() {
+            let is_empty = members.tasks.is_empty();
+            self.note_smallest(row);
+            if is_empty {
+                let members = &mut self.members[row as usize];
+                members.chained = None;
                 self.free_rows.push(row);
                 self.rows[row as usize].era += 1;
                 if let Some(known) = self.rows_of.get_mut(&members.hash) {
@@ -344,6 +423,22 @@ impl<'a> Rows<'a> {
         let best = contenders.iter().max_by_key(|found| found.worth).copied();
         self.contenders = contenders;
         best
+    }
+
+    /// Looks for a row in a chain with a larger measure.
+    fn search_chains(&mut self, mut found: Option<Found>) -> Option<Found> {
+        let chains = std::mem::take(&mut self.chains);
+        let mut parts = std::mem::take(&mut self.parts);
+        for chain in &chains {
+            let mut search = ChainSearch { rows: self, found };
+            chain.search(&mut search, &mut parts);
+            found = search.found;
+        }
+        (self.chains, self.parts) = (chains, parts);
+        if let Some(found) = found {
+            self.contenders.push(found);
+        }
+        found
     }
 
     /// Looks for a row with a larger measure.
@@ -570,6 +665,74 @@ impl<'a> Rows<'a> {
         }
         self.watches = self.places.iter().map(|place| place.watches.len()).sum();
     }
+}
+
+/// A search of chains for a row with a larger measure than what was found.
+struct ChainSearch<'a, 'b> {
+    rows: &'a mut Rows<'b>,
+    found: Option<Found>,
+}
+
+impl Judge for ChainSearch<'_, '_> {
+    fn bound(&mut self, chain: &Chain, first: usize, last: usize) -> i64 {
+        let Rows { problem, place_ends, place_slots, measure, .. } = &*self.rows;
+        let (shortest, longest) = (problem.executions(first), problem.executions(last));
+        let completions = place_ends.iter().zip(place_slots).map(|(end, slot)| {
+            let [early, late] = [shortest, longest].map(|executions| executions[*slot as usize]);
+            (signed(end.saturating_add(early)), signed(end.saturating_add(late)))
+        });
+        match measure {
+            Measure::Completion => completions.map(|(_, late)| late).min().unwrap_or(i64::MAX),
+            Measure::Sufferage => match chain.off_line_nanos {
+                Some(off) => line_sufferage(&completions).saturating_add(4 * off),
+                None => {
+                    let earliest = completions.clone().map(|(early, _)| early).min().unwrap_or(0);
+                    let (mut best, mut second) = (i64::MAX, i64::MAX);
+                    for (_, late) in completions {
+                        second = second.min(best.max(late));
+                        best = best.min(late);
+                    }
+                    second.saturating_sub(earliest)
+                }
+            },
+        }
+    }
+
+    fn look_at(&mut self, row: u32) {
+        let (found, _) = self.rows.found(row);
+        if self.found.is_none_or(|known| found.worth > known.worth) {
+            self.found = Some(found);
+        }
+    }
+
+    fn found(&self) -> Option<Worth> {
+        self.found.map(|found| found.worth)
+    }
+}
+
+/// What the second-best place costs more than the best at most between two rows, if completions grow evenly from the one's to the
+/// other's: each is given for both.
+///
+/// If one place is best for both, it is best in between, and what another costs more is there at most what it is at one of
+/// the ends. If two are, every other place that is best in between is followed closely by the one that is best at an end, which at
+/// the other end costs what it does.
+fn line_sufferage(completions: &(impl Iterator<Item = (i64, i64)> + Clone)) -> i64 {
+    let (mut early, mut late) = ((i64::MAX, i64::MAX), (i64::MAX, i64::MAX));
+    let (mut early_place, mut late_place) = (0, 0);
+    for (place, here) in completions.clone().enumerate() {
+        if here.0 < early.0 {
+            (early, early_place) = (here, place);
+        }
+        if here.1 < late.1 {
+            (late, late_place) = (here, place);
+        }
+    }
+    if early_place != late_place {
+        return early.1.saturating_sub(late.1).max(late.0.saturating_sub(early.0));
+    }
+    let others = completions.clone().enumerate().filter(|(place, _)| *place != early_place);
+    let more = others.map(|(_, here)| (here.0.saturating_sub(early.0)).max(here.1.saturating_sub(late.1)));
+    more.min().unwrap_or(i64::MAX)
 }
 
 impl Measure {

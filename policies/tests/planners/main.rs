@@ -171,6 +171,39 @@ fn with_many_ready_tasks_planners_are_what_their_definitions_say_too() {
     }
 }
 
+/// Amounts of work on slots of different speeds, of which those that take longer everywhere are looked at first: rounded, of
+/// several kinds, on slots that are all alike, with equal amounts; a second batch comes when the first is planned.
+#[test]
+fn with_amounts_of_work_planners_are_what_their_definitions_say_too() {
+    for seed in seeds(40) {
+        let mut draws = Draws::new(seed);
+        let slots = draws.within(1, 9) as usize;
+        let places: Vec<(usize, usize)> = (0..slots).map(|slot| (slot, slot)).collect();
+        let mut builder = ProblemBuilder::new(&places);
+        let kinds = draws.within(1, 3) as usize;
+        let work_max = [12, 1_000, 1_000_000][draws.within(0, 2) as usize];
+        let base = draws.within(0, 50);
+        let speeds: Vec<Vec<u64>> = (0..kinds)
+            .map(|_| (0..slots).map(|_| if seed % 4 == 0 { 100 } else { draws.within(20, 900) }).collect())
+            .collect();
+        for task in 0..130 {
+            let (kind, work) = (task % kinds, draws.within(1, work_max));
+            let of_slot = |speed: &u64| Span(base + work * speed / 100);
+            builder.task(&speeds[kind].iter().map(of_slot).collect::<Vec<Span>>());
+            if task >= 70 && seed % 2 == 0 {
+                builder.edge(draws.within(0, 69) as usize, task, 0);
+            }
+        }
+        let problem = builder.build();
+        assert_eq!(policies::MaxMin.plan(&problem), references::max_min(&problem), "max-min, seed {seed}");
+        assert_eq!(
+            policies::Sufferage.plan(&problem),
+            references::sufferage(&problem),
+            "sufferage, seed {seed}"
+        );
+    }
+}
+
 #[test]
 fn the_optimum_is_that_of_trying_everything() {
     for seed in seeds(300) {

@@ -64,7 +64,15 @@ impl Cell {
 
     /// A device that holds the bytes for every lane.
     pub fn settled_device(&self) -> Option<DeviceIndex> {
-        (0..64).map(DeviceIndex).find(|device| self.is_on(*device, None))
+        let mut left = self.on_devices;
+        while left != 0 {
+            let device = DeviceIndex::from_index(left.trailing_zeros() as usize);
+            if self.is_on(device, None) {
+                return Some(device);
+            }
+            left &= left - 1;
+        }
+        None
     }
 }
 
@@ -126,7 +134,13 @@ pub(super) struct Buffer {
 pub(super) struct Buffers {
     used: IdMap<BufferKey, Box<Buffer>>,
     declared: IdMap<BufferKey, u64>,
+    /// What forgotten ones took, to be used again.
+    #[expect(clippy::vec_box, reason = "it is the boxes that are used again")]
+    spare: Vec<Box<Buffer>>,
 }
+
+/// The memory of so many is kept at most.
+const SPARE_MAX: usize = 256;
 
 /// What was known of a buffer that is forgotten.
 pub(super) enum Removed {
@@ -156,7 +170,9 @@ impl Buffers {
     /// The buffer, from now on used.
     pub fn make(&mut self, key: BufferKey) -> &mut Buffer {
         self.used.entry(key).or_insert_with(|| {
-            Box::new(Buffer { size_bytes: self.declared.remove(&key), ..Buffer::default() })
+            let mut buffer = self.spare.pop().unwrap_or_default();
+            buffer.size_bytes = self.declared.remove(&key);
+            buffer
         })
     }
 
@@ -165,6 +181,14 @@ impl Buffers {
             Some(buffer) => Removed::Buffer(buffer),
             None if self.declared.remove(&key).is_some() => Removed::Declared,
             None => Removed::Unknown,
+        }
+    }
+
+    /// Takes back what was removed, for its memory.
+    pub fn keep_spare(&mut self, mut buffer: Box<Buffer>) {
+        if self.spare.len() < SPARE_MAX {
+            *buffer = Buffer::default();
+            self.spare.push(buffer);
         }
     }
 
@@ -211,6 +235,17 @@ pub(super) enum Residence {
     Superseded,
 }
 
+/// How bytes stand of which all is known alike; without a cell they are the zeros that a buffer begins with.
+fn cell_stands(cell: Option<&Cell>, wanted: Version, there: impl Fn(&Cell) -> bool) -> Residence {
+    match cell.map_or(Version(0), |cell| cell.version).cmp(&wanted) {
+        std::cmp::Ordering::Less => Residence::Absent,
+        std::cmp::Ordering::Greater => Residence::Superseded,
+        std::cmp::Ordering::Equal if cell.is_some_and(|cell| cell.is_spoiled) => Residence::Absent,
+        std::cmp::Ordering::Equal if cell.is_none_or(there) => Residence::Ready,
+        std::cmp::Ordering::Equal => Residence::Elsewhere,
+    }
+}
+
 impl Buffer {
     /// How a region stands for the host.
     pub fn on_host(&self, region: Region) -> Residence {
@@ -223,18 +258,16 @@ impl Buffer {
     }
 
     fn stands(&self, region: Region, there: impl Fn(&Cell) -> bool) -> Residence {
+        if let Some(cell) = self.cells.whole(region.range) {
+            return cell_stands(Some(cell), region.version, there);
+        }
         let mut all_there = true;
         for (_, cell) in self.cells.over(region.range) {
-            let version = cell.map_or(Version(0), |cell| cell.version);
-            match version.cmp(&region.version) {
-                std::cmp::Ordering::Less => return Residence::Absent,
-                std::cmp::Ordering::Greater => return Residence::Superseded,
-                std::cmp::Ordering::Equal if cell.is_some_and(|cell| cell.is_spoiled) => {
-                    return Residence::Absent;
-                }
-                std::cmp::Ordering::Equal => {}
+            match cell_stands(cell, region.version, &there) {
+                Residence::Ready => {}
+                Residence::Elsewhere => all_there = false,
+                stands @ (Residence::Absent | Residence::Superseded) => return stands,
             }
-            all_there &= cell.is_none_or(&there);
         }
         if all_there { Residence::Ready } else { Residence::Elsewhere }
     }
@@ -245,6 +278,15 @@ impl Buffer {
 
     pub fn allocation_mut(&mut self, device: DeviceIndex) -> Option<&mut Allocation> {
         self.allocations.iter_mut().find(|allocation| allocation.device == device)
+    }
+
+    /// A device does not hold bytes after all that the host has.
+    pub fn forget_on_device(&mut self, region: Region, device: DeviceIndex) {
+        self.cells.update(region.range, |_, cell| {
+            if cell.version == region.version && cell.on_host {
+                cell.on_devices &= !bit(device);
+            }
+        });
     }
 
     /// Takes an operation off the pending lists of a range.

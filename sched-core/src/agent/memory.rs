@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use isochrone_model::{BufferKey, ByteRange, DeviceIndex, Lane, Region, Report, TaskId};
 
-use super::buffer::{self, Allocation, LaneKey, Removed};
+use super::buffer::{self, Allocation, Buffer, Cell, LaneKey, Removed};
 use super::event::{AgentAction, OperationError, OperationId, OperationKind};
 use super::operations::Purpose;
 use super::{Agent, touched_buffers};
@@ -95,6 +95,9 @@ impl Agent {
     }
 
     fn wake_memory_waiters(&mut self, device: DeviceIndex) {
+        if self.devices[device.index()].memory_waiters.is_empty() {
+            return;
+        }
         for task in std::mem::take(&mut self.devices[device.index()].memory_waiters) {
             if let Some(held) = self.tasks.get(&task) {
                 self.wake.push(Reverse((held.arrival, task)));
@@ -104,29 +107,24 @@ impl Agent {
 
     fn allocate(&mut self, key: BufferKey, lane: LaneKey, task: TaskId) {
         let device = lane.device;
-        let Some(held) = self.buffers.get(&key) else {
+        let Some(held) = self.buffers.get_mut(&key) else {
             return;
         };
         if held.allocation(device).is_some() {
             return;
         }
         let size_bytes = held.size_bytes.unwrap_or(0);
-        let operation = self.operation(
-            lane,
-            Purpose::Allocate { buffer: key, device, task },
-            OperationKind::Allocate { buffer: key, size_bytes },
-        );
+        let operation = self.operations.begin(Purpose::Allocate { buffer: key, device, task });
+        held.allocations.push(Allocation {
+            device,
+            pending: Some(buffer::Pending { lane, operation }),
+            pins: 1,
+            claims: 0,
+            last_used: self.uses,
+            is_leaving: false,
+        });
         self.devices[device.index()].used_bytes += size_bytes;
-        if let Some(held) = self.buffers.get_mut(&key) {
-            held.allocations.push(Allocation {
-                device,
-                pending: Some(buffer::Pending { lane, operation }),
-                pins: 1,
-                claims: 0,
-                last_used: self.uses,
-                is_leaving: false,
-            });
-        }
+        self.operate(operation, lane, OperationKind::Allocate { buffer: key, size_bytes });
     }
 
     fn evict_one(&mut self, spared: &[BufferKey], device: DeviceIndex) -> Evicted {
@@ -180,6 +178,11 @@ impl Agent {
             cell.on_devices &= !buffer::bit(device);
             cell.pending.retain(|pending| pending.lane.device != device);
         });
+        self.give_back(key, size_bytes, device);
+    }
+
+    /// Memory of a device is let go of that no contents lie in any more.
+    fn give_back(&mut self, key: BufferKey, size_bytes: u64, device: DeviceIndex) {
         self.devices[device.index()].used_bytes -= size_bytes;
         let lane = self.transfer_lane(device);
         let id = self.operations.begin_unawaited();
@@ -192,16 +195,17 @@ impl Agent {
         let Some(held) = self.buffers.get(&region.buffer) else {
             return;
         };
-        let parts: Few<(ByteRange, DeviceIndex)> = held
-            .cells
-            .over(region.range)
-            .filter_map(|(range, cell)| {
-                let cell = cell.filter(|cell| {
-                    cell.version == region.version && !cell.on_host && cell.fetching.is_none()
-                })?;
-                Some((range, cell.settled_device()?))
-            })
-            .collect();
+        let source_of = |cell: &Cell| {
+            let is_wanted = cell.version == region.version && !cell.on_host && cell.fetching.is_none();
+            if is_wanted { cell.settled_device() } else { None }
+        };
+        let parts: Few<(ByteRange, DeviceIndex)> = match held.cells.whole(region.range) {
+            Some(cell) => source_of(cell).map_or(Few::None, |device| Few::One((region.range, device))),
+            None => {
+                let parts = held.cells.over(region.range);
+                parts.filter_map(|(range, cell)| Some((range, source_of(cell?)?))).collect()
+            }
+        };
         for (range, device) in parts {
             let part = Region { range, ..region };
             let lane = self.transfer_lane(device);
@@ -336,15 +340,18 @@ impl Agent {
 
     /// Forgets a buffer wherever it lies.
     pub(super) fn drop_buffer(&mut self, key: BufferKey) {
-        for device in 0..self.devices.len() {
-            self.free(key, DeviceIndex::from_index(device));
-        }
         match self.buffers.remove(key) {
             Removed::Unknown => return,
             Removed::Declared => {}
             Removed::Buffer(held) => {
+                for device in (0..self.devices.len()).map(DeviceIndex::from_index) {
+                    if held.allocation(device).is_some() {
+                        self.give_back(key, held.size_bytes.unwrap_or(0), device);
+                    }
+                }
                 let on_host = held.cells.iter().filter(|(_, cell)| cell.on_host);
                 self.host_used_bytes -= on_host.map(|(range, _)| range.len()).sum::<u64>();
+                self.buffers.keep_spare(held);
             }
         }
         self.actions.push(AgentAction::DropHost { buffer: key, range: ByteRange::new(0, u64::MAX) });
@@ -367,14 +374,27 @@ impl Agent {
         }
     }
 
-    /// An upload failed: the device does not hold the bytes after all.
-    pub(super) fn forget_on_device(&mut self, region: Region, device: DeviceIndex) {
-        if let Some(held) = self.buffers.get_mut(&region.buffer) {
-            held.cells.update(region.range, |_, cell| {
-                if cell.version == region.version && cell.on_host {
-                    cell.on_devices &= !buffer::bit(device);
-                }
-            });
+    /// An operation has ended that used a buffer's memory on a device and changed what is known of the buffer: whoever
+    /// waits for its contents, or for memory, is looked at again.
+    pub(super) fn use_ends(&mut self, key: BufferKey, device: DeviceIndex, change: impl FnOnce(&mut Buffer)) {
+        let Some(held) = self.buffers.get_mut(&key) else { return };
+        change(held);
+        let (mut is_unused, mut is_leaving) = (false, false);
+        if let Some(allocation) = held.allocation_mut(device) {
+            allocation.pins = allocation.pins.saturating_sub(1);
+            is_unused = allocation.pins == 0;
+            is_leaving = is_unused && allocation.is_leaving;
+        }
+        if is_leaving {
+            self.finish_leaving(key, device);
+        }
+        if is_unused {
+            self.wake_memory_waiters(device);
+        }
+        if let Some(held) = self.buffers.get(&key)
+            && !(held.waiters.is_empty() && held.pushes.is_empty())
+        {
+            self.contents_changed(key);
         }
     }
 

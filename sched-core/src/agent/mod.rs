@@ -9,6 +9,7 @@ mod buffer;
 pub mod event;
 mod memory;
 mod operations;
+mod pushes;
 mod start;
 mod streams;
 
@@ -22,7 +23,7 @@ use isochrone_model::{
     SessionId, SlotIndex, TaskId, TaskOrder, TaskOutcome, Timestamp, Work,
 };
 
-use buffer::{Buffers, Cell, LaneKey, Residence, WaitingPush};
+use buffer::{Buffers, Cell, LaneKey, WaitingPush};
 pub use event::{
     AgentAction, AgentEvent, Operation, OperationDone, OperationError, OperationId, OperationKind,
     StreamSource, StreamTarget,
@@ -287,7 +288,9 @@ impl Agent {
     }
 
     fn take_orders(&mut self, batch: OrderBatch) {
-        self.failed.retain(|_, report| *report > batch.reports_taken);
+        if !self.failed.is_empty() {
+            self.failed.retain(|_, report| *report > batch.reports_taken);
+        }
         for order in batch.orders {
             self.take_order(order);
         }
@@ -304,11 +307,7 @@ impl Agent {
             }
             Order::DropBuffer { buffer } => self.drop_buffer(buffer),
             Order::Run(order) => self.hold(order),
-            Order::Push { region, to } => {
-                let buffer = self.buffers.make(region.buffer);
-                buffer.pushes.push(WaitingPush { region, to, is_by_host: false });
-                self.advance_pushes(region.buffer);
-            }
+            Order::Push { region, to } => self.take_push(WaitingPush { region, to, is_by_host: false }),
             Order::Notify { task, dependent, to, carries_failure } => {
                 if let Some(held) = self.tasks.get_mut(&task) {
                     held.notifies.push((to, Waiter { task: dependent, carries_failure }));
@@ -457,80 +456,29 @@ impl Agent {
         }
     }
 
-    /// Wakes the tasks that wait for contents of a buffer, and sends what has become sendable.
-    fn contents_changed(&mut self, key: BufferKey) {
-        let Some(buffer) = self.buffers.get_mut(&key) else { return };
-        for task in std::mem::take(&mut buffer.waiters) {
-            if let Some(held) = self.tasks.get(&task) {
-                self.wake.push(Reverse((held.arrival, task)));
-            }
-        }
-        if !buffer.pushes.is_empty() {
-            self.advance_pushes(key);
-        }
-    }
-
-    /// Sends every waiting push whose region lies on the host, and fetches those that lie on a device.
-    fn advance_pushes(&mut self, key: BufferKey) {
-        let Some(buffer) = self.buffers.get_mut(&key) else {
-            return;
-        };
-        if buffer.pushes.is_empty() {
-            return;
-        }
-        let mut remaining = Few::None;
-        let pushes = std::mem::take(&mut buffer.pushes);
-        for push in pushes.iter().copied() {
-            let buffer = &self.buffers[&key];
-            let of_same = pushes.iter().filter(|other| other.region.range.overlaps(push.region.range));
-            let is_only_one = of_same.count() == 1;
-            match buffer.on_host(push.region) {
-                Residence::Ready => {
-                    self.actions.push(AgentAction::SendReplica { region: push.region, to: push.to });
-                }
-                Residence::Elsewhere if self.stream_push(push, is_only_one) => {}
-                Residence::Elsewhere => {
-                    self.fetch(push.region);
-                    remaining.push(push);
-                }
-                Residence::Absent => remaining.push(push),
-                Residence::Superseded => {
-                    let reason = "newer contents have taken its place".to_owned();
-                    self.report(Report::PushFailed { region: push.region, to: push.to, reason });
-                }
-            }
-        }
-        if let Some(buffer) = self.buffers.get_mut(&key) {
-            remaining.extend(std::mem::take(&mut buffer.pushes));
-            buffer.pushes = remaining;
-        }
-    }
-
     fn take_operation(&mut self, done: OperationDone) {
         let Some(purpose) = self.operations.end(done.operation) else {
             return;
         };
         match purpose {
             Purpose::Allocate { buffer, device, task } => {
-                if let Some(allocation) =
-                    self.buffers.get_mut(&buffer).and_then(|buffer| buffer.allocation_mut(device))
-                {
-                    allocation.pending = None;
-                }
-                self.unpin(buffer, device);
                 self.note_failure(task, device, done.outcome.err());
-                self.contents_changed(buffer);
+                self.use_ends(buffer, device, |buffer| {
+                    if let Some(allocation) = buffer.allocation_mut(device) {
+                        allocation.pending = None;
+                    }
+                });
             }
             Purpose::Upload { region, device, task } => {
-                if let Some(buffer) = self.buffers.get_mut(&region.buffer) {
-                    buffer.settle(region.range, done.operation);
-                }
-                self.unpin(region.buffer, device);
-                if done.outcome.is_err() {
-                    self.forget_on_device(region, device);
-                }
+                let has_failed = done.outcome.is_err();
                 self.note_failure(task, device, done.outcome.err());
-                self.contents_changed(region.buffer);
+                self.use_ends(region.buffer, device, |buffer| {
+                    buffer.settle(region.range, done.operation);
+                    if has_failed {
+                        // The device does not hold the bytes after all.
+                        buffer.forget_on_device(region, device);
+                    }
+                });
             }
             Purpose::Download { region, device } => {
                 self.take_download(done.operation, region, device, done.outcome.err());
@@ -796,16 +744,24 @@ fn share_slot(first: &TaskOrder, second: &TaskOrder) -> bool {
 /// Every buffer that a task's operations use on its device, once each, in order.
 fn touched_buffers(order: &TaskOrder, buffers: &mut Vec<BufferKey>) {
     buffers.clear();
-    buffers.extend(order.inputs.iter().chain(&order.outputs).map(|region| region.buffer));
     match &order.work {
         Work::Kernel { arguments, .. } => {
-            buffers.extend(arguments.iter().filter_map(|argument| match argument {
-                isochrone_model::BoundArgument::Buffer { buffer, .. } => Some(*buffer),
-                isochrone_model::BoundArgument::Scalar(_) | isochrone_model::BoundArgument::Local(_) => None,
-            }));
+            for argument in arguments.iter() {
+                match argument {
+                    isochrone_model::BoundArgument::Buffer { buffer, .. } => buffers.push(*buffer),
+                    isochrone_model::BoundArgument::Scalar(_) | isochrone_model::BoundArgument::Local(_) => {}
+                }
+            }
         }
         Work::Copy { source, .. } => buffers.push(*source),
         Work::Write { .. } | Work::Read { .. } | Work::Fill { .. } | Work::Nothing => {}
+    }
+    // Most of what a task reads and writes is among its arguments: so there is little to sort.
+    let known = buffers.len();
+    for region in order.inputs.iter().chain(&order.outputs) {
+        if !buffers[..known].contains(&region.buffer) {
+            buffers.push(region.buffer);
+        }
     }
     buffers.sort_unstable();
     buffers.dedup();

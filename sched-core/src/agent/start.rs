@@ -297,10 +297,12 @@ impl Agent {
     /// Whether all inputs are in the agent, and nothing of another version streams where the task reads or writes.
     fn find_inputs(&mut self, order: &TaskOrder, lane: LaneKey) -> Result<(), Hindrance> {
         let (task, inputs) = (order.task, &order.inputs);
-        for region in inputs.iter().chain(&order.outputs) {
-            if self.is_streaming_other_than(*region, lane.device) {
-                self.give_up_room(task);
-                return Err(Hindrance::Contents(region.buffer));
+        if self.does_stream() {
+            for region in inputs.iter().chain(&order.outputs) {
+                if self.is_streaming_other_than(*region, lane.device) {
+                    self.give_up_room(task);
+                    return Err(Hindrance::Contents(region.buffer));
+                }
             }
         }
         for region in inputs {
@@ -394,27 +396,33 @@ impl Agent {
                 is_in_order = false;
             }
         }
+        if uploads.is_empty() {
+            if needs_fetch {
+                self.fetch(region);
+            }
+            return is_in_order;
+        }
+        let (small_lane, large_lane) = (self.input_lane(lane), self.transfer_lane(device));
         for part in uploads {
-            let is_small = part.range.len() <= LANE_UPLOAD_BYTES_MAX;
-            let zeroed_on = self.buffers[&part.buffer].allocation(device).and_then(|held| held.pending);
+            let Some(buffer) = self.buffers.get_mut(&part.buffer) else { continue };
+            let zeroed_on = buffer.allocation(device).and_then(|held| held.pending);
             // Zeroing must come before the upload: on its lane if it is under way there.
             let upload_lane = match zeroed_on {
                 Some(pending) => pending.lane,
-                None if is_small => self.input_lane(lane),
-                None => self.transfer_lane(device),
+                None if part.range.len() <= LANE_UPLOAD_BYTES_MAX => small_lane,
+                None => large_lane,
             };
-            let operation = self.operation(
-                upload_lane,
-                Purpose::Upload { region: part, device, task },
-                OperationKind::Upload { region: part },
-            );
-            self.pin(part.buffer, device);
-            if let Some(buffer) = self.buffers.get_mut(&part.buffer) {
-                buffer.cells.update(part.range, |_, cell| {
-                    cell.on_devices |= super::buffer::bit(device);
-                    cell.pending.push(Pending { lane: upload_lane, operation });
-                });
+            let operation = self.operations.begin(Purpose::Upload { region: part, device, task });
+            self.uses += 1;
+            if let Some(allocation) = buffer.allocation_mut(device) {
+                allocation.pins += 1;
+                allocation.last_used = self.uses;
             }
+            buffer.cells.update(part.range, |_, cell| {
+                cell.on_devices |= super::buffer::bit(device);
+                cell.pending.push(Pending { lane: upload_lane, operation });
+            });
+            self.operate(operation, upload_lane, OperationKind::Upload { region: part });
             is_in_order &= upload_lane == lane;
         }
         if needs_fetch {

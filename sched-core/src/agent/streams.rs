@@ -97,6 +97,11 @@ impl Agent {
         true
     }
 
+    /// Whether anything may be streaming here.
+    pub(super) fn does_stream(&self) -> bool {
+        self.streamed_bytes_min.is_some()
+    }
+
     /// Whether other contents of these bytes are being sent from a device or put there, so that nothing else may be yet.
     pub(super) fn is_streaming_other_than(&self, region: Region, device: DeviceIndex) -> bool {
         self.buffers.get(&region.buffer).is_some_and(|held| {
@@ -267,7 +272,9 @@ impl Agent {
         self.unpin(region.buffer, device);
         if error.is_some() {
             // They may have come another way meanwhile.
-            self.forget_on_device(region, device);
+            if let Some(held) = self.buffers.get_mut(&region.buffer) {
+                held.forget_on_device(region, device);
+            }
             self.disown(&[region]);
         }
         match (source, error) {

@@ -23,7 +23,7 @@ impl Scheduler {
 
     /// A buffer that its session has not released.
     pub(super) fn live_buffer(&self, session: SessionId, buffer: BufferId) -> Option<BufferIndex> {
-        let index = *self.state.buffer_places.get(&BufferKey { session, buffer })?;
+        let index = self.state.buffer_at(BufferKey { session, buffer })?;
         (!self.state.buffers[index].is_released).then_some(index)
     }
 

@@ -201,10 +201,10 @@ impl Scheduler {
         let Some(record) = self.state.sessions.get_mut(&session) else {
             return;
         };
-        if let Some(CommandRecord { open, .. }) = record.commands.get_mut(&command) {
+        if let Some(CommandRecord { open, .. }) = record.commands.get_mut(command.0) {
             *open -= 1;
             if *open == 0 {
-                record.commands.remove(&command);
+                record.commands.remove(command.0);
                 record.commands_finished += 1;
             }
         }
@@ -275,7 +275,7 @@ impl Scheduler {
         let Some(record) = self.state.buffers.remove(buffer.0) else {
             return;
         };
-        self.state.buffer_places.remove(&record.key);
+        self.state.forget_place(record.key);
         for agent in record.declared {
             if self.state.agents[agent.index()].is_present {
                 self.order(agent, Order::DropBuffer { buffer: record.key });
@@ -310,19 +310,28 @@ impl Scheduler {
     /// The record of a region, if it is still known.
     fn version_of(&self, region: Region) -> Option<VersionIndex> {
         let index = self.buffer_of(region.buffer)?;
-        let of_frontier = self.state.buffers[index]
+        let record = &self.state.buffers[index];
+        if let Some(version) = record.frontier.whole(region.range)
+            && self.state.versions[*version].version == region.version
+        {
+            return Some(*version);
+        }
+        let of_frontier = record
             .frontier
             .over(region.range)
             .filter_map(|(_, version)| version.copied())
             .find(|version| self.state.versions[*version].version == region.version);
         of_frontier.or_else(|| {
-            let versions = &self.state.buffers[index].versions;
-            versions.iter().copied().find(|version| self.state.versions[*version].version == region.version)
+            record
+                .versions
+                .iter()
+                .copied()
+                .find(|version| self.state.versions[*version].version == region.version)
         })
     }
 
     fn buffer_of(&self, key: BufferKey) -> Option<BufferIndex> {
-        self.state.buffer_places.get(&key).copied()
+        self.state.buffer_at(key)
     }
 
     /// A transfer failed: try another holder; when there is none, fail those that wait for it.

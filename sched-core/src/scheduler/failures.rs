@@ -157,7 +157,7 @@ impl Scheduler {
             .state
             .sessions
             .get(&record.session)
-            .and_then(|session| session.commands.get(&record.command))
+            .and_then(|session| session.commands.get(record.command.0))
         else {
             return;
         };
@@ -183,7 +183,8 @@ impl Scheduler {
     }
 
     pub(super) fn cancel_command(&mut self, session: SessionId, command: CommandId) {
-        let Some(record) = self.state.sessions.get(&session).and_then(|record| record.commands.get(&command))
+        let Some(record) =
+            self.state.sessions.get(&session).and_then(|record| record.commands.get(command.0))
         else {
             return;
         };

@@ -133,7 +133,7 @@ impl Scheduler {
             is_released: false,
             versions: Few::None,
         }));
-        self.state.buffer_places.insert(key, index);
+        self.state.buffer_places.entry(session).or_default().insert(buffer.0, index);
         let everything = ByteRange::new(0, size_bytes);
         let zeros = VersionIndex(self.state.versions.insert(VersionRecord {
             buffer: index,
@@ -396,7 +396,7 @@ impl Scheduler {
                 return Err(CommandError::of_dependent(*after, cause));
             }
             // A command that is not known any more has finished.
-            if let Some(first) = record.commands.get(after) {
+            if let Some(first) = record.commands.get(after.0) {
                 let tasks = first.tasks.as_slice().iter();
                 predecessors.extend(
                     tasks.filter_map(|task| self.state.live(*task)).map(|task| (task, DependencyKind::After)),
@@ -484,7 +484,7 @@ impl Scheduler {
             && let Some(record) = self.state.sessions.get_mut(&session)
         {
             let open = ids.len() as u32;
-            record.commands.insert(command.id, CommandRecord { tasks: CommandTasks::Several(ids), open });
+            record.commands.insert(command.id.0, CommandRecord { tasks: CommandTasks::Several(ids), open });
         }
         Ok(tasks)
     }
@@ -549,7 +549,7 @@ impl Scheduler {
         });
         let state = &mut self.state;
         if let Some(record) = state.sessions.get_mut(&session) {
-            record.commands.insert(command.id, CommandRecord { tasks: CommandTasks::One(id), open: 1 });
+            record.commands.insert(command.id.0, CommandRecord { tasks: CommandTasks::One(id), open: 1 });
             record.open.push(id);
             if record.open.len() > 2 * record.open_swept_at + 64 {
                 let tasks = &state.tasks;

@@ -41,6 +41,9 @@ impl Scheduler {
 
     /// Notes what is known of the path of a transfer that is ordered with a placement.
     pub(super) fn note_order(&mut self, from: AgentId, to: AgentId, size_bytes: u64, ready: Timestamp) {
+        if self.state.limits.decisions_kept_max == 0 {
+            return;
+        }
         let costs = &self.state.costs;
         let path = costs.paths().between(from, to);
         let (samples, age) = path.map_or((0, None), |path| path.standing(self.state.now));

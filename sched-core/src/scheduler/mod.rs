@@ -7,10 +7,10 @@
 //! of a buffer beyond what travels inside a command.
 
 mod check;
-pub(crate) mod command_table;
-mod ends;
+pub(crate) mod ends;
 pub mod event;
 mod failures;
+mod id_table;
 mod ingest;
 mod losses;
 mod measurements;
@@ -18,6 +18,7 @@ mod place;
 pub(crate) mod programs;
 pub(crate) mod state;
 mod status;
+mod transfers;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -88,6 +89,8 @@ pub struct Scheduler {
     notices: BTreeMap<AgentId, Notices>,
     /// What was ordered to be moved with the placement under way.
     transfers_ordered: Vec<TransferRecord>,
+    /// Empty between calls, and kept for its memory: successors of the task that is looked at.
+    gaining: Vec<TaskIndex>,
     /// What has come in of one session since its policy was last told anything.
     submitted: Submitted,
 }
@@ -201,6 +204,7 @@ impl Scheduler {
             push_failures: BTreeMap::new(),
             notices: BTreeMap::new(),
             transfers_ordered: Vec::new(),
+            gaining: Vec::new(),
             submitted: Submitted::default(),
         };
         let entry = machine.policy_entry(&config.policy)?;
@@ -446,7 +450,7 @@ impl Scheduler {
                 tenant_name,
                 policy: entry,
                 secret,
-                commands: command_table::CommandTable::default(),
+                commands: id_table::IdTable::default(),
                 last_command: CommandId(0),
                 last_buffer: BufferId(0),
                 last_program: ProgramId(0),

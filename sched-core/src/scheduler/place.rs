@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use isochrone_model::message::{AgentToClient, ClientReply};
 use isochrone_model::{
-    AgentId, Attempt, ByteRange, CommandError, DeviceId, Lane, Order, Payload, Region, SlotId, Span, TaskId,
-    TaskOrder, TaskWait, Timestamp, Work,
+    AgentId, Attempt, ByteRange, DeviceId, Lane, Order, Payload, Region, SlotId, Span, TaskId, TaskOrder,
+    TaskWait, Timestamp, Work,
 };
 
 use super::Scheduler;
@@ -46,34 +46,39 @@ impl Scheduler {
     }
 
     fn let_be_placed(&mut self, task: TaskIndex) {
-        let mut open = vec![task];
-        while let Some(next) = open.pop() {
-            let record = self.state.task_mut(next);
-            if next != task && record.attempt > Attempt(1) {
+        let (mut open, mut next) = (Vec::new(), Some(task));
+        while let Some(here) = next {
+            self.let_one_be_placed(here, here == task, &mut open);
+            next = open.pop();
+        }
+    }
+
+    /// The same for one task; those that it lets go are added to `open`.
+    fn let_one_be_placed(&mut self, task: TaskIndex, is_first: bool, open: &mut Vec<TaskIndex>) {
+        let record = self.state.task_mut(task);
+        if !is_first && record.attempt > Attempt(1) {
+            let id = record.id;
+            self.automatic.push(id);
+            return;
+        }
+        match record.work {
+            TaskWork::Kernel(_) | TaskWork::Copy { .. } => {
+                record.state = TaskState::Placeable;
+                let policy = record.policy;
+                self.policies[policy].placeable.push(task);
+                self.is_placing_due = true;
+            }
+            TaskWork::Write { .. } | TaskWork::Fill { .. } => {
+                record.state = TaskState::Floating;
+                let id = record.id;
+                self.floating.push(id);
+                self.is_placing_due = true;
+                self.successors_gain(task, open);
+            }
+            TaskWork::Read { .. } | TaskWork::Nothing => {
                 let id = record.id;
                 self.automatic.push(id);
-                continue;
-            }
-            let task = next;
-            match record.work {
-                TaskWork::Kernel(_) | TaskWork::Copy { .. } => {
-                    record.state = TaskState::Placeable;
-                    let policy = record.policy;
-                    self.policies[policy].placeable.push(task);
-                    self.is_placing_due = true;
-                }
-                TaskWork::Write { .. } | TaskWork::Fill { .. } => {
-                    record.state = TaskState::Floating;
-                    let id = record.id;
-                    self.floating.push(id);
-                    self.is_placing_due = true;
-                    self.successors_gain(task, &mut open);
-                }
-                TaskWork::Read { .. } | TaskWork::Nothing => {
-                    let id = record.id;
-                    self.automatic.push(id);
-                    self.is_placing_due = true;
-                }
+                self.is_placing_due = true;
             }
         }
     }
@@ -81,7 +86,8 @@ impl Scheduler {
     /// One predecessor more of each successor is settled; those that were waiting for it alone are added. Where a
     /// failed one was, it is settled too.
     pub(super) fn successors_gain(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
-        let mut gaining: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
+        let mut gaining = std::mem::take(&mut self.gaining);
+        gaining.extend(self.state.dag.successors(task).map(|(next, _)| next));
         let mut place = 0;
         while let Some(next) = gaining.get(place).copied() {
             place += 1;
@@ -105,6 +111,8 @@ impl Scheduler {
                 TaskState::Floating | TaskState::Placeable | TaskState::Dispatched { .. } => {}
             }
         }
+        gaining.clear();
+        self.gaining = gaining;
     }
 
     /// Lets the machine place what is its own to place, then the policies, until nothing moves or much is to be done; then
@@ -227,6 +235,9 @@ impl Scheduler {
     }
 
     fn record_decision(&mut self, policy: usize, device: DeviceId, proposal: &Proposal) {
+        if self.state.limits.decisions_kept_max == 0 {
+            return;
+        }
         let record = self.state.task(proposal.task);
         let decision = DecisionRecord {
             session: record.session,
@@ -239,8 +250,11 @@ impl Scheduler {
             candidates: proposal.candidates.clone(),
             transfers: Vec::new(),
         };
-        if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize {
-            self.state.decisions.pop_front();
+        if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize
+            && let Some(oldest) = self.state.decisions.pop_front()
+        {
+            // For its memory.
+            self.transfers_ordered = oldest.transfers;
         }
         self.state.decisions.push_back(decision);
     }
@@ -442,6 +456,10 @@ impl Scheduler {
 
     /// Orders a task to an agent, after the floating tasks that it reads from.
     pub(super) fn dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>) {
+        if self.floating_before(task).is_empty() {
+            self.dispatch_if_had(task, agent, slot);
+            return;
+        }
         let mut order = vec![task];
         let mut next = 0;
         while next < order.len() {
@@ -459,21 +477,26 @@ impl Scheduler {
             }
         }
         for task in order.into_iter().rev() {
-            if !self.state.is_open(task) {
-                // What it reads is lost with a task before it in this order.
-                continue;
-            }
-            if let Some(error) = self.lost_contents(task, agent) {
-                self.fail_task(task, error);
-                continue;
-            }
-            let slot = match self.state.task(task).work {
-                TaskWork::Kernel(_) | TaskWork::Copy { .. } => slot,
-                TaskWork::Fill { .. } => slot.or_else(|| self.first_slot(agent)),
-                TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing => None,
-            };
-            self.dispatch_one(task, agent, slot);
+            self.dispatch_if_had(task, agent, slot);
         }
+    }
+
+    /// Orders one task, unless what it reads is lost.
+    fn dispatch_if_had(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>) {
+        if !self.state.is_open(task) {
+            // What it reads is lost with a task before it in the order.
+            return;
+        }
+        if let Some(error) = self.lost_contents(task, agent) {
+            self.fail_task(task, error);
+            return;
+        }
+        let slot = match self.state.task(task).work {
+            TaskWork::Kernel(_) | TaskWork::Copy { .. } => slot,
+            TaskWork::Fill { .. } => slot.or_else(|| self.first_slot(agent)),
+            TaskWork::Write { .. } | TaskWork::Read { .. } | TaskWork::Nothing => None,
+        };
+        self.dispatch_one(task, agent, slot);
     }
 
     /// The floating tasks that a task waits for, be it behind failed ones.
@@ -632,96 +655,6 @@ impl Scheduler {
             notices.ordered.retain(|(_, dependent)| state.live(*dependent).is_some());
             notices.swept_at = notices.ordered.len();
         }
-    }
-
-    /// Orders every part of the task's inputs that its agent lacks to be sent there.
-    fn order_transfers(&mut self, task: TaskIndex, agent: AgentId) {
-        for place in 0..self.state.task(task).inputs.len() {
-            let input = self.state.task(task).inputs[place];
-            for part in self.state.missing(input.version, input.range, agent) {
-                self.order_transfer(input.version, part, agent);
-            }
-        }
-    }
-
-    /// Why a task's inputs cannot all be had at an agent, if they cannot.
-    fn lost_contents(&self, task: TaskIndex, agent: AgentId) -> Option<CommandError> {
-        self.state.task(task).inputs.iter().find_map(|input| {
-            let is_lost = self
-                .state
-                .missing(input.version, input.range, agent)
-                .into_iter()
-                .any(|part| !self.can_be_sent(input.version, part, agent));
-            is_lost.then(|| self.loss_error(input.version, input.range))
-        })
-    }
-
-    /// The error of a task that reads contents which no agent holds any more.
-    pub(super) fn loss_error(&self, version: VersionIndex, range: ByteRange) -> CommandError {
-        let record = &self.state.versions[version];
-        match &record.poison {
-            Some(poison) => (**poison).clone(),
-            None => {
-                let buffer = self.state.buffers[record.buffer].key.buffer;
-                CommandError::ContentSuperseded { buffer, range }
-            }
-        }
-    }
-
-    /// Whether other agents have, or will have, every byte of a part of a version: `sources_of` finds them then.
-    fn can_be_sent(&self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
-        let replicas = &self.state.versions[version].replicas;
-        let mut position = part.start;
-        while position < part.end {
-            let here = replicas.iter().filter(|replica| {
-                let is_source = replica.agent != to && self.state.agents[replica.agent.index()].is_present;
-                is_source && replica.range.start <= position && replica.range.end > position
-            });
-            let Some(reach) = here.map(|replica| replica.range.end).max() else { return false };
-            position = reach;
-        }
-        true
-    }
-
-    /// Who can send which piece of a part of a version to an agent, and when; `None` when a byte of it is
-    /// nowhere.
-    fn sources_of(
-        &self,
-        version: VersionIndex,
-        part: ByteRange,
-        to: AgentId,
-    ) -> Option<Few<(AgentId, Timestamp, ByteRange)>> {
-        let mut sources = Few::None;
-        let mut position = part;
-        while !position.is_empty() {
-            let (from, ready, reach) = self.state.best_source(version, position, to)?;
-            sources.push((from, ready, reach));
-            position = ByteRange::new(reach.end, position.end);
-        }
-        Some(sources)
-    }
-
-    /// Orders a part of a version to be sent to an agent; `false`, and nothing is ordered, when a byte of it is
-    /// nowhere.
-    pub(super) fn order_transfer(&mut self, version: VersionIndex, part: ByteRange, to: AgentId) -> bool {
-        let Some(sources) = self.sources_of(version, part, to) else {
-            return false;
-        };
-        for (from, ready, reach) in sources {
-            let expected = self.state.costs.arrival(from, to, reach.len(), ready);
-            self.note_order(from, to, reach.len(), ready);
-            self.state.costs.note_transfer(from, to, reach.len(), ready);
-            let record = &mut self.state.versions[version];
-            record.replicas.push(Replica {
-                agent: to,
-                range: reach,
-                state: ReplicaState::Coming { from, expected },
-            });
-            let buffer = self.state.buffers[record.buffer].key;
-            let region = Region { buffer, range: reach, version: record.version };
-            self.order(from, Order::Push { region, to });
-        }
-        true
     }
 
     fn send_payload_order(&mut self, task: TaskIndex, agent: AgentId) {

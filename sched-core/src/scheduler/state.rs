@@ -10,7 +10,7 @@ use isochrone_model::{
     ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
 };
 
-use super::command_table::CommandTable;
+use super::id_table::IdTable;
 use crate::costs::{CostModel, KernelRow};
 use crate::dag::{Dag, TaskIndex};
 use crate::few::Few;
@@ -38,7 +38,7 @@ pub(crate) struct State {
     pub program_keys: BTreeMap<(String, String), ProgramKey>,
     pub buffers: Table<BufferRecord>,
     /// Where the buffers are that have not been dropped, released ones included.
-    pub buffer_places: IdMap<BufferKey, BufferIndex>,
+    pub buffer_places: IdMap<SessionId, IdTable<BufferIndex>>,
     pub versions: Table<VersionRecord>,
     pub dag: Dag,
     pub tasks: Vec<Option<TaskRecord>>,
@@ -97,7 +97,7 @@ pub(crate) struct SessionRecord {
     pub tenant_name: String,
     pub policy: usize,
     pub secret: SessionSecret,
-    pub commands: CommandTable,
+    pub commands: IdTable<CommandRecord>,
     /// The largest id submitted so far.
     pub last_command: CommandId,
     pub last_buffer: BufferId,
@@ -459,6 +459,20 @@ impl State {
 
     pub fn task_mut(&mut self, task: TaskIndex) -> &mut TaskRecord {
         self.tasks[task.index()].as_mut().expect("a task index is held only while its task lives")
+    }
+
+    /// The place of a buffer that is known.
+    pub fn buffer_at(&self, key: BufferKey) -> Option<BufferIndex> {
+        self.buffer_places.get(&key.session)?.get(key.buffer.0).copied()
+    }
+
+    /// Forgets the place of a buffer.
+    pub fn forget_place(&mut self, key: BufferKey) {
+        let Some(of_session) = self.buffer_places.get_mut(&key.session) else { return };
+        of_session.remove(key.buffer.0);
+        if of_session.is_empty() {
+            self.buffer_places.remove(&key.session);
+        }
     }
 
     /// Whether a task is there and has not failed.

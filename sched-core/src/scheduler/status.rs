@@ -135,7 +135,7 @@ impl Scheduler {
             .rev()
             .find(|decision| decision.session == session && decision.command == command)
             .map(|decision| self.decision(decision));
-        let state = match record.commands.get(&command) {
+        let state = match record.commands.get(command.0) {
             Some(tasks) => self.describe(tasks.tasks.as_slice()),
             None => match record.failed.get(&command) {
                 Some(error) => format!("failed: {error}"),

@@ -38,6 +38,8 @@ const SESSION: SessionId = SessionId(1);
 const MESSAGE_BYTES: u64 = 64;
 /// What each order, report or command takes in it.
 const PART_BYTES: u64 = 96;
+/// Room is made for so many orders to an agent at once.
+const ORDERS_OF_BATCH: usize = 8;
 
 /// A run to be made.
 pub struct Simulation<'a> {
@@ -289,10 +291,8 @@ impl<'a> Engine<'a> {
             buffers_per_session_max: u32::MAX,
             ..Limits::default()
         };
-        // Many tasks may be placed in the step that places the one to be explained.
-        if run.explained.is_some() {
-            limits.decisions_kept_max = u32::MAX;
-        }
+        // Nobody asks for others; and many tasks may be placed in the step that places the one to be explained.
+        limits.decisions_kept_max = if run.explained.is_some() { u32::MAX } else { 0 };
         let config = SchedulerConfig { limits: limits.clone(), policy: run.policy.clone(), costs: None };
         let registry = isochrone_policies::registry_with(&run.more_policies);
         let scheduler = Scheduler::new(config, registry).map_err(SimulationError::Policy)?;
@@ -502,6 +502,7 @@ impl<'a> Engine<'a> {
                     if batch.orders.is_empty() {
                         // As live: the count at the first order.
                         batch.reports_taken = self.sites[agent.index()].reports_taken;
+                        batch.orders.reserve(ORDERS_OF_BATCH);
                         self.ordering.push(agent.index());
                     }
                     batch.orders.push(order);

@@ -42,10 +42,12 @@ impl Yardstick {
     /// Of a graph on a cluster, as an exact planner sees it.
     #[must_use]
     pub fn new(problem: &Problem) -> Self {
+        let mut counts = vec![0_u64; problem.kinds()];
+        (0..problem.tasks()).for_each(|task| counts[problem.kind_of(task)] += 1);
         let alone = (0..problem.slots()).filter_map(|slot| {
-            (0..problem.tasks()).try_fold(Span::ZERO, |sum, task| {
-                let execution = problem.execution(task, slot);
-                (execution != Problem::ILLEGAL).then(|| sum + execution)
+            counts.iter().enumerate().try_fold(Span::ZERO, |sum, (kind, count)| {
+                let execution = problem.kind_executions(kind)[slot];
+                (execution != Problem::ILLEGAL).then(|| sum + Span(execution.0.saturating_mul(*count)))
             })
         });
         let critical_path = bounds::critical_path(problem);

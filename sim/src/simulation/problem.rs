@@ -33,13 +33,21 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
     builder.outside_ready(&words);
     let mut executions = vec![Problem::ILLEGAL; slots.len()];
     let mut at_client = BTreeMap::new();
+    let mut before = None;
     for place in 0..graph.tasks.len() {
         let needs = Needs::of(graph, place);
-        for (execution, (_, device)) in executions.iter_mut().zip(&slots) {
-            let is_legal = truth.legal_of(place)[*device] && needs.fit(memory[*device]);
-            *execution = if is_legal { truth.duration(place, *device) } else { Problem::ILLEGAL };
+        // Of tasks of one kind often all take the same.
+        let like = truth.work_of(place).map(|work| (truth.row_of(place), work, needs));
+        if like.is_some() && before == like {
+            builder.task_like(place - 1);
+        } else {
+            for (execution, (_, device)) in executions.iter_mut().zip(&slots) {
+                let is_legal = truth.legal_of(place)[*device] && needs.fit(memory[*device]);
+                *execution = if is_legal { truth.duration(place, *device) } else { Problem::ILLEGAL };
+            }
+            builder.task(&executions);
         }
-        builder.task(&executions);
+        before = like;
         add_inputs(&mut builder, graph, cluster, network, place, &mut at_client);
     }
     for (place, task) in graph.tasks.iter().enumerate() {
@@ -70,6 +78,7 @@ pub fn problem(graph: &TaskGraph, cluster: &Cluster, network: &dyn Network) -> P
 }
 
 /// What a task has in its device's memory while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Needs {
     largest_bytes: u64,
     all_bytes: u64,
@@ -81,12 +90,13 @@ impl Needs {
         let mut items: Vec<usize> = task.inputs.iter().chain(&task.outputs).copied().collect();
         items.sort_unstable();
         items.dedup();
-        let sizes = items.into_iter().map(|item| graph.items[item].size_bytes);
-        let sizes: Vec<u64> = sizes.chain([task.memory_bytes]).collect();
-        Self {
-            largest_bytes: sizes.iter().copied().max().unwrap_or(0),
-            all_bytes: sizes.iter().fold(0, |sum, size| sum.saturating_add(*size)),
+        let sizes = items.into_iter().map(|item| graph.items[item].size_bytes).chain([task.memory_bytes]);
+        let (mut largest_bytes, mut all_bytes) = (0, 0_u64);
+        for size_bytes in sizes {
+            largest_bytes = size_bytes.max(largest_bytes);
+            all_bytes = all_bytes.saturating_add(size_bytes);
         }
+        Self { largest_bytes, all_bytes }
     }
 
     /// As the farm has it: a tenth of a device's memory is its driver's.

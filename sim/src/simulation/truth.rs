@@ -43,6 +43,7 @@ impl Truth {
             own_of: Vec::with_capacity(graph.tasks.len()),
             own: Vec::new(),
         };
+        let mut last: Option<(&str, usize)> = None;
         for task in &graph.tasks {
             let own = match &task.cost {
                 TaskCost::Work(_) => None,
@@ -59,7 +60,10 @@ impl Truth {
             let missing =
                 own.as_ref().map(|own| own.iter().map(|nanos| *nanos == u64::MAX).collect::<Vec<_>>());
             let missing = missing.filter(|missing| missing.contains(&true));
-            let row =
+            // Most tasks are of the kind of the one before.
+            let before = last.filter(|(kind, _)| missing.is_none() && *kind == task.kind).map(|(_, row)| row);
+            let has_all = missing.is_none();
+            let row = before.unwrap_or_else(|| {
                 *row_of_kind.entry((task.kind.as_str(), missing)).or_insert_with_key(|(kind, missing)| {
                     let rates = devices.iter().map(|device| StatedDuration {
                         base: device.launch,
@@ -71,7 +75,9 @@ impl Truth {
                     });
                     rows.push(Row { rates: rates.collect(), legal: legal.collect() });
                     rows.len() - 1
-                });
+                })
+            });
+            last = has_all.then_some((task.kind.as_str(), row));
             truth.row_of.push(row as u32);
             truth.work.push(match &task.cost {
                 TaskCost::Work(work) => *work,
@@ -95,6 +101,11 @@ impl Truth {
             NONE => self.rows[self.row_of(task)].rates[device].of(self.work[task].max(1)),
             own => Span(self.own[own as usize * self.devices + device]),
         }
+    }
+
+    /// A task's work; `None` where it has durations of its own.
+    pub fn work_of(&self, task: usize) -> Option<u64> {
+        (self.own_of[task] == NONE).then(|| self.work[task])
     }
 
     /// What a task shares with others of its kind that can run on the same devices; counted from 0.

@@ -228,7 +228,7 @@ impl TaskGraph {
 }
 
 fn check_names<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), GraphError> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_capacity(names.size_hint().0);
     for (index, name) in names.enumerate() {
         if name.is_empty() {
             return Err(GraphError::EmptyName { what, index, field: "name" });
