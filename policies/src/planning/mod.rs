@@ -5,6 +5,7 @@
 pub mod bounds;
 mod client_contents;
 mod guesses;
+mod likely_links;
 pub mod optimal;
 mod pairs;
 mod partial;

@@ -6,6 +6,7 @@ use isochrone_model::{AgentId, BytesPerSecond, DeviceId, SlotId, Span};
 use isochrone_sched_core::{TaskIndex, TaskInput, TaskShape, View};
 
 use super::guesses::Guesses;
+use super::likely_links::LikelyLinks;
 use super::problem::{OutsideInput, Problem, ProblemBuilder, SlotName};
 
 /// What a planner that judges plans is told beside the problem itself.
@@ -49,20 +50,21 @@ pub(super) fn problem_of(
         .collect();
     let mut builder = ProblemBuilder::new(&dense);
     let now = view.now();
+    let is_doubted = posed.is_some() && view.do_transfers_add_up();
+    let likely = is_doubted.then(|| LikelyLinks::new(view, &agents));
     for (from, first) in agents.iter().enumerate() {
         for (to, second) in agents.iter().enumerate().filter(|(to, _)| *to != from) {
             let latency = view.transfer(*first, *second, 1);
             let mebibyte = view.transfer(*first, *second, 1 << 20).saturating_sub(latency);
-            let (latency, rate) = view
+            let known = view
                 .link(*first, *second)
                 .unwrap_or_else(|| (latency, BytesPerSecond::from_transfer((1 << 20) - 1, mebibyte)));
-            // What is known of one direction alone is more often wrong than a path is lopsided.
-            let back = view.link(*second, *first).map(|(latency, _)| latency);
-            let latency = match back.filter(|_| posed.is_some() && view.do_transfers_add_up()) {
-                Some(back) => Span(latency.0.midpoint(back.0)),
-                None => latency,
+            let (latency, rate) = match &likely {
+                Some(likely) => likely.link(known, view.link(*second, *first)),
+                None => known,
             };
-            builder.link(from, to, latency, rate, view.notice(*first, *second));
+            let notice = (view.notice(*first, *second) + latency).saturating_sub(known.0);
+            builder.link(from, to, latency, rate, notice);
         }
     }
     for (place, slot) in slots.iter().enumerate() {
