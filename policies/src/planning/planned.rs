@@ -147,7 +147,7 @@ impl<P: Planner> Planned<P> {
             return;
         }
         let problem = if self.planner.is_judge() {
-            self.guesses.fit(view);
+            self.guesses.fit(view, &self.open);
             let had: BTreeMap<TaskIndex, (SlotId, u32)> = earlier
                 .iter()
                 .enumerate()
