@@ -54,7 +54,7 @@ const PAIRS_MAX: usize = WHOLE_PORTFOLIO_MAX / 16;
 
 impl Planner for Foresight {
     fn plan(&self, problem: &Problem) -> Schedule {
-        let mut best: Option<(u128, Replay)> = None;
+        let mut best: Option<(Score, Replay)> = None;
         let mut consider = |mut replay: Replay| {
             let score = score(problem, &mut replay);
             if best.as_ref().is_none_or(|(lowest, _)| score < *lowest) {
@@ -67,15 +67,21 @@ impl Planner for Foresight {
         for planner in portfolio(problem) {
             consider(Replay::of(problem, &planner.plan(problem)));
         }
+        let is_small = problem.tasks() * problem.slots() <= PAIRS_MAX;
         for slots in fewer_agents(problem) {
-            if let Some(restricted) = problem.restricted(&slots) {
-                consider(Replay::of(problem, &crate::Heft.plan(&restricted)));
+            let Some(restricted) = problem.restricted(&slots) else { continue };
+            consider(Replay::of(problem, &crate::Heft.plan(&restricted)));
+            if is_small {
+                consider(Replay::of(problem, &crate::Lookahead.plan(&restricted)));
+                for slower in slower_links(&restricted) {
+                    consider(Replay::of(problem, &crate::Heft.plan(&slower)));
+                }
             }
         }
         for slower in slower_links(problem) {
             consider(Replay::of(problem, &crate::Heft.plan(&slower)));
             consider(Replay::of(problem, &crate::Peft.plan(&slower)));
-            if problem.tasks() * problem.slots() <= PAIRS_MAX {
+            if is_small {
                 consider(Replay::of(problem, &crate::Lookahead.plan(&slower)));
             }
         }
@@ -87,14 +93,21 @@ impl Planner for Foresight {
     }
 }
 
-/// What a plan is worth, the lower the better; the times of the judge who takes links at their rate stay with it.
-fn score(problem: &Problem, replay: &mut Replay) -> u128 {
+/// What a plan is worth, the lower the better: a whole number of 192 bits.
+type Score = (u128, u64);
+
+/// The makespan where connections start slowly, twice, times that where links are at their rate from the beginning; the times of the last
+/// judge stay with the plan. What slow connections cost without need is bounded by what one machine alone would take, what they cost
+/// unforeseen is not: so the judge who foresees them has two votes.
+fn score(problem: &Problem, replay: &mut Replay) -> Score {
     if !problem.is_contended() {
-        return u128::from(replay.time(problem, Connections::Ready).0);
+        return (0, replay.time(problem, Connections::Ready).0);
     }
-    let slow = replay.time(problem, Connections::SlowStart);
-    let plain = replay.time(problem, Connections::Ready);
-    u128::from(slow.0.max(1)) * u128::from(plain.0.max(1))
+    let slow = u128::from(replay.time(problem, Connections::SlowStart).0.max(1));
+    let plain = u128::from(replay.time(problem, Connections::Ready).0.max(1));
+    let squared = slow * slow;
+    let low = (squared & u128::from(u64::MAX)) * plain;
+    ((squared >> 64) * plain + (low >> 64), low as u64)
 }
 
 fn portfolio(problem: &Problem) -> Vec<Box<dyn Planner>> {
