@@ -131,7 +131,7 @@ fn portfolio(problem: &Problem) -> Vec<Box<dyn Planner>> {
     planners
 }
 
-/// The slots of the one, two, four, ... agents that together run the graph fastest.
+/// The slots of the one, two, four, ... agents that together run the graph fastest, and of those that words reach first.
 fn fewer_agents(problem: &Problem) -> Vec<Vec<bool>> {
     if problem.tasks() * problem.slots() > WHOLE_PORTFOLIO_MAX {
         return Vec::new();
@@ -145,14 +145,20 @@ fn fewer_agents(problem: &Problem) -> Vec<Vec<bool>> {
         // Tasks a second: a slot that may run few tasks counts for little.
         rates[problem.agent_of(slot)] += count * count * 1_000_000_000 / sum.max(1);
     }
-    let mut agents: Vec<usize> = (0..problem.agents()).collect();
-    agents.sort_by_key(|agent| (std::cmp::Reverse(rates[*agent]), *agent));
-    let mut sets = Vec::new();
-    let mut count = 1;
-    while count < agents.len() {
-        let chosen = &agents[..count];
-        sets.push((0..problem.slots()).map(|slot| chosen.contains(&problem.agent_of(slot))).collect());
-        count *= 2;
+    let mut fastest: Vec<usize> = (0..problem.agents()).collect();
+    fastest.sort_by_key(|agent| (std::cmp::Reverse(rates[*agent]), *agent));
+    let mut nearest = fastest.clone();
+    nearest.sort_by_key(|agent| problem.word(*agent));
+    let mut sets: Vec<Vec<bool>> = Vec::new();
+    for agents in [fastest, nearest] {
+        let counts = std::iter::successors(Some(1), |count| Some(count * 2));
+        for count in counts.take_while(|count| *count < agents.len()) {
+            let chosen = &agents[..count];
+            let set = (0..problem.slots()).map(|slot| chosen.contains(&problem.agent_of(slot))).collect();
+            if !sets.contains(&set) {
+                sets.push(set);
+            }
+        }
     }
     sets
 }

@@ -62,9 +62,10 @@ impl Guesses {
         *count += 1.0;
     }
 
-    /// What luck is drawn from: sessions, and what their first tasks make.
+    /// What luck is drawn from: sessions, what their first tasks make, and the farm.
     fn luck_seed(view: &View<'_>, tasks: &[TaskIndex]) -> u64 {
-        tasks.iter().take(LUCK_TASKS).fold(tasks.len() as u64, |seed, task| {
+        let begin = (tasks.len() as u64) << 32 | view.devices().count() as u64;
+        tasks.iter().take(LUCK_TASKS).fold(begin, |seed, task| {
             let session = view.session(*task).map_or(0, |session| session.0);
             // Knuth's multiplier for 64 bits.
             (seed ^ session ^ view.output_bytes(*task)).wrapping_mul(6_364_136_223_846_793_005)

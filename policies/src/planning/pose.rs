@@ -15,6 +15,8 @@ pub(super) struct Posed<'a> {
     pub guesses: &'a Guesses,
     /// Bytes that this policy has sent, by sender and receiver.
     pub sent: &'a BTreeMap<(AgentId, AgentId), u64>,
+    /// Bytes that clients have sent for it, by receiver.
+    pub sent_by_clients: &'a BTreeMap<AgentId, u64>,
     /// By task of the problem, the slot of an earlier plan and its place in it.
     pub earlier: Vec<Option<(SlotId, u32)>>,
 }
@@ -120,7 +122,7 @@ pub(super) fn problem_of(
 }
 
 /// Whether contents are still with the client, to be sent to the agent of their first reader.
-fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
+pub(super) fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
     input.producer.is_some_and(|producer| is_held_by_client(view, producer))
 }
 
@@ -156,6 +158,11 @@ fn state_outside(
     for ((from, to), size_bytes) in posed.sent {
         if let (Ok(from), Ok(to)) = (agents.binary_search(from), agents.binary_search(to)) {
             builder.sent_between(from, to, *size_bytes);
+        }
+    }
+    for (to, size_bytes) in posed.sent_by_clients {
+        if let Ok(to) = agents.binary_search(to) {
+            builder.sent_by_client(to, *size_bytes);
         }
     }
     let words: Vec<Span> = agents.iter().map(|agent| view.control_one_way(*agent)).collect();

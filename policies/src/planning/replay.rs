@@ -60,8 +60,18 @@ struct Scratch {
     /// By contents, then by agent: when they are there; zero where they have not been sent.
     there: Vec<Span>,
     sent: Vec<usize>,
-    /// By sender, then by receiver; none when links start at their rate.
+    /// By sender, the last being the client, then by receiver; none when links start at their rate.
     paths: Vec<Path>,
+}
+
+/// Contents on their way.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    size_bytes: u64,
+    from: usize,
+    to: usize,
+    latency: Span,
+    carrying: Span,
 }
 
 /// One direction of a connection.
@@ -165,11 +175,14 @@ impl Scratch {
         self.paths.clear();
         if connections == Connections::SlowStart {
             let path = |from: usize, to: usize| {
-                let sent = problem.sent_between(from, to);
+                let sent = match from == agents {
+                    true => problem.sent_by_client(to),
+                    false => problem.sent_between(from, to),
+                };
                 let window = sent.map_or(0, |sent| INITIAL_WINDOW_BYTES.saturating_add(sent));
                 Path { window, free: Span::ZERO }
             };
-            self.paths.extend((0..agents * agents).map(|index| path(index / agents, index % agents)));
+            self.paths.extend((0..(agents + 1) * agents).map(|index| path(index / agents, index % agents)));
         }
     }
 
@@ -201,16 +214,9 @@ impl Scratch {
     }
 
     fn sent_by_client(&mut self, problem: &Problem, size_bytes: u64, place: usize, to: usize) -> Span {
-        if self.there[place] == Span::ZERO {
-            let client = problem.agents();
-            let (latency, carrying) = problem.from_client(size_bytes, to);
-            let begin = self.up_free[client].max(self.down_free[to]);
-            self.up_free[client] = begin + carrying;
-            self.down_free[to] = begin + carrying;
-            self.there[place] = begin + latency + carrying;
-            self.sent.push(place);
-        }
-        self.there[place]
+        let (latency, carrying) = problem.from_client(size_bytes, to);
+        let sending = Sending { size_bytes, from: problem.agents(), to, latency, carrying };
+        self.send(problem, sending, Some(place), Span::ZERO)
     }
 
     fn arrival(&mut self, problem: &Problem, edge: &Edge, finish: Span, from: usize, to: usize) -> Span {
@@ -237,13 +243,19 @@ impl Scratch {
         from: usize,
         to: usize,
     ) -> Span {
+        let latency = problem.latency_between_agents(from, to);
+        let carrying = problem.transfer_between_agents(size_bytes, from, to).saturating_sub(latency);
+        self.send(problem, Sending { size_bytes, from, to, latency, carrying }, place, ready)
+    }
+
+    /// When contents are there that can be sent from `ready` on; those that have been sent to their place are not sent again.
+    fn send(&mut self, problem: &Problem, sending: Sending, place: Option<usize>, ready: Span) -> Span {
+        let Sending { size_bytes, from, to, latency, carrying } = sending;
         if let Some(place) = place
             && self.there[place] > Span::ZERO
         {
             return self.there[place];
         }
-        let latency = problem.latency_between_agents(from, to);
-        let carrying = problem.transfer_between_agents(size_bytes, from, to).saturating_sub(latency);
         let mut begin = ready.max(self.up_free[from]).max(self.down_free[to]);
         let mut waiting = Span::ZERO;
         if !self.paths.is_empty() {
@@ -263,15 +275,18 @@ impl Scratch {
         there
     }
 
-    /// What a first word or byte between two agents waits for a connection, which both directions then have.
+    /// What a first word or byte between two agents, or from the client, waits for a connection, which both directions then have.
     fn shake_hands(&mut self, problem: &Problem, from: usize, to: usize) -> Span {
         let agents = problem.agents();
         if self.paths.is_empty() || self.paths[from * agents + to].window > 0 {
             return Span::ZERO;
         }
-        for path in [from * agents + to, to * agents + from] {
-            self.paths[path].window = self.paths[path].window.max(INITIAL_WINDOW_BYTES);
+        self.paths[from * agents + to].window = INITIAL_WINDOW_BYTES;
+        if from == agents {
+            return problem.from_client(0, to).0.saturating_mul(2 * HANDSHAKE_ROUND_TRIPS);
         }
+        let back = &mut self.paths[to * agents + from].window;
+        *back = (*back).max(INITIAL_WINDOW_BYTES);
         let there = problem.latency_between_agents(from, to);
         (there + problem.latency_between_agents(to, from)).saturating_mul(HANDSHAKE_ROUND_TRIPS)
     }
