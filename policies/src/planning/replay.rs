@@ -383,6 +383,33 @@ mod tests {
     }
 
     #[test]
+    fn the_client_shakes_hands_and_starts_slowly_too() {
+        let plan = |sent: Option<u64>, connections| {
+            let mut builder = hosts(2, 7_000_000);
+            builder.task(&[Span(0); 2]);
+            builder.outside_input(
+                0,
+                OutsideInput { contents: 0, size_bytes: 158_400, holder: 2, ready: Span::ZERO },
+            );
+            builder.task_told(&[Span::ZERO; 2]);
+            for _ in 0..2 {
+                builder.client_link(Span(1_000_000), BytesPerSecond(1_000_000_000));
+            }
+            if let Some(sent) = sent {
+                builder.sent_by_client(1, sent);
+            }
+            let problem = builder.build();
+            let mut schedule = Schedule::new(1);
+            schedule.assignments = vec![at(1, 0, 0)];
+            Replay::of(&problem, &schedule).time(&problem, connections)
+        };
+        let new = plan(None, Connections::SlowStart);
+        assert_eq!(new, Span(6_000_000 + 2_000_000 + 1_600_000 + 1_000_000), "as between agents");
+        assert_eq!(plan(Some(1 << 30), Connections::SlowStart), Span(158_400 + 1_000_000));
+        assert_eq!(plan(None, Connections::Ready), Span(158_400 + 1_000_000));
+    }
+
+    #[test]
     fn what_lies_outside_moves_over_shared_links_and_only_once() {
         let mut builder = hosts(3, 0);
         for _ in 0..3 {
