@@ -23,7 +23,7 @@ const ROUNDS: usize = 8;
 const MEASURED_MAX: usize = 2_048;
 /// What a kernel is taken to take at least until anything was measured: less would hardly be worth a farm. Facts guess too low where
 /// they tell of launches alone, and then plans that use one device only look best, and the others are never tried.
-const UNKNOWN_EXECUTION: Span = Span::from_millis(10);
+const UNKNOWN_EXECUTION: Span = Span::from_millis(20);
 
 /// Luck makes a device this much slower or faster at most, in thousandths: more than rounding does, less than anything that was measured.
 const LUCK_THOUSANDTHS: u64 = 10;
