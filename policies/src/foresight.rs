@@ -13,6 +13,7 @@
 //!    as all others. The first judge takes links at their rate; the second lets every pair of hosts shake hands and start slowly, as this
 //!    project's transport does. Which of them the network will prove right is not known, so the plan with the smallest product of both
 //!    makespans wins: it may lose a little under each, and much under none. The second has two votes.
+//!    The best plans of small graphs are then improved by a local search (`planning/local_search.rs`).
 //! 3. **Learning.** While nothing has run on a device, the device gets no more tasks than cover the word's way to it and back, so that what
 //!    is learnt from the first decides about the rest. What was measured tells of all devices and kernels (`planning/guesses.rs`), and each
 //!    measurement of what was a guess makes the rest be planned again, though not more often than 32 times a plan.
@@ -30,7 +31,7 @@ use isochrone_model::{BytesPerSecond, Span};
 use isochrone_sched_core::Policy;
 
 use crate::planning::{
-    Connections, Planned, PlannedOptions, Planner, Problem, Replay, Schedule, connection_cost,
+    Connections, Planned, PlannedOptions, Planner, Problem, Replay, Schedule, connection_cost, improve,
 };
 use crate::{Label, LabelError, PolicyInfo};
 
@@ -57,13 +58,22 @@ const WHOLE_PORTFOLIO_MAX: usize = 400_000;
 /// Up to which planners are asked that try pairs of slots.
 const PAIRS_MAX: usize = WHOLE_PORTFOLIO_MAX / 16;
 
+/// How many of the best plans are improved.
+const IMPROVED: usize = 4;
+
 impl Planner for Foresight {
     fn plan(&self, problem: &Problem) -> Schedule {
-        let mut best: Option<(Score, Replay)> = None;
+        let is_small = problem.tasks() * problem.slots() <= PAIRS_MAX;
+        let is_improved = is_small && problem.is_contended();
+        let kept = if is_improved { IMPROVED } else { 1 };
+        // The best so far, of equal ones the first first.
+        let mut best: Vec<(Score, Replay)> = Vec::new();
         let mut consider = |mut replay: Replay| {
             let score = score(problem, &mut replay);
-            if best.as_ref().is_none_or(|(lowest, _)| score < *lowest) {
-                best = Some((score, replay));
+            let place = best.partition_point(|(other, _)| *other <= score);
+            if place < kept {
+                best.truncate(kept - 1);
+                best.insert(place, (score, replay));
             }
         };
         if let Some(earlier) = Replay::earlier(problem) {
@@ -72,7 +82,6 @@ impl Planner for Foresight {
         for planner in portfolio(problem) {
             consider(Replay::of(problem, &planner.plan(problem)));
         }
-        let is_small = problem.tasks() * problem.slots() <= PAIRS_MAX;
         for slots in fewer_agents(problem) {
             let Some(restricted) = problem.restricted(&slots) else { continue };
             consider(Replay::of(problem, &crate::Heft.plan(&restricted)));
@@ -90,7 +99,16 @@ impl Planner for Foresight {
                 consider(Replay::of(problem, &crate::Lookahead.plan(&slower)));
             }
         }
-        best.map_or_else(|| Schedule::new(problem.tasks()), |(_, replay)| replay.schedule(problem))
+        if is_improved {
+            for (score_now, replay) in &mut best {
+                *score_now = improve(problem, replay, *score_now, score);
+            }
+        }
+        let Some((_, mut replay)) = best.into_iter().min_by_key(|(score, _)| *score) else {
+            return Schedule::new(problem.tasks());
+        };
+        replay.time(problem, Connections::Ready);
+        replay.schedule(problem)
     }
 
     fn is_judge(&self) -> bool {
@@ -101,8 +119,7 @@ impl Planner for Foresight {
 /// What a plan is worth, the lower the better: a whole number of 192 bits.
 type Score = (u128, u64);
 
-/// The makespan where connections start slowly, twice, times that where links are at their rate from the beginning; the times of the last
-/// judge stay with the plan. What slow connections cost without need is bounded by what one machine alone would take, what they cost
+/// The makespan where connections start slowly, twice, times that where links are at their rate from the beginning. What slow connections cost without need is bounded by what one machine alone would take, what they cost
 /// unforeseen is not: so the judge who foresees them has two votes.
 fn score(problem: &Problem, replay: &mut Replay) -> Score {
     if !problem.is_contended() {

@@ -6,6 +6,7 @@ pub mod bounds;
 mod client_contents;
 mod guesses;
 mod likely_links;
+mod local_search;
 pub mod optimal;
 mod pairs;
 mod partial;
@@ -18,6 +19,7 @@ mod rows;
 mod timeline;
 
 pub(crate) use client_contents::in_order;
+pub(crate) use local_search::improve;
 pub(crate) use pairs::{LargestPair, LatestPair, signed};
 pub(crate) use partial::{Partial, by_priority};
 pub(crate) use planned::{Planned, PlannedOptions, planned};

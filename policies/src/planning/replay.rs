@@ -121,6 +121,21 @@ impl Replay {
         }
     }
 
+    /// Tasks in the order in which slots take them.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The slot of a task.
+    pub fn slot_of(&self, task: usize) -> usize {
+        self.slot_of[task]
+    }
+
+    /// Puts a task on another slot; its place in the order stays.
+    pub fn put(&mut self, task: usize, slot: usize) {
+        self.slot_of[task] = slot;
+    }
+
     /// Times the plan and gives its makespan.
     pub fn time(&mut self, problem: &Problem, connections: Connections) -> Span {
         let scratch = &mut self.scratch;
