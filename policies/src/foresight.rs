@@ -153,7 +153,7 @@ fn portfolio(problem: &Problem) -> Vec<Box<dyn Planner>> {
     planners
 }
 
-/// The slots of the one, two, four, ... agents that together run the graph fastest, and of those that words reach first.
+/// The slots of the one, two, four, ... agents that together run the graph fastest, and if it is small of those that words reach first.
 fn fewer_agents(problem: &Problem) -> Vec<Vec<bool>> {
     if problem.tasks() * problem.slots() > WHOLE_PORTFOLIO_MAX {
         return Vec::new();
@@ -171,8 +171,10 @@ fn fewer_agents(problem: &Problem) -> Vec<Vec<bool>> {
     fastest.sort_by_key(|agent| (std::cmp::Reverse(rates[*agent]), *agent));
     let mut nearest = fastest.clone();
     nearest.sort_by_key(|agent| problem.word(*agent));
+    let orders =
+        if problem.tasks() * problem.slots() > PAIRS_MAX { vec![fastest] } else { vec![fastest, nearest] };
     let mut sets: Vec<Vec<bool>> = Vec::new();
-    for agents in [fastest, nearest] {
+    for agents in orders {
         let counts = std::iter::successors(Some(1), |count| Some(count * 2));
         for count in counts.take_while(|count| *count < agents.len()) {
             let chosen = &agents[..count];
