@@ -25,6 +25,9 @@ struct Towards {
     part: f64,
 }
 
+/// A link's latency and rate.
+type Link = (Span, BytesPerSecond);
+
 /// For so many bytes the time of a rate is kept, so that means are means of times.
 const RATE_BYTES: u64 = 1 << 30;
 
@@ -42,7 +45,7 @@ impl LikelyLinks {
         Self::of(&pairs)
     }
 
-    fn of(pairs: &[((Span, BytesPerSecond), (Span, BytesPerSecond))]) -> Self {
+    fn of(pairs: &[(Link, Link)]) -> Self {
         let latencies: Vec<[f64; 2]> =
             pairs.iter().map(|(there, back)| [there.0.0 as f64, back.0.0 as f64]).collect();
         let nanos: Vec<f64> =
@@ -57,11 +60,7 @@ impl LikelyLinks {
     }
 
     /// A link's latency and rate, of what is known of it, there and back.
-    pub fn link(
-        &self,
-        (latency, rate): (Span, BytesPerSecond),
-        back: Option<(Span, BytesPerSecond)>,
-    ) -> (Span, BytesPerSecond) {
+    pub fn link(&self, (latency, rate): Link, back: Option<Link>) -> Link {
         let Some((back, _)) = back else { return (latency, rate) };
         // What is known of one direction alone is more often wrong than a path is lopsided.
         let latency = Span(self.latency.draw(latency.0.midpoint(back.0)));
@@ -105,11 +104,11 @@ mod tests {
 
     const GIGABIT: BytesPerSecond = BytesPerSecond(125_000_000);
 
-    fn known(there: u64, back: u64) -> ((Span, BytesPerSecond), (Span, BytesPerSecond)) {
+    fn known(there: u64, back: u64) -> (Link, Link) {
         ((Span::from_millis(there), GIGABIT), (Span::from_millis(back), GIGABIT))
     }
 
-    fn latency(links: &LikelyLinks, (there, back): ((Span, BytesPerSecond), (Span, BytesPerSecond))) -> u64 {
+    fn latency(links: &LikelyLinks, (there, back): (Link, Link)) -> u64 {
         links.link(there, Some(back)).0.0 / 1_000_000
     }
 
