@@ -7,6 +7,8 @@ mod chains;
 mod client_contents;
 mod guesses;
 mod kinds;
+mod likely_links;
+mod local_search;
 pub mod optimal;
 mod pairs;
 mod partial;
@@ -20,6 +22,7 @@ mod schedule;
 mod timeline;
 
 pub(crate) use client_contents::in_order;
+pub(crate) use local_search::improve;
 pub(crate) use pairs::{LargestPair, LatestPair, signed};
 pub(crate) use partial::{Partial, by_priority};
 pub(crate) use planned::{Planned, PlannedOptions, planned};

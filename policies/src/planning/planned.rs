@@ -13,7 +13,7 @@ use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, View};
 use super::Planner;
 use super::client_contents::{in_order, settle};
 use super::guesses::Guesses;
-use super::pose::{Posed, has_place, problem_of};
+use super::pose::{Posed, has_place, is_at_client, problem_of};
 use super::problem::Problem;
 use super::schedule::Schedule;
 use crate::{Label, LabelError};
@@ -98,6 +98,8 @@ pub(crate) struct Planned<P> {
     guesses: Guesses,
     /// Bytes that tasks of this policy have sent or will, by sender and receiver.
     sent: BTreeMap<(AgentId, AgentId), u64>,
+    /// Bytes that clients have sent to agents or will.
+    sent_by_clients: BTreeMap<AgentId, u64>,
     /// Placed tasks whose durations were guesses, and where they were placed.
     guessed: BTreeMap<TaskIndex, DeviceId>,
 }
@@ -129,6 +131,7 @@ impl<P: Planner> Planned<P> {
             last_on_slot: Vec::new(),
             guesses: Guesses::default(),
             sent: BTreeMap::new(),
+            sent_by_clients: BTreeMap::new(),
             guessed: BTreeMap::new(),
         }
     }
@@ -148,14 +151,15 @@ impl<P: Planner> Planned<P> {
             return;
         }
         let problem = if self.planner.is_judge() {
-            self.guesses.fit(view);
+            self.guesses.fit(view, &self.open);
             let had: BTreeMap<TaskIndex, (SlotId, u32)> = earlier
                 .iter()
                 .enumerate()
                 .map(|(place, entry)| (entry.task, (entry.slot, place as u32)))
                 .collect();
             let earlier = self.open.iter().map(|task| had.get(task).copied()).collect();
-            let posed = Posed { guesses: &self.guesses, sent: &self.sent, earlier };
+            let (sent, sent_by_clients) = (&self.sent, &self.sent_by_clients);
+            let posed = Posed { guesses: &self.guesses, sent, sent_by_clients, earlier };
             problem_of(view, &self.open, &self.places, &slots, Some(&posed))
         } else {
             problem_of(view, &self.open, &self.places, &slots, None)
@@ -210,6 +214,9 @@ impl<P: Planner> Planned<P> {
             self.guessed.insert(task, device);
         }
         for input in view.inputs(task) {
+            if is_at_client(view, &input) {
+                *self.sent_by_clients.entry(to).or_default() += input.size_bytes;
+            }
             let of = |first| view.placed_on(first).or_else(|| proposed.get(&first).copied());
             let from = input.producer.and_then(of);
             if let Some(from) = from.filter(|from| *from != to) {

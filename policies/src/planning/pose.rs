@@ -6,6 +6,7 @@ use isochrone_model::{AgentId, BytesPerSecond, DeviceId, SlotId, Span};
 use isochrone_sched_core::{TaskIndex, TaskInput, TaskShape, View};
 
 use super::guesses::Guesses;
+use super::likely_links::LikelyLinks;
 use super::problem::{OutsideInput, Problem, ProblemBuilder, SlotName};
 
 /// What a planner that judges plans is told beside the problem itself.
@@ -14,6 +15,8 @@ pub(super) struct Posed<'a> {
     pub guesses: &'a Guesses,
     /// Bytes that this policy has sent, by sender and receiver.
     pub sent: &'a BTreeMap<(AgentId, AgentId), u64>,
+    /// Bytes that clients have sent for it, by receiver.
+    pub sent_by_clients: &'a BTreeMap<AgentId, u64>,
     /// By task of the problem, the slot of an earlier plan and its place in it.
     pub earlier: Vec<Option<(SlotId, u32)>>,
 }
@@ -49,20 +52,21 @@ pub(super) fn problem_of(
         .collect();
     let mut builder = ProblemBuilder::new(&dense);
     let now = view.now();
+    let is_doubted = posed.is_some() && view.do_transfers_add_up();
+    let likely = is_doubted.then(|| LikelyLinks::new(view, &agents));
     for (from, first) in agents.iter().enumerate() {
         for (to, second) in agents.iter().enumerate().filter(|(to, _)| *to != from) {
             let latency = view.transfer(*first, *second, 1);
             let mebibyte = view.transfer(*first, *second, 1 << 20).saturating_sub(latency);
-            let (latency, rate) = view
+            let known = view
                 .link(*first, *second)
                 .unwrap_or_else(|| (latency, BytesPerSecond::from_transfer((1 << 20) - 1, mebibyte)));
-            // What is known of one direction alone is more often wrong than a path is lopsided.
-            let back = view.link(*second, *first).map(|(latency, _)| latency);
-            let latency = match back.filter(|_| posed.is_some() && view.do_transfers_add_up()) {
-                Some(back) => Span(latency.0.midpoint(back.0)),
-                None => latency,
+            let (latency, rate) = match &likely {
+                Some(likely) => likely.link(known, view.link(*second, *first)),
+                None => known,
             };
-            builder.link(from, to, latency, rate, view.notice(*first, *second));
+            let notice = (view.notice(*first, *second) + latency).saturating_sub(known.0);
+            builder.link(from, to, latency, rate, notice);
         }
     }
     for (place, slot) in slots.iter().enumerate() {
@@ -118,7 +122,7 @@ pub(super) fn problem_of(
 }
 
 /// Whether contents are still with the client, to be sent to the agent of their first reader.
-fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
+pub(super) fn is_at_client(view: &View<'_>, input: &TaskInput) -> bool {
     input.producer.is_some_and(|producer| is_held_by_client(view, producer))
 }
 
@@ -154,6 +158,11 @@ fn state_outside(
     for ((from, to), size_bytes) in posed.sent {
         if let (Ok(from), Ok(to)) = (agents.binary_search(from), agents.binary_search(to)) {
             builder.sent_between(from, to, *size_bytes);
+        }
+    }
+    for (to, size_bytes) in posed.sent_by_clients {
+        if let Ok(to) = agents.binary_search(to) {
+            builder.sent_by_client(to, *size_bytes);
         }
     }
     let words: Vec<Span> = agents.iter().map(|agent| view.control_one_way(*agent)).collect();

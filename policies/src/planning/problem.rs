@@ -110,6 +110,8 @@ struct Outside {
     client_links: Vec<LinkCost>,
     /// By sender, then by receiver: bytes that have gone between two agents; `None` before they have a connection.
     sent: Vec<Option<u64>>,
+    /// From the client, by agent: the same.
+    sent_by_client: Vec<Option<u64>>,
     /// By task: the slot that an earlier plan gave it, and its place in that plan's order.
     earlier: Vec<Option<(usize, u32)>>,
 }
@@ -355,6 +357,12 @@ impl Problem {
         self.slot_free[slot]
     }
 
+    /// When an agent can start a task that nothing holds back: the time of a word to it.
+    #[must_use]
+    pub fn word(&self, agent: usize) -> Span {
+        self.outside_rows[agent]
+    }
+
     /// Contents that a task reads and that are outside of the problem, the holders of each side by side; only what was stated.
     pub fn outside_inputs(&self, task: usize) -> impl Iterator<Item = &OutsideInput> {
         let outside = &self.outside;
@@ -393,6 +401,12 @@ impl Problem {
     #[must_use]
     pub fn sent_between(&self, from: usize, to: usize) -> Option<u64> {
         self.outside.sent.get(from * self.agents + to).copied().flatten()
+    }
+
+    /// Bytes that have gone from the client to an agent; `None` when none have.
+    #[must_use]
+    pub fn sent_by_client(&self, agent: usize) -> Option<u64> {
+        self.outside.sent_by_client.get(agent).copied().flatten()
     }
 
     /// The slot that an earlier plan gave a task, and the task's place in its order.
@@ -533,6 +547,12 @@ impl ProblemBuilder {
     pub fn sent_between(&mut self, from: usize, to: usize, size_bytes: u64) {
         self.outside.sent.resize(self.agents * self.agents, None);
         self.outside.sent[from * self.agents + to] = Some(size_bytes);
+    }
+
+    /// States that the client has a connection with an agent, and what has gone over it.
+    pub fn sent_by_client(&mut self, agent: usize, size_bytes: u64) {
+        self.outside.sent_by_client.resize(self.agents, None);
+        self.outside.sent_by_client[agent] = Some(size_bytes);
     }
 
     /// States where an earlier plan had a task, and its place in that plan's order.

@@ -15,14 +15,18 @@ use super::schedule::{Assignment, Schedule};
 pub(crate) enum Connections {
     /// There, and at their link's rate from the first byte on.
     Ready,
-    /// New ones shake hands, and each direction starts with a small window that doubles each round trip.
+    /// New ones shake hands, and each direction starts with a small window that grows each round trip.
     SlowStart,
 }
 
-/// Round trips before the first byte on a new connection: QUIC's own, and one for the exchange of preambles.
-const HANDSHAKE_ROUND_TRIPS: u64 = 2;
-/// The window of a new connection: ten datagrams of 1,200 bytes (RFC 9002, section 7.2).
-const INITIAL_WINDOW_BYTES: u64 = 12_000;
+/// Round trips before the first byte on a new connection: QUIC's own, one for the exchange of preambles, and one for the second connection,
+/// on which contents go (`transport/src/bulk_link.rs`).
+const HANDSHAKE_ROUND_TRIPS: u64 = 3;
+/// The window of a new connection: 48 datagrams of 1,200 bytes (`transport/src/short_queue.rs`).
+const INITIAL_WINDOW_BYTES: u64 = 57_600;
+/// What slow start makes of a window in a round trip, in quarters. Acknowledgements of paced datagrams come back spread out, so that it is less
+/// than twice as much: 1.73 where timers tick each millisecond (`sim/src/network/sender.rs`).
+const GROWTH_QUARTERS: u64 = 7;
 /// A sender spreads a window over four fifths of a round trip (quinn's pacer: 1.25 windows a round trip).
 const PACED_FIFTHS: u64 = 4;
 
@@ -57,8 +61,18 @@ struct Scratch {
     /// By contents, then by agent: when they are there; zero where they have not been sent.
     there: Vec<Span>,
     sent: Vec<usize>,
-    /// By sender, then by receiver; none when links start at their rate.
+    /// By sender, the last being the client, then by receiver; none when links start at their rate.
     paths: Vec<Path>,
+}
+
+/// Contents on their way.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    size_bytes: u64,
+    from: usize,
+    to: usize,
+    latency: Span,
+    carrying: Span,
 }
 
 /// One direction of a connection.
@@ -106,6 +120,21 @@ impl Replay {
             finish: vec![Span::ZERO; tasks],
             scratch: Scratch::default(),
         }
+    }
+
+    /// Tasks in the order in which slots take them.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The slot of a task.
+    pub fn slot_of(&self, task: usize) -> usize {
+        self.slot_of[task]
+    }
+
+    /// Puts a task on another slot; its place in the order stays.
+    pub fn put(&mut self, task: usize, slot: usize) {
+        self.slot_of[task] = slot;
     }
 
     /// Times the plan and gives its makespan.
@@ -162,11 +191,14 @@ impl Scratch {
         self.paths.clear();
         if connections == Connections::SlowStart {
             let path = |from: usize, to: usize| {
-                let sent = problem.sent_between(from, to);
+                let sent = match from == agents {
+                    true => problem.sent_by_client(to),
+                    false => problem.sent_between(from, to),
+                };
                 let window = sent.map_or(0, |sent| INITIAL_WINDOW_BYTES.saturating_add(sent));
                 Path { window, free: Span::ZERO }
             };
-            self.paths.extend((0..agents * agents).map(|index| path(index / agents, index % agents)));
+            self.paths.extend((0..(agents + 1) * agents).map(|index| path(index / agents, index % agents)));
         }
     }
 
@@ -198,16 +230,9 @@ impl Scratch {
     }
 
     fn sent_by_client(&mut self, problem: &Problem, size_bytes: u64, place: usize, to: usize) -> Span {
-        if self.there[place] == Span::ZERO {
-            let client = problem.agents();
-            let (latency, carrying) = problem.from_client(size_bytes, to);
-            let begin = self.up_free[client].max(self.down_free[to]);
-            self.up_free[client] = begin + carrying;
-            self.down_free[to] = begin + carrying;
-            self.there[place] = begin + latency + carrying;
-            self.sent.push(place);
-        }
-        self.there[place]
+        let (latency, carrying) = problem.from_client(size_bytes, to);
+        let sending = Sending { size_bytes, from: problem.agents(), to, latency, carrying };
+        self.send(problem, sending, Some(place), Span::ZERO)
     }
 
     fn arrival(&mut self, problem: &Problem, edge: &Edge, finish: Span, from: usize, to: usize) -> Span {
@@ -234,13 +259,19 @@ impl Scratch {
         from: usize,
         to: usize,
     ) -> Span {
+        let latency = problem.latency_between_agents(from, to);
+        let carrying = problem.transfer_between_agents(size_bytes, from, to).saturating_sub(latency);
+        self.send(problem, Sending { size_bytes, from, to, latency, carrying }, place, ready)
+    }
+
+    /// When contents are there that can be sent from `ready` on; those that have been sent to their place are not sent again.
+    fn send(&mut self, problem: &Problem, sending: Sending, place: Option<usize>, ready: Span) -> Span {
+        let Sending { size_bytes, from, to, latency, carrying } = sending;
         if let Some(place) = place
             && self.there[place] > Span::ZERO
         {
             return self.there[place];
         }
-        let latency = problem.latency_between_agents(from, to);
-        let carrying = problem.transfer_between_agents(size_bytes, from, to).saturating_sub(latency);
         let mut begin = ready.max(self.up_free[from]).max(self.down_free[to]);
         let mut waiting = Span::ZERO;
         if !self.paths.is_empty() {
@@ -260,15 +291,18 @@ impl Scratch {
         there
     }
 
-    /// What a first word or byte between two agents waits for a connection, which both directions then have.
+    /// What a first word or byte between two agents, or from the client, waits for a connection, which both directions then have.
     fn shake_hands(&mut self, problem: &Problem, from: usize, to: usize) -> Span {
         let agents = problem.agents();
         if self.paths.is_empty() || self.paths[from * agents + to].window > 0 {
             return Span::ZERO;
         }
-        for path in [from * agents + to, to * agents + from] {
-            self.paths[path].window = self.paths[path].window.max(INITIAL_WINDOW_BYTES);
+        self.paths[from * agents + to].window = INITIAL_WINDOW_BYTES;
+        if from == agents {
+            return problem.from_client(0, to).0.saturating_mul(2 * HANDSHAKE_ROUND_TRIPS);
         }
+        let back = &mut self.paths[to * agents + from].window;
+        *back = (*back).max(INITIAL_WINDOW_BYTES);
         let there = problem.latency_between_agents(from, to);
         (there + problem.latency_between_agents(to, from)).saturating_mul(HANDSHAKE_ROUND_TRIPS)
     }
@@ -283,7 +317,7 @@ impl Path {
         let mut left = size_bytes;
         while left > self.window && u128::from(self.window) < enough {
             left -= self.window;
-            self.window = self.window.saturating_mul(2);
+            self.window = self.window.saturating_mul(GROWTH_QUARTERS) / 4;
             waiting += round_trip;
         }
         if u128::from(self.window) < enough {
@@ -345,7 +379,7 @@ mod tests {
             let mut builder = hosts(2, 1_000_000);
             builder.task(&[Span(0), Problem::ILLEGAL]);
             builder.task(&[Problem::ILLEGAL, Span(0)]);
-            builder.edge(0, 1, 36_000);
+            builder.edge(0, 1, 158_400);
             if let Some(sent) = sent {
                 builder.sent_between(0, 1, sent);
             }
@@ -354,14 +388,41 @@ mod tests {
             schedule.assignments = vec![at(0, 0, 0), at(1, 0, 0)];
             Replay::of(&problem, &schedule).time(&problem, Connections::SlowStart)
         };
-        // Two round trips of 2 ms, one more for the second window of 24,000, four fifths of one to send that, and the way there.
-        assert_eq!(plan(None), Span(4_000_000 + 2_000_000 + 1_600_000 + 1_000_000));
-        assert_eq!(plan(Some(24_000)), Span(1_600_000 + 1_000_000), "the window holds all of it");
+        // Three round trips of 2 ms, one more for the second window of 100,800, four fifths of one to send that, and the way there.
+        assert_eq!(plan(None), Span(6_000_000 + 2_000_000 + 1_600_000 + 1_000_000));
+        assert_eq!(plan(Some(100_800)), Span(1_600_000 + 1_000_000), "the window holds all of it");
         assert_eq!(
             plan(Some(1 << 30)),
-            Span(36_000 + 1_000_000),
+            Span(158_400 + 1_000_000),
             "the window holds a round trip at the link's rate"
         );
+    }
+
+    #[test]
+    fn the_client_shakes_hands_and_starts_slowly_too() {
+        let plan = |sent: Option<u64>, connections| {
+            let mut builder = hosts(2, 7_000_000);
+            builder.task(&[Span(0); 2]);
+            builder.outside_input(
+                0,
+                OutsideInput { contents: 0, size_bytes: 158_400, holder: 2, ready: Span::ZERO },
+            );
+            builder.task_told(&[Span::ZERO; 2]);
+            for _ in 0..2 {
+                builder.client_link(Span(1_000_000), BytesPerSecond(1_000_000_000));
+            }
+            if let Some(sent) = sent {
+                builder.sent_by_client(1, sent);
+            }
+            let problem = builder.build();
+            let mut schedule = Schedule::new(1);
+            schedule.assignments = vec![at(1, 0, 0)];
+            Replay::of(&problem, &schedule).time(&problem, connections)
+        };
+        let new = plan(None, Connections::SlowStart);
+        assert_eq!(new, Span(6_000_000 + 2_000_000 + 1_600_000 + 1_000_000), "as between agents");
+        assert_eq!(plan(Some(1 << 30), Connections::SlowStart), Span(158_400 + 1_000_000));
+        assert_eq!(plan(None, Connections::Ready), Span(158_400 + 1_000_000));
     }
 
     #[test]
