@@ -59,6 +59,14 @@ fn losses_that_once_went_wrong_do_not() {
     }
 }
 
+/// A launch whose inputs had been overwritten failed while the one before it on its slot still ran, and a write that came
+/// after both was let go: the older launch wrote over it.
+#[test]
+fn one_that_ends_without_running_waits_for_its_slot() {
+    Scenario::with_losses(5_089).run_with_losses();
+    Scenario::with_failures_and_losses(5_089).run_with_losses();
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [3, 17, 40] {

@@ -82,6 +82,8 @@ struct Held {
     arrival: u64,
     /// Predecessors still to come, each once.
     waits: Vec<TaskId>,
+    /// Predecessors on its slot that it need not wait for, since the slot keeps order, unless it ends without ever being on it.
+    behind: Vec<TaskId>,
     /// Tasks here that wait for it.
     waiters: Vec<Waiter>,
     /// Tasks that were enqueued behind it on the same lane and fail with it.
@@ -342,7 +344,7 @@ impl Agent {
     /// Takes a task in and notes what it waits for.
     fn hold(&mut self, mut order: Box<TaskOrder>) {
         let task = order.task;
-        let mut waits: Vec<TaskId> = Vec::new();
+        let (mut waits, mut behind): (Vec<TaskId>, Vec<TaskId>) = Default::default();
         for wait in std::mem::take(&mut order.waits) {
             let mut is_awaited = true;
             if wait.is_remote {
@@ -352,6 +354,7 @@ impl Agent {
                     if wait.carries_failure {
                         predecessor.enqueued_behind.push(task);
                     }
+                    behind.push(wait.task);
                     is_awaited = false;
                 } else {
                     predecessor.waiters.push(Waiter { task, carries_failure: wait.carries_failure });
@@ -369,6 +372,7 @@ impl Agent {
             order: Arc::new(*order),
             arrival: self.arrivals,
             waits,
+            behind,
             waiters: Vec::new(),
             enqueued_behind: Vec::new(),
             notifies: Vec::new(),

@@ -11,7 +11,7 @@ use super::buffer::{Cell, LaneKey, Pending, Residence};
 use super::event::{AgentAction, OperationKind, StreamTarget};
 use super::memory::Room;
 use super::operations::Purpose;
-use super::{Agent, HeldState, share_slot, touched_buffers};
+use super::{Agent, HeldState, Waiter, share_slot, touched_buffers};
 use crate::few::Few;
 
 /// Uploads up to this size go on the launch's own lane, in order before it: waiting for them to end would
@@ -88,11 +88,16 @@ impl Agent {
     /// Whether a task is not to run, since it has failed or what it makes is here; then it ends, or will once its
     /// contents have come.
     fn ends_unstarted(&mut self, task: TaskId) -> bool {
-        if let Some(failure) = self.tasks.get(&task).and_then(|held| held.failure.clone()) {
+        let failure = self.tasks.get(&task).and_then(|held| held.failure.clone());
+        let stand = self.outputs_stand(task);
+        if (failure.is_some() || !matches!(stand, OutputsStand::Older)) && self.awaits_its_slot(task) {
+            return true;
+        }
+        if let Some(failure) = failure {
             self.fail_in_place(task, *failure);
             return true;
         }
-        match self.outputs_stand(task) {
+        match stand {
             OutputsStand::Older => false,
             OutputsStand::Made => {
                 if self.payloads.remove(&task).is_some() {
@@ -106,6 +111,27 @@ impl Agent {
                 true
             }
         }
+    }
+
+    /// Whether a task that is to end without running has to wait for those on its slot that it need not have waited for otherwise; then it does.
+    /// Its end tells tasks elsewhere that all before it have ended.
+    fn awaits_its_slot(&mut self, task: TaskId) -> bool {
+        let Some(held) = self.tasks.get_mut(&task) else { return false };
+        let behind = std::mem::take(&mut held.behind);
+        let mut awaited: Vec<TaskId> =
+            behind.into_iter().filter(|predecessor| self.tasks.contains_key(predecessor)).collect();
+        awaited.sort_unstable();
+        awaited.dedup();
+        for predecessor in &awaited {
+            if let Some(before) = self.tasks.get_mut(predecessor) {
+                before.waiters.push(Waiter { task, carries_failure: false });
+            }
+        }
+        let is_any = !awaited.is_empty();
+        if let Some(held) = self.tasks.get_mut(&task) {
+            held.waits = awaited;
+        }
+        is_any
     }
 
     /// Ends a task that has failed before it started, once its contents have come: they prove that their makers have
@@ -277,6 +303,7 @@ impl Agent {
                 match hindrance {
                     Hindrance::Contents(key) => self.buffers.make(key).waiters.push(task),
                     Hindrance::Memory => self.devices[lane.device.index()].memory_waiters.push(task),
+                    Hindrance::Failed(_) if self.awaits_its_slot(task) => {}
                     Hindrance::Failed(error) => self.finish(task, TaskOutcome::Failed(error)),
                 }
                 // If it was woken to take the lane's room, another may.
@@ -498,6 +525,9 @@ impl Agent {
             if is_mate {
                 if waiter.carries_failure {
                     behind.push(waiter.task);
+                }
+                if let Some(mate) = self.tasks.get_mut(&waiter.task) {
+                    mate.behind.push(task);
                 }
                 self.wait_is_over(waiter.task, task);
             } else {
