@@ -113,7 +113,11 @@ impl Inbox {
                     }
                 }
                 for task in view.newly_placeable() {
-                    self.consider(view, Held::new(view, *task), &mut taken);
+                    // One that has been cancelled since is not to hold back those that wait for nothing else.
+                    let held = Held::new(view, *task);
+                    if held.is_placeable(view) {
+                        self.consider(view, held, &mut taken);
+                    }
                 }
                 let is_idle = || view.slots().all(|slot| view.slot_queue(slot) == 0);
                 if taken.is_empty() && !self.waiting.is_empty() && is_idle() {

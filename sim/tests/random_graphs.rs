@@ -67,6 +67,14 @@ fn one_that_ends_without_running_waits_for_its_slot() {
     Scenario::with_failures_and_losses(5_089).run_with_losses();
 }
 
+/// Policies that wait for predecessors to finish took one that had been cancelled for ready, and held back all others for it.
+#[test]
+fn a_cancelled_task_holds_nobody_back() {
+    for seed in [7_863, 16_411, 17_724, 27_881] {
+        Scenario::with_failures(seed).run_and_compare();
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [3, 17, 40] {
