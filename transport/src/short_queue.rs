@@ -311,7 +311,7 @@ impl ShortQueue {
             .max(self.datagram_bytes * 2)
             .min(self.window() / 8);
         // What there is of a queue is this controller's to shorten, and it does so every round.
-        if bytes <= few && !is_persistent {
+        if bytes <= few {
             return;
         }
         self.cut_at = Some(now);
@@ -368,9 +368,7 @@ impl ShortQueue {
                 self.phase = Phase::Measure;
                 self.measure = Measure::default();
             }
-            Phase::Measure => {
-                self.measure(now, &round, mean, fall);
-            }
+            Phase::Measure => self.measure(now, &round, mean, fall),
             Phase::Refill => self.phase = self.after_measure,
             Phase::Cruise => self.cruise(now, &round),
         }
