@@ -120,12 +120,7 @@ fn with_many_slots_planners_are_what_their_definitions_say_too() {
     for seed in seeds(60) {
         let problem = any(seed, size);
         widest = widest.max(problem.slots());
-        assert_eq!(policies::MaxMin.plan(&problem), references::max_min(&problem), "max-min, seed {seed}");
-        assert_eq!(
-            policies::Sufferage.plan(&problem),
-            references::sufferage(&problem),
-            "sufferage, seed {seed}"
-        );
+        assert_rows_are_as_defined(&problem, seed);
     }
     assert!(widest > 30, "some have many slots: {widest}");
 }
@@ -162,13 +157,14 @@ fn with_many_ready_tasks_planners_are_what_their_definitions_say_too() {
             }
         }
         let problem = builder.build();
-        assert_eq!(policies::MaxMin.plan(&problem), references::max_min(&problem), "max-min, seed {seed}");
-        assert_eq!(
-            policies::Sufferage.plan(&problem),
-            references::sufferage(&problem),
-            "sufferage, seed {seed}"
-        );
+        assert_rows_are_as_defined(&problem, seed);
     }
+}
+
+/// The two planners that look at all tasks by rows plan what their definitions say.
+fn assert_rows_are_as_defined(problem: &Problem, seed: u64) {
+    assert_eq!(policies::MaxMin.plan(problem), references::max_min(problem), "max-min, seed {seed}");
+    assert_eq!(policies::Sufferage.plan(problem), references::sufferage(problem), "sufferage, seed {seed}");
 }
 
 /// Amounts of work on slots of different speeds, of which those that take longer everywhere are looked at first: rounded, of
@@ -195,12 +191,7 @@ fn with_amounts_of_work_planners_are_what_their_definitions_say_too() {
             }
         }
         let problem = builder.build();
-        assert_eq!(policies::MaxMin.plan(&problem), references::max_min(&problem), "max-min, seed {seed}");
-        assert_eq!(
-            policies::Sufferage.plan(&problem),
-            references::sufferage(&problem),
-            "sufferage, seed {seed}"
-        );
+        assert_rows_are_as_defined(&problem, seed);
     }
 }
 

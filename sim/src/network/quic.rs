@@ -13,7 +13,8 @@
 //! round trip, see [`sender`](super::sender): what passes at once, then at a rate of the pacer's or of what acknowledgements make room for.
 //! The window grows as its controller has it (`controller`), see [`Window`](super::window::Window). Without use it stays as it is: quinn does not reset it.
 //!
-//! **Limited by links.** The farm's own controller then keeps W where the links hold a millisecond's queue. Under CUBIC, when flows' fair rate r is below what the window lets pass, the window goes on growing, and a buffer of
+//! **Limited by links.** The farm's own controller then keeps W where the links hold a millisecond's queue. Under CUBIC, when flows'
+//! fair rate r is below what the window lets pass, the window goes on growing, and a buffer of
 //! b r R bytes at the bottleneck fills. When W reaches (1 + b) r R it overflows. What is dropped arrives again (1 + 2b) R later (detected
 //! behind a full buffer, and sent through one); the receiver lets w bytes of each stream come after it, so for (1 + 2b) R - w / r nothing new passes.
 //! After that W goes up and down between 0.7 of what overflows and all of it. The model puts W to the middle,

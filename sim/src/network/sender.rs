@@ -203,8 +203,7 @@ impl Sender {
         let datagram = self.datagram(now, options);
         let oldest = self.passed[0];
         // What comes back later in the step is known to a window that grows by rounds, since the first of it tells.
-        let grows_with_each = self.window.grows_with_each();
-        let first = if grows_with_each { oldest.burst } else { oldest.burst + oldest.paced };
+        let first = if self.window.grows_by_rounds() { oldest.burst + oldest.paced } else { oldest.burst };
         self.grow(now, first, datagram, options);
         let in_flight: u64 = self.passed[1..].iter().map(|step| step.burst + step.paced).sum();
         let window = self.window_on_the_wire(now, options);

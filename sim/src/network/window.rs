@@ -92,6 +92,14 @@ impl Window {
         }
     }
 
+    /// Whether the first acknowledgement of a round makes all the room there will be.
+    pub fn grows_by_rounds(&self) -> bool {
+        match self {
+            Self::ShortQueue(_) => true,
+            Self::Cubic(_) => false,
+        }
+    }
+
     /// So many bytes were acknowledged while the window was the limit.
     pub fn grow(&mut self, now: Timestamp, acknowledged: u64, round_trip: Span, datagram: u64) {
         match self {
