@@ -73,14 +73,11 @@ impl Drop for BufferOwner {
 
 #[cfg(test)]
 mod tests {
-    use isochrone_model::SessionId;
-    use isochrone_model::order::SessionSecret;
-
     use super::*;
 
     #[test]
     fn bounds_become_bytes_of_the_buffer() {
-        let shared = Arc::new(Shared::new(SessionId(1), SessionSecret([0; 16]), 0));
+        let shared = Arc::new(Shared::new());
         let buffer = Buffer::new(&shared, 100);
         assert_eq!(buffer.range(&(..)), Some(ByteRange { start: 0, end: 100 }));
         assert_eq!(buffer.range(&(10..=19)), Some(ByteRange { start: 10, end: 20 }));

@@ -375,7 +375,7 @@ impl<'a> WriteBuilder<'a> {
         let Self { base, buffer, offset_bytes, contents } = self;
         let Contents(bytes) = contents;
         let size_bytes = bytes.len() as u64;
-        let (payload, purpose) = if size_bytes <= base.shared().inline_bytes_max {
+        let (payload, purpose) = if size_bytes <= base.shared().inline_bytes_max() {
             (Payload::Inline(bytes), Purpose::Plain)
         } else {
             (Payload::Stream { size_bytes }, Purpose::Write(bytes))

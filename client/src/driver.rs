@@ -4,9 +4,10 @@
 //! who wait for them without passing through here.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use isochrone_model::SessionId;
 use isochrone_model::message::{AgentAddress, ClientReply, ClientRequest, RequestName};
 use isochrone_transport::{
     CloseCode, Connection, ControlReceiver, ControlSender, First, FlushError, SendError,
@@ -19,22 +20,56 @@ use crate::error::OpenError;
 use crate::farm::Dialler;
 use crate::links::{self, Links};
 use crate::session::{Session, SessionOptions};
-use crate::shared::Shared;
+use crate::shared::{Shared, Terms};
 
 /// How long the scheduler's word on the end of a session is waited for; it may have to cancel much.
 const CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens a session on a new connection.
-pub(crate) async fn open(dialler: &Dialler, options: SessionOptions) -> Result<Session, OpenError> {
-    let open = [ClientRequest::Open { policy: options.policy }];
-    let (connection, sender, mut receiver) = dialler.connect(First::harmless(&open)).await?;
-    connection.prepare_bulk();
-    let timeout = dialler.options.connect_timeout;
-    let (shared, agents) = tokio::time::timeout(timeout, opened(&mut receiver))
-        .await
-        .map_err(|_| OpenError::TimedOut { timeout })??;
+/// Opens a session on a new connection, and tells when it is open. What is enqueued by the time at which the connection
+/// stands travels with the request for the session.
+pub(crate) fn begin(
+    dialler: &Dialler,
+    options: SessionOptions,
+) -> (Session, oneshot::Receiver<Result<(), OpenError>>) {
+    let shared = Arc::new(Shared::new());
+    let (tell, opened) = oneshot::channel();
+    // Made before the task so that the session ends even if the runtime never polls the task.
+    let end = End(Arc::clone(&shared));
+    tokio::spawn(open_and_run(end, dialler.clone(), options.policy, tell));
+    (Session::new(shared, dialler.options.answer_timeout), opened)
+}
+
+async fn open_and_run(
+    end: End,
+    dialler: Dialler,
+    policy: String,
+    tell: oneshot::Sender<Result<(), OpenError>>,
+) {
+    // Whoever began the session need not wait for word of it.
+    match open(end, &dialler, policy).await {
+        Ok((run, sender, receiver)) => {
+            let _ = tell.send(Ok(()));
+            run.run(sender, receiver).await;
+        }
+        Err(error) => {
+            let _ = tell.send(Err(error));
+        }
+    }
+}
+
+async fn open(
+    end: End,
+    dialler: &Dialler,
+    policy: String,
+) -> Result<(Run, ControlSender, ControlReceiver), OpenError> {
+    let shared = Arc::clone(&end.0);
+    let opened = dial(&shared, dialler, policy).await.inspect_err(|error| {
+        shared.end(&described("the session was not opened", error));
+    });
+    let (terms, agents, connection, sender, receiver) = opened?;
     let mut links = Links::new(
-        Arc::clone(&shared),
+        shared,
+        terms,
         dialler.endpoint.clone(),
         connection.clone(),
         dialler.options.connect_timeout,
@@ -42,20 +77,34 @@ pub(crate) async fn open(dialler: &Dialler, options: SessionOptions) -> Result<S
     for agent in agents {
         links.join(agent);
     }
-    let run = Run {
-        // Made before the task so that the session ends even if the runtime never polls the task.
-        end: End(Arc::clone(&shared)),
-        connection,
-        links,
-    };
-    tokio::spawn(run.run(sender, receiver));
-    Ok(Session::new(shared, dialler.options.answer_timeout))
+    Ok((Run { end, session: terms.session, connection, links }, sender, receiver))
 }
 
-async fn opened(receiver: &mut ControlReceiver) -> Result<(Arc<Shared>, Vec<AgentAddress>), OpenError> {
+type Dialled = (Terms, Vec<AgentAddress>, Connection, ControlSender, ControlReceiver);
+
+async fn dial(shared: &Shared, dialler: &Dialler, policy: String) -> Result<Dialled, OpenError> {
+    let open = [ClientRequest::Open { policy }];
+    let said = Mutex::new(Arc::new(Vec::new()));
+    // Kept for the next of the scheduler's addresses, should this one not answer.
+    let gather = || {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut said).extend(shared.drain());
+        Arc::clone(&said)
+    };
+    let first = First::harmless(&open).then(&gather);
+    let (connection, sender, mut receiver) = dialler.connect(first).await?;
+    connection.prepare_bulk();
+    let timeout = dialler.options.connect_timeout;
+    let (terms, agents) = tokio::time::timeout(timeout, opened(&mut receiver))
+        .await
+        .map_err(|_| OpenError::TimedOut { timeout })??;
+    Ok((shared.opened(terms), agents, connection, sender, receiver))
+}
+
+async fn opened(receiver: &mut ControlReceiver) -> Result<(Terms, Vec<AgentAddress>), OpenError> {
     match receiver.receive::<ClientReply>().await {
         Ok(Some(ClientReply::Opened { session, secret, agents, inline_bytes_max })) => {
-            Ok((Arc::new(Shared::new(session, secret, inline_bytes_max)), agents))
+            Ok((Terms { session, secret, inline_bytes_max }, agents))
         }
         Ok(Some(ClientReply::RequestFailed { request: RequestName::Open, error })) => {
             Err(OpenError::Refused(error))
@@ -86,6 +135,7 @@ async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
 
 struct Run {
     end: End,
+    session: SessionId,
     connection: Connection,
     links: Links,
 }
@@ -96,7 +146,7 @@ impl Run {
         let mut tasks = JoinSet::new();
         let (close_sent, mut close_was_sent) = oneshot::channel();
         tasks.spawn(send_requests(Arc::clone(&shared), sender, close_sent));
-        tasks.spawn(links::receive_contents(self.connection.clone(), Arc::clone(&shared)));
+        tasks.spawn(links::receive_contents(self.connection.clone(), Arc::clone(&shared), self.session));
         let mut closing = std::pin::pin!(None::<Sleep>);
         let mut replies = Vec::new();
         let reason = loop {
@@ -196,7 +246,12 @@ async fn send_all(sender: &ControlSender, requests: &[ClientRequest]) -> Result<
 
 /// The loss of the scheduler's connection with its causes, for people.
 fn lost(error: &dyn std::error::Error) -> String {
-    let mut text = format!("the connection to the scheduler was lost: {error}");
+    described("the connection to the scheduler was lost", error)
+}
+
+/// An error with its causes, for people.
+fn described(what: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("{what}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");

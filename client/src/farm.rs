@@ -27,7 +27,7 @@ pub struct Farm {
 #[derive(Debug)]
 struct Inner {
     dialler: Dialler,
-    /// Connected when the farm was, and again when a question finds the connection lost.
+    /// Connected with the farm unless that is lazy, and when a question finds no connection.
     asker: tokio::sync::Mutex<Option<Asker>>,
 }
 
@@ -53,15 +53,25 @@ impl Farm {
     /// # Errors
     /// When the name does not resolve, nobody answers, or the certificates do not fit.
     pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
+        let farm = Self::connect_lazy(options).await?;
+        let asker = Asker::connect(&farm.inner.dialler).await?;
+        *farm.inner.asker.lock().await = Some(asker);
+        Ok(farm)
+    }
+
+    /// As [`Farm::connect`], but says nothing to the scheduler before there is something to say: the first session
+    /// or question connects. Saves the two round trips that it takes to hear that all is well.
+    ///
+    /// # Errors
+    /// When the name does not resolve or there is no socket.
+    pub async fn connect_lazy(options: ConnectOptions) -> Result<Self, ConnectError> {
         let is_ipv4 = options.addresses().await?.first().is_none_or(SocketAddr::is_ipv4);
         let local: SocketAddr =
             if is_ipv4 { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let endpoint = Endpoint::bind(local, &options.identity, TransportOptions::new())
             .map_err(|error| ConnectError::Bind(Box::new(error)))?;
         let dialler = Dialler { endpoint, options };
-        let asker = Asker::connect(&dialler).await?;
-        let asker = tokio::sync::Mutex::new(Some(asker));
-        Ok(Self { inner: Arc::new(Inner { dialler, asker }) })
+        Ok(Self { inner: Arc::new(Inner { dialler, asker: tokio::sync::Mutex::default() }) })
     }
 
     /// Opens a session on a connection of its own. Several may be open at once.
@@ -69,7 +79,23 @@ impl Farm {
     /// # Errors
     /// When the scheduler refuses, for instance the policy, or cannot be reached.
     pub async fn session(&self, options: SessionOptions) -> Result<Session, OpenError> {
-        driver::open(&self.inner.dialler, options).await
+        let (session, opened) = driver::begin(&self.inner.dialler, options);
+        // The task that opens tells, unless the runtime stops it.
+        opened.await.unwrap_or(Err(OpenError::Ended))?;
+        Ok(session)
+    }
+
+    /// As [`Farm::session`], without waiting: commands may be enqueued at once, and those that are travel with the
+    /// opening. The first command of a client that has never been connected is at the scheduler one round trip and
+    /// a half after this, where `session` takes two round trips before one can be enqueued.
+    ///
+    /// Should the scheduler refuse the session, or not be reached, its commands fail with
+    /// [`CommandError::SessionClosed`](crate::CommandError::SessionClosed), which says why, as
+    /// [`Session::closed_reason`] does. Contents go inside commands up to 2 KiB before the farm has said what it takes;
+    /// one that is set lower refuses such writes.
+    #[must_use = "dropping a session closes it"]
+    pub fn begin_session(&self, options: SessionOptions) -> Session {
+        driver::begin(&self.inner.dialler, options).0
     }
 
     /// Every device of the farm and what it does now.

@@ -23,6 +23,11 @@
 //! # }
 //! ```
 //!
+//! # First words
+//! [`Farm::connect`] and [`Farm::session`] wait until the farm has said that all is well, so that errors come early and
+//! with their types. Where the first result is what matters, [`Farm::connect_lazy`] and [`Farm::begin_session`] wait for
+//! nothing: the first commands are answered one round trip after the handshake.
+//!
 //! # Failures
 //! A command's handle tells why it failed ([`CommandError`]); commands that depend on it fail with
 //! [`CommandError::Dependency`], which names the first failure. [`Session::finish`] reports failures

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isochrone_model::message::{AgentAddress, AgentToClient, BulkHeader, ClientToAgent, RelayTarget};
-use isochrone_model::{AgentId, CommandId, TaskId};
+use isochrone_model::{AgentId, CommandId, SessionId, TaskId};
 use isochrone_transport::{
     self as transport, Connection, ControlReceiver, ControlSender, Endpoint, First, OpenBulkError,
     ReceiveError, Role, SendBulkError,
@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::shared::Shared;
+use crate::shared::{Shared, Terms};
 
 /// Pause before dialling an agent again, doubled after each failure.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -55,6 +55,7 @@ struct Link {
 #[derive(Debug)]
 pub(crate) struct Links {
     shared: Arc<Shared>,
+    terms: Terms,
     endpoint: Endpoint,
     scheduler: Connection,
     dial_timeout: Duration,
@@ -65,12 +66,13 @@ pub(crate) struct Links {
 impl Links {
     pub fn new(
         shared: Arc<Shared>,
+        terms: Terms,
         endpoint: Endpoint,
         scheduler: Connection,
         dial_timeout: Duration,
     ) -> Self {
         let by_agent = BTreeMap::new();
-        Self { shared, endpoint, scheduler, dial_timeout, by_agent, transfers: JoinSet::new() }
+        Self { shared, terms, endpoint, scheduler, dial_timeout, by_agent, transfers: JoinSet::new() }
     }
 
     /// Begins to dial an agent, unless it is known at that address.
@@ -82,6 +84,7 @@ impl Links {
         let mut task = JoinSet::new();
         let dialler = Dialler {
             shared: Arc::clone(&self.shared),
+            terms: self.terms,
             endpoint: self.endpoint.clone(),
             address: address.clone(),
             timeout: self.dial_timeout,
@@ -104,7 +107,7 @@ impl Links {
             return;
         };
         let header =
-            BulkHeader::Payload { session: self.shared.session, task, size_bytes: bytes.len() as u64 };
+            BulkHeader::Payload { session: self.terms.session, task, size_bytes: bytes.len() as u64 };
         let reach = self.by_agent.get(&agent).map(|link| link.reach.clone());
         let scheduler = self.scheduler.clone();
         self.transfers.spawn(async move {
@@ -141,6 +144,7 @@ async fn direct(reach: Option<watch::Receiver<Reach>>) -> Option<Connection> {
 /// Keeps a connection to one agent.
 struct Dialler {
     shared: Arc<Shared>,
+    terms: Terms,
     endpoint: Endpoint,
     address: AgentAddress,
     timeout: Duration,
@@ -159,7 +163,7 @@ impl Dialler {
                     self.reach.send_replace(Reach::Direct(connection.clone()));
                     tokio::select! {
                         () = receive_messages(control, &self.shared) => {}
-                        () = receive_contents(connection, Arc::clone(&self.shared)) => {}
+                        () = receive_contents(connection, Arc::clone(&self.shared), self.terms.session) => {}
                     }
                     tracing::debug!(%agent, "the connection to an agent was lost");
                 }
@@ -183,8 +187,8 @@ impl Dialler {
         let AgentAddress { address, name, .. } = &self.address;
         let target: SocketAddr =
             address.parse().map_err(|source| DialError::Address { address: address.clone(), source })?;
-        let Shared { session, secret, .. } = &*self.shared;
-        let hello = [ClientToAgent::Hello { session: *session, secret: *secret }];
+        let Terms { session, secret, .. } = self.terms;
+        let hello = [ClientToAgent::Hello { session, secret }];
         let connection =
             self.endpoint.connect_saying(target, Role::Agent, Some(name), First::of(&hello)).await?;
         connection.prepare_bulk();
@@ -259,7 +263,7 @@ async fn receive_messages(mut control: ControlReceiver, shared: &Shared) {
 }
 
 /// Takes in bulk streams with bytes of reads until the connection ends.
-pub(crate) async fn receive_contents(connection: Connection, shared: Arc<Shared>) {
+pub(crate) async fn receive_contents(connection: Connection, shared: Arc<Shared>, own: SessionId) {
     let mut transfers = JoinSet::new();
     while let Ok(Some((header, stream))) = connection.accept_bulk::<BulkHeader>().await {
         while transfers.try_join_next().is_some() {}
@@ -275,7 +279,7 @@ pub(crate) async fn receive_contents(connection: Connection, shared: Arc<Shared>
             continue;
         };
         // No memory is taken for bytes that nobody asked for.
-        if session == shared.session && shared.wants(command, offset_bytes, size_bytes) {
+        if session == own && shared.wants(command, offset_bytes, size_bytes) {
             let shared = Arc::clone(&shared);
             transfers.spawn(async move {
                 match stream.receive_exact(size_bytes).await {

@@ -74,10 +74,11 @@ impl Session {
         &self.owner.shared
     }
 
-    /// Its id at the farm.
+    /// Its id at the farm; `None` until the farm has opened it, which only
+    /// [`Farm::begin_session`](crate::Farm::begin_session) does not wait for.
     #[must_use]
-    pub fn id(&self) -> SessionId {
-        self.shared().session
+    pub fn id(&self) -> Option<SessionId> {
+        self.shared().session()
     }
 
     /// Why the session is over; `None` while it is open.

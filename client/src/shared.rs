@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use bytes::Bytes;
 use isochrone_model::message::{ClientRequest, ProgramFacts, RequestName};
@@ -96,12 +96,19 @@ struct Table {
     ended: Option<String>,
 }
 
-/// A session's state.
-#[derive(Debug)]
-pub(crate) struct Shared {
+/// What the farm says of a session when it opens it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
     pub session: SessionId,
     pub secret: SessionSecret,
     pub inline_bytes_max: u64,
+}
+
+/// A session's state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Nothing before the farm has opened the session.
+    terms: OnceLock<Terms>,
     pub questions: Questions,
     outbox: Mutex<Outbox>,
     table: Mutex<Table>,
@@ -116,12 +123,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(session: SessionId, secret: SessionSecret, inline_bytes_max: u64) -> Self {
+    /// Of a session that is still to be opened.
+    pub fn new() -> Self {
         Self {
-            session,
-            secret,
-            // Whatever the farm says, a command with contents must fit a frame.
-            inline_bytes_max: inline_bytes_max.min(1 << 20),
+            terms: OnceLock::new(),
             questions: Questions::default(),
             outbox: Mutex::default(),
             table: Mutex::default(),
@@ -132,6 +137,24 @@ impl Shared {
             room: Notify::new(),
             ended: watch::Sender::new(false),
         }
+    }
+
+    /// The farm opened the session; gives the terms that hold, which are those of the first time.
+    pub fn opened(&self, terms: Terms) -> Terms {
+        *self.terms.get_or_init(|| terms)
+    }
+
+    /// Its id, once the farm has opened it.
+    pub fn session(&self) -> Option<SessionId> {
+        self.terms.get().map(|terms| terms.session)
+    }
+
+    /// Most bytes of contents inside a command. What is enqueued before the farm has told its own limit goes by the usual.
+    pub fn inline_bytes_max(&self) -> u64 {
+        let told =
+            self.terms.get().map_or(Limits::default().inline_bytes_max, |terms| terms.inline_bytes_max);
+        // Whatever the farm says, a command with contents must fit a frame.
+        told.min(1 << 20)
     }
 
     // ---- on the way out ----
@@ -373,7 +396,8 @@ impl Shared {
         }
     }
 
-    fn drain(&self) -> Vec<ClientRequest> {
+    /// What there is to send by now, as requests that fit a frame each.
+    pub fn drain(&self) -> Vec<ClientRequest> {
         let mut table = locked(&self.table);
         let items = std::mem::take(&mut locked(&self.outbox).items);
         let mut drained = Drained::default();

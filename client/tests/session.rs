@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use farm::{FakeFarm, INLINE_BYTES_MAX, Peer, data_header, welcome};
-use isochrone_client::{AskError, CommandError, OpenError, SessionOptions};
+use isochrone_client::{AskError, CommandError, Farm, OpenError, SessionOptions};
 use isochrone_model::message::{
     AgentAddress, AgentToClient, Answer, BulkHeader, ClientReply, ClientRequest, Explanation, FarmStatus,
     ProgramFacts, Question, RelayTarget, RequestName,
@@ -32,7 +32,7 @@ async fn a_session_opens_runs_and_closes() {
     let (agent, address) = fake.agent(1);
     let (session, mut scheduler) = fake.open(1, vec![address]).await;
     let agent = welcome(&agent, 1).await;
-    assert_eq!(session.id(), SessionId(1));
+    assert_eq!(session.id(), Some(SessionId(1)));
 
     let program = session.program("source").build();
     let launch = session.launch(&program, "k").range([8]).scalar(1_u32).enqueue();
@@ -84,6 +84,45 @@ async fn a_refused_session_says_why() {
     };
     let (opened, _peer) = tokio::join!(fake.farm.session(SessionOptions::new()), refusing);
     assert!(matches!(opened, Err(OpenError::Refused(CommandError::Policy { .. }))), "{opened:?}");
+}
+
+#[tokio::test]
+async fn what_is_enqueued_while_a_session_begins_travels_with_its_opening() {
+    let fake = FakeFarm::start().await;
+    let farm = soon(Farm::connect_lazy(fake.options.clone())).await.unwrap();
+    let session = farm.begin_session(SessionOptions::new());
+    assert_eq!(session.id(), None);
+    let buffer = session.buffer(4);
+    let write = session.write(&buffer, 0, [7_u8; 4]).enqueue();
+    let mut peer = soon(Peer::accept(&fake.scheduler)).await;
+    // All of it is here before the farm has said a word.
+    assert_eq!(soon(peer.request()).await, ClientRequest::Open { policy: String::new() });
+    assert!(matches!(soon(peer.request()).await, ClientRequest::CreateBuffer { size_bytes: 4, .. }));
+    let commands = soon(peer.commands()).await;
+    assert_eq!(Some(commands[0].id), write.id());
+    peer.opened(1, Vec::new());
+    // And what comes later follows.
+    let marker = session.marker().enqueue();
+    assert_eq!(Some(soon(peer.commands()).await[0].id), marker.id());
+    peer.reply(&ClientReply::Relayed(done(commands[0].id)));
+    assert_eq!(soon(&write).await, Ok(Span(5)));
+    assert_eq!(session.id(), Some(SessionId(1)));
+}
+
+#[tokio::test]
+async fn commands_of_a_session_that_is_refused_say_why() {
+    let fake = FakeFarm::start().await;
+    let session = fake.farm.begin_session(SessionOptions::new().policy("odd"));
+    let marker = session.marker().enqueue();
+    let mut peer = soon(Peer::accept(&fake.scheduler)).await;
+    assert_eq!(soon(peer.request()).await, ClientRequest::Open { policy: "odd".to_owned() });
+    let error = CommandError::Policy { reason: "none is called so".to_owned() };
+    peer.reply(&ClientReply::RequestFailed { request: RequestName::Open, error });
+    let Err(CommandError::SessionClosed { reason }) = soon(&marker).await else { panic!("it succeeded") };
+    assert!(reason.contains("none is called so"), "{reason}");
+    assert_eq!(session.closed_reason(), Some(reason));
+    // Later ones too.
+    assert!(matches!(soon(session.marker().enqueue()).await, Err(CommandError::SessionClosed { .. })));
 }
 
 #[tokio::test]

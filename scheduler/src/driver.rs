@@ -105,7 +105,16 @@ struct Link {
 #[derive(Debug)]
 enum Peer {
     Agent(AgentId),
-    Client { identity: PeerIdentity, session: Option<SessionId> },
+    Client { identity: PeerIdentity, session: ClientSession },
+}
+
+/// How far a client's connection is with its session; it has one at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientSession {
+    NotAskedFor,
+    Open(SessionId),
+    /// Refused, or ended by the farm. What the client said before it heard of that is of no account.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +203,7 @@ impl Driver {
             }
             Input::ClientConnected { link, wire, identity } => {
                 tracing::debug!(%identity, "connected");
-                let peer = Peer::Client { identity, session: None };
+                let peer = Peer::Client { identity, session: ClientSession::NotAskedFor };
                 self.links.insert(link, Link { wire, peer });
             }
             Input::ClientAsked { link, request, permit } => {
@@ -288,15 +297,21 @@ impl Driver {
     fn client_asked(&mut self, link: LinkId, request: ClientRequest) {
         let Some(Link { peer: Peer::Client { session, .. }, .. }) = self.links.get(&link) else { return };
         match (request, *session) {
-            (ClientRequest::Open { policy }, None) => self.open_session(link, policy),
-            (ClientRequest::Open { .. }, Some(_)) => self.refuse(link, &Violation::SecondOpen),
+            (ClientRequest::Open { policy }, ClientSession::NotAskedFor) => self.open_session(link, policy),
+            (ClientRequest::Open { .. }, ClientSession::Open(_) | ClientSession::Over) => {
+                self.refuse(link, &Violation::SecondOpen);
+            }
             (ClientRequest::Ask { question_id, question }, session) => {
                 let identity = self.client_identity(link).cloned();
                 let Some(identity) = identity else { return };
+                let session = match session {
+                    ClientSession::Open(session) => Some(session),
+                    ClientSession::NotAskedFor | ClientSession::Over => None,
+                };
                 let answer = self.answer(&identity, session, &question);
                 self.send(link, &ClientReply::Answer { question_id, answer });
             }
-            (ClientRequest::Close, Some(session)) => {
+            (ClientRequest::Close, ClientSession::Open(session)) => {
                 self.step(Event::SessionLeft { session, reason: "closed by its client".to_owned() });
             }
             (
@@ -306,7 +321,7 @@ impl Driver {
                 | ClientRequest::ReleaseProgram { .. }
                 | ClientRequest::Submit { .. }
                 | ClientRequest::Cancel { .. }),
-                Some(session),
+                ClientSession::Open(session),
             ) => self.step(Event::Request { session, request }),
             (
                 ClientRequest::CreateBuffer { .. }
@@ -316,8 +331,12 @@ impl Driver {
                 | ClientRequest::Submit { .. }
                 | ClientRequest::Cancel { .. }
                 | ClientRequest::Close,
-                None,
-            ) => self.refuse(link, &Violation::NoSession),
+                session @ (ClientSession::NotAskedFor | ClientSession::Over),
+            ) => {
+                if session == ClientSession::NotAskedFor {
+                    self.refuse(link, &Violation::NoSession);
+                }
+            }
         }
     }
 
@@ -328,6 +347,9 @@ impl Driver {
             let error = CommandError::SessionClosed { reason: "the farm is stopping".to_owned() };
             let reply = ClientReply::RequestFailed { request: RequestName::Open, error };
             self.send(link, &reply);
+            if let Some(Link { peer: Peer::Client { session, .. }, .. }) = self.links.get_mut(&link) {
+                *session = ClientSession::Over;
+            }
             return;
         }
         let mut secret = [0; 16];
@@ -344,7 +366,7 @@ impl Driver {
         tracing::info!(%session, tenant = tenant_name, "session opened");
         let mut sample = None;
         if let Some(Link { wire, peer: Peer::Client { session: own, .. } }) = self.links.get_mut(&link) {
-            *own = Some(session);
+            *own = ClientSession::Open(session);
             // Filled once only: a second `Open` is refused.
             let _ = wire.known.set(Sender::Session(session));
             // Nothing is measured before the handshake is complete; the next measuring tells then.
@@ -380,13 +402,15 @@ impl Driver {
                 tracing::info!(name = self.agents[agent.index()].name, reason, "agent left");
                 self.step(Event::AgentLeft { agent, reason });
             }
-            Peer::Client { session: Some(session), .. } => {
+            Peer::Client { session: ClientSession::Open(session), .. } => {
                 tracing::info!(%session, reason, "session left");
                 self.routes.remove_session(session);
                 self.sessions.remove(&session);
                 self.step(Event::SessionLeft { session, reason });
             }
-            Peer::Client { identity, session: None } => tracing::debug!(%identity, reason, "left"),
+            Peer::Client { identity, session: ClientSession::NotAskedFor | ClientSession::Over } => {
+                tracing::debug!(%identity, reason, "left");
+            }
         }
     }
 
@@ -422,7 +446,7 @@ impl Driver {
                 tracing::info!(%session, "session ended");
                 // Its end will come as that of a connection without a session.
                 if let Some(Link { wire, peer: Peer::Client { session, .. } }) = self.links.get_mut(&link) {
-                    *session = None;
+                    *session = ClientSession::Over;
                     finish(wire, CloseCode::Done, "the session is over");
                 }
             }
@@ -441,8 +465,10 @@ impl Driver {
     fn path_measured(&mut self, link: LinkId, sample: PathSample) {
         let to = match self.links.get(&link).map(|link| &link.peer) {
             Some(Peer::Agent(agent)) => LinkEnd::Agent(*agent),
-            Some(Peer::Client { session: Some(session), .. }) => LinkEnd::Session(*session),
-            Some(Peer::Client { session: None, .. }) | None => return,
+            Some(Peer::Client { session: ClientSession::Open(session), .. }) => LinkEnd::Session(*session),
+            Some(Peer::Client { session: ClientSession::NotAskedFor | ClientSession::Over, .. }) | None => {
+                return;
+            }
         };
         self.step(Event::PathMeasured { to, sample });
     }

@@ -299,6 +299,22 @@ async fn an_unknown_policy_is_refused_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_to_a_session_that_is_refused_hides_no_reason() {
+    let farm = Farm::start(|_| {});
+    let mut peer = farm.dial(Role::Client, "client").await;
+    peer.say(&ClientRequest::Open { policy: "no-such-policy".to_owned() });
+    // As a client may that does not wait for its session.
+    for number in 1..=100 {
+        // The connection may be over by now.
+        let _ = peer.sender.send(&ClientRequest::CreateBuffer { buffer: BufferId(number), size_bytes: 4 });
+    }
+    let reply = peer.hear::<ClientReply>().await;
+    assert!(matches!(reply, ClientReply::RequestFailed { request: RequestName::Open, .. }), "{reply:?}");
+    peer.is_closed_with(CloseCode::Done).await;
+    farm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_comes_back_keeps_its_id() {
     let farm = Farm::start(|_| {});
     let (first, first_id) = farm.agent("a").await;

@@ -119,7 +119,7 @@ async fn every_pair_that_talks_is_in_the_matrix_with_what_its_transfers_tell() {
         let buffer = session.buffer_from(vec![7_u8; 2 << 20]);
         within(session.launch(&program, "wait").range([4]).buffer(&buffer).enqueue()).await.unwrap();
     }
-    let own = format!("client {}", session.id().0);
+    let own = format!("client {}", session.id().unwrap().0);
     let links = until(&client, |links| {
         let uploads = || links.iter().filter(|link| link.from == own);
         let pairs = [("scheduler", LEFT), ("scheduler", RIGHT), (LEFT, RIGHT), (RIGHT, LEFT)];

@@ -279,10 +279,33 @@ async fn a_chain_that_alternates_between_two_agents_takes_one_trip_a_hop() {
     farm.stop().await;
 }
 
-/// A client that has never been connected: one round trip for the handshake, which proves both sides, and one that opens the session;
-/// its first command follows as with a known client. Each attempt is a new client with nothing to resume.
+/// A client that has never been connected: one round trip for the handshake, which proves both sides, and one for its first
+/// commands, which travel with the request for a session. They are answered through the scheduler, as no agent is reached yet, so
+/// that their round trip is four trips long. Each attempt is a new client with nothing to resume.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fresh_client_opens_a_session_in_two_round_trips() {
+async fn the_first_command_of_a_fresh_client_takes_the_handshake_and_one_round_trip() {
+    let farm = Trips::new(1, "latency-eft").await;
+    takes(&farm, about(2 + 4), async || {
+        let started = now();
+        let client =
+            isochrone_client::Farm::connect_lazy(farm.farm.connect_options().unwrap()).await.unwrap();
+        let session = client.begin_session(SessionOptions::new());
+        let buffer = session.buffer(4);
+        session.write(&buffer, 0, [7_u8; 4]).enqueue();
+        session.read(&buffer).enqueue().await.unwrap();
+        let elapsed = started.elapsed();
+        session.close().await.unwrap();
+        client.close().await;
+        elapsed
+    })
+    .await;
+    farm.stop().await;
+}
+
+/// The same of one that waits for each word of the farm: one round trip for the handshake, one for the answer to its preamble, one
+/// for its session, and that of its first command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_client_that_waits_for_its_session_takes_two_round_trips_more() {
     let farm = Trips::new(1, "latency-eft").await;
     takes(&farm, about(4), async || {
         let started = now();

@@ -7,8 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version, encode_frame};
+use isochrone_protocol::{PROTOCOL_VERSION, Preamble, PreambleError, Version};
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +17,7 @@ use crate::bulk_link::{self, BulkDialler, Pairs, Secrets};
 use crate::congestion::Congestion;
 use crate::connection::{self, Connection};
 use crate::endpoint_error::{AcceptError, BindError, ConnectError, DialContext};
+use crate::first::{First, Opening};
 use crate::identity::Identity;
 use crate::link::{Closing, close};
 use crate::options::TransportOptions;
@@ -174,11 +174,11 @@ impl Endpoint {
 
     /// As [`Endpoint::connect`], and sends first messages with the first packet that may carry any, so that
     /// their answers are there when this comes back: two round trips, or one where a session is resumed and
-    /// the other side takes early data.
+    /// the other side takes early data. What [`First::then`] gives goes out with the end of the handshake.
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn connect_saying<T: Serialize>(
+    pub async fn connect_saying<T: Serialize + Sync>(
         &self,
         address: SocketAddr,
         expected_role: Role,
@@ -187,11 +187,8 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let shared = &self.shared;
         probe_route(address).map_err(|source| ConnectError::Unreachable { address, source })?;
-        let mut words = BytesMut::from(&Preamble::encode()[..]);
-        for message in first.messages {
-            encode_frame(message, &mut words, &shared.options.limits)
-                .map_err(|source| ConnectError::Message { address, source })?;
-        }
+        let encoding = |source| ConnectError::Message { address, source };
+        let words = first.words(&shared.options.limits).map_err(encoding)?;
         let target = shared
             .dialling
             .target((address, expected_role, expected_name.map(str::to_owned)))
@@ -200,26 +197,29 @@ impl Endpoint {
             address,
             our_role: shared.our_role,
             expected_role,
+            expected_name,
             timeout: shared.options.handshake_timeout,
             check: &target.check,
             closing: &shared.closing,
         };
-        let words = words.freeze();
-        let dial = self.dial(&target, &context, expected_name, &words, first.may_be_early);
+        let later = || first.later(&shared.options.limits).map_err(encoding);
+        let opening = Opening { words: &words, may_be_early: first.may_be_early(), later: &later };
+        let dial = self.dial(&target, &context, &opening);
         match tokio::time::timeout(shared.options.handshake_timeout, dial).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::TimedOut { address, after: shared.options.handshake_timeout }),
         }
     }
 
-    /// Completes the handshake and sends the first words, as early data where that may be and can be.
+    /// Completes the handshake and sends the first words, as early data where that may be and can be, and then what is to
+    /// follow them.
     async fn begin(
         &self,
         target: &Target,
         context: &DialContext<'_>,
-        words: &Bytes,
-        may_be_early: bool,
-    ) -> Result<(quinn::Connection, quinn::SendStream, quinn::RecvStream), ConnectError> {
+        opening: &Opening<'_>,
+    ) -> Result<(quinn::Connection, PeerIdentity, quinn::SendStream, quinn::RecvStream), ConnectError> {
+        let Opening { words, may_be_early, later } = *opening;
         let address = context.address;
         let lost = |error| ConnectError::new(context, error);
         let mut config = quinn::ClientConfig::new(target.config.clone());
@@ -229,66 +229,47 @@ impl Endpoint {
             .quinn
             .connect_with(config, address, context.expected_role.server_name())
             .map_err(|source| ConnectError::Dial { address, source })?;
-        let quinn = match connecting.into_0rtt() {
+        let (quinn, early) = match connecting.into_0rtt() {
             Ok((quinn, is_accepted)) => {
+                let mut early = None;
                 if may_be_early && let Ok((mut send, receive)) = quinn.open_bi().await {
                     // A stream that is refused says so below.
                     let _ = send.write_chunk(words.clone()).await;
-                    if is_accepted.await {
-                        return Ok((quinn, send, receive));
-                    }
-                } else {
-                    is_accepted.await;
+                    early = Some((send, receive));
                 }
-                quinn
+                let is_accepted = is_accepted.await;
+                (quinn, early.filter(|_| is_accepted))
             }
-            Err(connecting) => connecting.await.map_err(lost)?,
+            Err(connecting) => (connecting.await.map_err(lost)?, None),
         };
-        let (mut send, receive) = quinn.open_bi().await.map_err(lost)?;
-        match send.write_chunk(words.clone()).await {
-            Ok(()) => Ok((quinn, send, receive)),
-            Err(quinn::WriteError::ConnectionLost(error)) => Err(lost(error)),
-            Err(
+        let peer = check_peer(target, context, &quinn)?;
+        let (pieces, (mut send, receive)) = match early {
+            Some(streams) => (Vec::new(), streams),
+            None => (vec![words.clone()], quinn.open_bi().await.map_err(lost)?),
+        };
+        let later =
+            later().inspect_err(|_| close(&quinn, CloseCode::Done, "a first message is too large"))?;
+        for piece in pieces.into_iter().chain(later) {
+            send.write_chunk(piece).await.map_err(|error| match error {
+                quinn::WriteError::ConnectionLost(error) => lost(error),
                 quinn::WriteError::Stopped(_)
                 | quinn::WriteError::ClosedStream
-                | quinn::WriteError::ZeroRttRejected,
-            ) => Err(ConnectError::NotIsochrone { address }),
+                | quinn::WriteError::ZeroRttRejected => ConnectError::NotIsochrone { address },
+            })?;
         }
+        Ok((quinn, peer, send, receive))
     }
 
     async fn dial(
         &self,
         target: &Target,
         context: &DialContext<'_>,
-        expected_name: Option<&str>,
-        words: &Bytes,
-        may_be_early: bool,
+        opening: &Opening<'_>,
     ) -> Result<Connection, ConnectError> {
         let shared = &self.shared;
         let address = context.address;
         let lost = |error| ConnectError::new(context, error);
-        let (quinn, send, mut receive) = self.begin(target, context, words, may_be_early).await?;
-        if let Err(error) = target.check_again(&certificates(&quinn), context.expected_role) {
-            if let Some(reason) = quinn.close_reason() {
-                return Err(lost(reason));
-            }
-            close(&quinn, CloseCode::RoleRefused, "the certificate is not good any more");
-            return Err(ConnectError::TheirCertificate { address, fault: CertificateFault::of(&error) });
-        }
-        let peer = peer_identity(&quinn).map_err(|source| {
-            close(&quinn, CloseCode::ProtocolViolation, "certificate states no identity");
-            ConnectError::TheirIdentity { address, source }
-        })?;
-        if peer.role != context.expected_role {
-            close(&quinn, CloseCode::Done, "another role was expected");
-            return Err(ConnectError::WrongRole { address, expected: context.expected_role, found: peer });
-        }
-        if let Some(expected) = expected_name
-            && peer.name != expected
-        {
-            close(&quinn, CloseCode::Done, "another name was expected");
-            return Err(ConnectError::WrongName { address, expected: expected.to_owned(), found: peer });
-        }
+        let (quinn, peer, send, mut receive) = self.begin(target, context, opening).await?;
         let version = read_preamble(&mut receive).await.map_err(|error| match error {
             PreambleExchangeError::Refused(error) => {
                 refuse_preamble(&quinn, error);
@@ -566,37 +547,35 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// What is said on a connection before anything is heard on it.
-#[derive(Debug)]
-pub struct First<'a, T> {
-    messages: &'a [T],
-    may_be_early: bool,
-}
-
-impl<T> Clone for First<'_, T> {
-    fn clone(&self) -> Self {
-        *self
+/// Who the other side is, once its certificate has been looked at again: a session may have begun long ago.
+fn check_peer(
+    target: &Target,
+    context: &DialContext<'_>,
+    quinn: &quinn::Connection,
+) -> Result<PeerIdentity, ConnectError> {
+    let address = context.address;
+    if let Err(error) = target.check_again(&certificates(quinn), context.expected_role) {
+        if let Some(reason) = quinn.close_reason() {
+            return Err(ConnectError::new(context, reason));
+        }
+        close(quinn, CloseCode::RoleRefused, "the certificate is not good any more");
+        return Err(ConnectError::TheirCertificate { address, fault: CertificateFault::of(&error) });
     }
-}
-
-impl<T> Copy for First<'_, T> {}
-
-impl<'a, T> First<'a, T> {
-    /// Nothing but the preamble.
-    pub const NOTHING: Self = Self { messages: &[], may_be_early: false };
-
-    /// Messages that are sent when the handshake is complete on this side.
-    #[must_use]
-    pub const fn of(messages: &'a [T]) -> Self {
-        Self { messages, may_be_early: false }
+    let peer = peer_identity(quinn).map_err(|source| {
+        close(quinn, CloseCode::ProtocolViolation, "certificate states no identity");
+        ConnectError::TheirIdentity { address, source }
+    })?;
+    if peer.role != context.expected_role {
+        close(quinn, CloseCode::Done, "another role was expected");
+        return Err(ConnectError::WrongRole { address, expected: context.expected_role, found: peer });
     }
-
-    /// Messages that change nothing that matters, however often they are received: they may go as early data,
-    /// before the other side has shown that it is there.
-    #[must_use]
-    pub const fn harmless(messages: &'a [T]) -> Self {
-        Self { messages, may_be_early: true }
+    if let Some(expected) = context.expected_name
+        && peer.name != expected
+    {
+        close(quinn, CloseCode::Done, "another name was expected");
+        return Err(ConnectError::WrongName { address, expected: expected.to_owned(), found: peer });
     }
+    Ok(peer)
 }
 
 /// Why no preambles were exchanged.

@@ -231,6 +231,7 @@ pub(crate) struct DialContext<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) our_role: Role,
     pub(crate) expected_role: Role,
+    pub(crate) expected_name: Option<&'a str>,
     pub(crate) timeout: Duration,
     pub(crate) check: &'a ServerCheck,
     pub(crate) closing: &'a Closing,

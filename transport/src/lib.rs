@@ -30,6 +30,7 @@ mod connection;
 mod control;
 mod endpoint;
 mod endpoint_error;
+mod first;
 mod head_start;
 mod identity;
 mod link;
@@ -54,8 +55,10 @@ pub use bulk::{
 pub use close::{CloseCode, CloseReason};
 pub use connection::{Connection, LinkStatistics};
 pub use control::{ControlReceiver, ControlSender, FlushError, ReceiveError, SendError};
-pub use endpoint::{Endpoint, First, Incoming};
+pub use endpoint::{Endpoint, Incoming};
+
 pub use endpoint_error::{AcceptError, BindError, CertificateFault, ConnectError};
+pub use first::{First, Gather};
 pub use identity::{Identity, IdentityError};
 pub use meter::{Pace, PathMeasurement, PathMeter};
 pub use options::TransportOptions;

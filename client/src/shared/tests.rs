@@ -10,7 +10,8 @@ use super::*;
 use crate::session::Session;
 
 fn session() -> (Session, Arc<Shared>) {
-    let shared = Arc::new(Shared::new(SessionId(1), SessionSecret([1; 16]), 64));
+    let shared = Arc::new(Shared::new());
+    shared.opened(Terms { session: SessionId(1), secret: SessionSecret([1; 16]), inline_bytes_max: 64 });
     (Session::new(Arc::clone(&shared), Duration::from_secs(1)), shared)
 }
 
@@ -216,7 +217,7 @@ async fn the_end_reaches_every_handle_wherever_its_command_is() {
 
 #[tokio::test]
 async fn beyond_the_bound_commands_are_refused_until_there_is_room() {
-    let shared = Shared { commands_open_max: 4, ..Shared::new(SessionId(1), SessionSecret([1; 16]), 64) };
+    let shared = Shared { commands_open_max: 4, ..Shared::new() };
     let shared = Arc::new(shared);
     let session = Session::new(Arc::clone(&shared), Duration::from_secs(1));
     let handles: Vec<_> = (0..6).map(|_| session.marker().enqueue()).collect();

@@ -73,6 +73,16 @@ impl Peer {
         let _ = stream.finish().await;
     }
 
+    /// Opens the session that was asked for.
+    pub fn opened(&self, id: u64, agents: Vec<AgentAddress>) {
+        self.reply(&ClientReply::Opened {
+            session: SessionId(id),
+            secret: SECRET,
+            agents,
+            inline_bytes_max: INLINE_BYTES_MAX,
+        });
+    }
+
     pub async fn answer(&mut self, expected: Question, answer: Answer) {
         match self.request().await {
             ClientRequest::Ask { question_id, question } => {
@@ -89,6 +99,8 @@ pub struct FakeFarm {
     authority: Authority,
     pub scheduler: Endpoint,
     pub farm: Farm,
+    /// What it was connected with.
+    pub options: ConnectOptions,
     /// The connection for questions.
     pub asker: Peer,
 }
@@ -106,8 +118,8 @@ impl FakeFarm {
         let options = ConnectOptions::new(address, identity)
             .connect_timeout(Duration::from_secs(2))
             .answer_timeout(Duration::from_secs(2));
-        let (farm, asker) = tokio::join!(Farm::connect(options), Peer::accept(&scheduler));
-        Self { authority, scheduler, farm: farm.unwrap(), asker }
+        let (farm, asker) = tokio::join!(Farm::connect(options.clone()), Peer::accept(&scheduler));
+        Self { authority, scheduler, farm: farm.unwrap(), options, asker }
     }
 
     pub fn agent(&self, id: u32) -> (Endpoint, AgentAddress) {
@@ -123,12 +135,7 @@ impl FakeFarm {
         let opening = async {
             let mut peer = Peer::accept(&self.scheduler).await;
             assert_eq!(peer.request().await, ClientRequest::Open { policy: "heft".to_owned() });
-            peer.reply(&ClientReply::Opened {
-                session: SessionId(id),
-                secret: SECRET,
-                agents,
-                inline_bytes_max: INLINE_BYTES_MAX,
-            });
+            peer.opened(id, agents);
             peer
         };
         let (session, peer) = tokio::join!(self.farm.session(options), opening);

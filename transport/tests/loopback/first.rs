@@ -92,6 +92,53 @@ async fn the_first_message_takes_two_round_trips_and_one_when_resumed_early() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_goes_with_the_first_message_and_never_early() {
+    let farm = Farm::new();
+    let server = scheduler(&farm, true);
+    let path = SlowPath::to(server.local_address().expect("bound"), SHAPE);
+    let mut heard = echo(server);
+    let client = farm.endpoint(Role::Client, "c", &[]);
+    for is_resumed in [false, true] {
+        let message = [Message::Number(0)];
+        let dialled = Instant::now();
+        let gathered_after = std::sync::Mutex::new(None);
+        let gather = || {
+            *gathered_after.lock().expect("whole") = Some(trips(dialled));
+            std::sync::Arc::new((1..100).map(Message::Number).collect())
+        };
+        let first = First::harmless(&message).then(&gather);
+        let connection =
+            within(client.connect_saying(path.address, Role::Scheduler, Some("main"), first)).await;
+        let connection = connection.expect("connected");
+        assert_eq!(*gathered_after.lock().expect("whole"), Some(2), "when the handshake is complete here");
+        let (_sender, mut receiver) = connection.take_control();
+        for number in 0..100 {
+            let answer = within(receiver.receive::<Message>()).await.expect("received");
+            assert_eq!(answer, Some(Message::Number(number)));
+            let (said, _) = heard.recv().await.expect("heard");
+            assert_eq!(said, Message::Number(number));
+        }
+        assert_eq!(trips(dialled), 4, "resumed: {is_resumed}");
+        tokio::time::sleep(DELAY * 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_the_one_that_was_dialled_hears_nothing() {
+    let farm = Farm::new();
+    let server = scheduler(&farm, true);
+    let address = server.local_address().expect("bound");
+    let mut heard = echo(server);
+    let client = farm.endpoint(Role::Client, "c", &[]);
+    let message = [Message::Number(0)];
+    let gather = || std::sync::Arc::new(vec![Message::Number(1)]);
+    let first = First::of(&message).then(&gather);
+    let refused = within(client.connect_saying(address, Role::Scheduler, Some("other"), first)).await;
+    assert!(matches!(refused, Err(ConnectError::WrongName { .. })), "{refused:?}");
+    assert!(tokio::time::timeout(DELAY * 3, heard.recv()).await.is_err(), "words for another were heard");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_takes_no_early_data_hears_nothing_before_the_handshake() {
     let farm = Farm::new();
     let server = scheduler(&farm, false);
