@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use isochrone_metrics::{Latencies, Rates, Summary};
+use isochrone_transport::Rooms;
 use opencl3::command_queue::CommandQueue;
 use opencl3::context::Context;
 use opencl3::device::{CL_DEVICE_TYPE_ALL, Device, get_all_devices};
@@ -13,7 +14,7 @@ use opencl3::memory::{Buffer, CL_MEM_READ_WRITE};
 use opencl3::program::Program;
 use opencl3::types::CL_BLOCKING;
 
-use crate::{BURST, Effort, LARGE_BYTES, SOURCE, latency, sample, span};
+use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, SOURCE, latency, sample, span};
 
 /// What one device does without a farm.
 pub struct Direct {
@@ -109,4 +110,18 @@ pub fn measure(effort: Effort) -> anyhow::Result<Direct> {
         write: Summary::Rate(write.summary()),
         read: Summary::Rate(read.summary()),
     })
+}
+
+/// How fast memory that the process does not have yet takes a GiB: what contents that are kept nowhere cost on top of all else. The
+/// rooms are those in which the farm puts contents.
+pub fn fresh_memory(effort: Effort) -> anyhow::Result<Summary> {
+    let mut rates = Rates::new();
+    for _ in 0..effort.huge_repeat().max(4) {
+        let start = Instant::now();
+        let mut room = Rooms::default().take(HUGE_BYTES).context("no memory for a GiB")?;
+        room.resize(HUGE_BYTES, 1);
+        std::hint::black_box(room.as_mut_slice());
+        rates.record(HUGE_BYTES as u64, span(start.elapsed()));
+    }
+    Ok(Summary::Rate(rates.summary()))
 }

@@ -13,7 +13,7 @@ use isochrone_sim::cluster::Cluster;
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
 use crate::echo::Stream;
-use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, SOURCE, latency, span};
+use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, NO_LOCAL_BULK, SOURCE, latency, span};
 
 /// What the farm does with small commands.
 pub struct Launches {
@@ -87,10 +87,18 @@ pub async fn beside_bulk_on_a_link(binary: &Path, samples: u32) -> anyhow::Resul
     Ok(BesideBulk { idle, busy: latency(&latencies), gib_took })
 }
 
+/// Agents keep bulk on QUIC when this process was told to.
+fn told_of_bulk(options: FarmOptions) -> FarmOptions {
+    match std::env::var(NO_LOCAL_BULK) {
+        Ok(value) => options.environment(NO_LOCAL_BULK, &value),
+        Err(_) => options,
+    }
+}
+
 /// Measures large contents on one agent, then between two.
 pub async fn transfers(binary: &Path, effort: Effort) -> anyhow::Result<Transfers> {
     let sizes = [(LARGE_BYTES, effort.repeat), (HUGE_BYTES, effort.huge_repeat())];
-    let options = FarmOptions::processes(binary).agents(1, &Devices::default());
+    let options = told_of_bulk(FarmOptions::processes(binary).agents(1, &Devices::default()));
     let farm = Farm::start(options).await?;
     let client = farm.connect().await?;
     let session = client.session(SessionOptions::new()).await?;
@@ -102,6 +110,7 @@ pub async fn transfers(binary: &Path, effort: Effort) -> anyhow::Result<Transfer
     farm.stop().await;
 
     let options = FarmOptions::processes(binary).policy("round-robin").agents(2, &Devices::default());
+    let options = told_of_bulk(options);
     let farm = Farm::start(options).await?;
     let client = farm.connect().await?;
     let session = client.session(SessionOptions::new()).await?;

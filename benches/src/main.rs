@@ -88,6 +88,8 @@ pub const LARGE_BYTES: usize = 64 << 20;
 const LINK_SAMPLES: u32 = 500;
 /// Bytes of a transfer for which any start counts for nothing.
 pub const HUGE_BYTES: usize = 1 << 30;
+/// The variable that keeps bulk on QUIC within a machine.
+pub const NO_LOCAL_BULK: &str = "ISOCHRONE_NO_LOCAL_BULK";
 /// Launches in a burst.
 pub const BURST: u32 = 1_000;
 /// The kernels of all measurements, with and without a farm.
@@ -157,7 +159,10 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     if wants(Part::Transfers) {
         say("large contents on the farm");
         let transfers = farm::transfers(&binary, effort).await?;
-        figures.extend(transfer_figures(&transfers, &direct, &bare));
+        let fresh = tokio::task::spawn_blocking(move || direct::fresh_memory(effort)).await??;
+        figures.extend(transfer_figures(&transfers, &direct, &bare, fresh));
+        let way = std::env::var_os(NO_LOCAL_BULK).map_or("within the machine", |_| "over QUIC alone");
+        manifest.note("large contents go", way);
         for (name, stream) in [
             ("bare quinn stream, 1 GiB", bare.huge_upload),
             ("write 1 GiB", transfers.write[1]),
@@ -203,19 +208,27 @@ fn launch_figures(farm: &farm::Launches, direct: &direct::Direct, bare: &echo::B
     ]
 }
 
-fn transfer_figures(farm: &farm::Transfers, direct: &direct::Direct, bare: &echo::Bare) -> Vec<Figure> {
+const FRESH: &str = "first writing to fresh memory";
+
+fn transfer_figures(
+    farm: &farm::Transfers,
+    direct: &direct::Direct,
+    bare: &echo::Bare,
+    fresh: Summary,
+) -> Vec<Figure> {
     let [write, huge_write] = farm.write;
     let [read, huge_read] = farm.read;
     let [hop, huge_hop] = farm.hop;
     vec![
         Figure::new("write 64 MiB", write.rate).floor(STREAM, bare.upload.rate).floor(DIRECTLY, direct.write),
-        Figure::new("write 1 GiB", huge_write.rate).floor(STREAM, bare.huge_upload.rate),
+        Figure::new("write 1 GiB", huge_write.rate).floor(STREAM, bare.huge_upload.rate).floor(FRESH, fresh),
         Figure::new("read 64 MiB", read.rate).floor(STREAM, bare.download.rate).floor(DIRECTLY, direct.read),
-        Figure::new("read 1 GiB", huge_read.rate).floor(STREAM, bare.huge_download.rate),
+        Figure::new("read 1 GiB", huge_read.rate).floor(STREAM, bare.huge_download.rate).floor(FRESH, fresh),
         Figure::new("64 MiB from agent to agent, changed by a launch on each", hop.rate)
             .floor(STREAM, bare.upload.rate),
         Figure::new("1 GiB from agent to agent, 64 MiB of it changed by a launch on each", huge_hop.rate)
-            .floor(STREAM, bare.huge_upload.rate),
+            .floor(STREAM, bare.huge_upload.rate)
+            .floor(FRESH, fresh),
     ]
 }
 

@@ -8,10 +8,13 @@
 //!   `ahead` round trips to its agent and at least `ahead_min_us`; later tasks are held until completions
 //!   have sharpened the estimates. With nothing to learn from waiting (a slow link) it places further ahead.
 //! - It explores with one task at a time. On a device where a kernel has never run its duration is a guess
-//!   from other devices or from facts, and a wrong guess must not fill a slow device's queue. In a farm of
-//!   one device there is nothing to explore.
+//!   from other devices or from facts, and a wrong guess must not fill a slow device's queue. The next task goes
+//!   elsewhere only if it ends there hardly later than it would if it waited for what the first one tells: later by its
+//!   own duration at most. One that is late is expected to take as long again. In a farm of one device there is nothing
+//!   to explore.
 //! - Where nothing but reads by the client follows, a task has finished when its contents are with the client.
-//! - A path that would be the better one if it were warm is tried once staying away has cost as much (`trials`).
+//! - A path that would be the better one if it were warm is tried once staying away has cost as much (`trials`), and so is
+//!   a device on which the kernel has never run and which may be four times as fast as the guess.
 //!
 //! Each time it is asked it passes over at most `LOOKS_MAX` tasks whose best slot has no room, so that what is held
 //! back costs nothing for each task held.
@@ -40,6 +43,10 @@ pub(crate) const INFO: PolicyInfo = PolicyInfo {
 
 /// Tasks that are passed over in one plan.
 const LOOKS_MAX: usize = 16;
+/// How many times as fast as the guess a device may be on which a kernel has never run.
+const OPTIMISM: u64 = 4;
+/// How much longer at least something takes that is late already: who waits for it is asked again then.
+const LATE_MIN: Span = Span::from_millis(1);
 /// A task that moves less than this finds each path at its best: the first window of a connection holds it.
 const TRIAL_BYTES_MIN: u64 = 12_000;
 
@@ -53,7 +60,7 @@ pub struct LatencyEft {
     horizon: Horizon,
     ranks: Vec<Span>,
     /// By device, tasks out there whose duration was a guess.
-    exploring: BTreeMap<DeviceId, Vec<TaskIndex>>,
+    exploring: BTreeMap<DeviceId, Vec<Explorer>>,
     /// The highest rank first, then in program order.
     held: BinaryHeap<(Span, Reverse<Held>)>,
     /// Tasks that no slot can run.
@@ -61,6 +68,23 @@ pub struct LatencyEft {
     legality_epoch: u64,
     costs: Vec<SlotCost>,
     trials: Trials,
+}
+
+/// A task that finds out how long its kernel takes on a device.
+#[derive(Clone, Copy, Debug)]
+struct Explorer {
+    task: TaskIndex,
+    placed_at: Timestamp,
+    /// When the device is done with it, by the guess.
+    leaves_at: Timestamp,
+}
+
+impl Explorer {
+    /// When its end is likely to be heard of. What has not been heard of when it should is expected to take as long again.
+    fn heard_at(&self, now: Timestamp, one_way: Span) -> Timestamp {
+        let guessed = self.leaves_at + one_way;
+        if guessed > now { guessed } else { now + now.since(self.placed_at).max(LATE_MIN) }
+    }
 }
 
 /// A task on one slot, weighed.
@@ -137,7 +161,21 @@ impl LatencyEft {
         weighed.is_seen || exploring.is_none_or(Vec::is_empty)
     }
 
-    /// Another agent's slot that would be the best one if paths were at their best, when it is time to try it.
+    /// When a task would be done, and how long it would be held for that, if it waited until it is known how long its kernel takes on
+    /// a device where one explores.
+    fn after_exploration(&self, view: &View<'_>, weighed: &Weighed) -> Option<(Timestamp, Timestamp)> {
+        let explorers = self.exploring.get(&view.device_of(weighed.candidate.slot))?;
+        let (now, one_way) = (view.now(), view.control_one_way(weighed.agent));
+        let heard_at = explorers.iter().map(|explorer| explorer.heard_at(now, one_way)).min()?;
+        let Weighed { candidate: CandidateEstimate { transfer, execution, finish, .. }, leaves_at, .. } =
+            *weighed;
+        let back = (now + finish).since(leaves_at);
+        let starts_at = (heard_at + one_way).max(now + transfer);
+        Some((starts_at + execution + back, heard_at))
+    }
+
+    /// Another agent's slot that would be the best one if paths were at their best, and its device as fast as may be hoped, when it is
+    /// time to try it.
     fn trial(
         &mut self,
         view: &View<'_>,
@@ -149,7 +187,7 @@ impl LatencyEft {
         let inputs = view.inputs(task).filter(|input| !input.is_zero);
         let moved = inputs.fold(read.unwrap_or(0), |sum, input| sum.saturating_add(input.size_bytes));
         // What staying costs must be known.
-        if moved < TRIAL_BYTES_MIN || !best.is_seen {
+        if !best.is_seen {
             return None;
         }
         let now = view.now();
@@ -166,9 +204,14 @@ impl LatencyEft {
             };
             known = Some((other.agent, ready, back));
             let CandidateEstimate { slot, queueing, execution, .. } = other.candidate;
+            let execution = if other.is_seen { execution } else { Span(execution.0 / OPTIMISM) };
             ((ready.max(now + queueing) + execution + back).since(now), slot)
         };
-        let others = weighed.iter().filter(|other| other.agent != best.agent && self.may_go(view, other));
+        let is_one = |other: &&Weighed| {
+            let has_to_tell = moved >= TRIAL_BYTES_MIN || !other.is_seen;
+            has_to_tell && other.agent != best.agent && self.may_go(view, other)
+        };
+        let others = weighed.iter().filter(is_one);
         let mut at_best = at_best;
         let (other, (finish, _)) = others
             .map(|other| (other, at_best(&other)))
@@ -199,7 +242,7 @@ impl Policy for LatencyEft {
             Change::Submitted { tasks } => upward_ranks(view, tasks, &mut self.ranks),
             Change::Removed { task } | Change::Unplaced { task } => {
                 for tasks in self.exploring.values_mut() {
-                    tasks.retain(|exploring| exploring != task);
+                    tasks.retain(|explorer| explorer.task != *task);
                 }
                 self.trials.end(*task);
             }
@@ -216,6 +259,7 @@ impl Policy for LatencyEft {
         // In a farm of one device a wrong guess misleads nobody, and waiting for its end would cost a round trip. Where there
         // are others, what follows may go there, by when this is expected to end.
         let is_alone = view.devices().count() == 1;
+        let now = view.now();
         let mut passed_over = Vec::new();
         while passed_over.len() < LOOKS_MAX {
             let has_room = accounts.slots().iter().fold(false, |has_room, slot| {
@@ -247,16 +291,27 @@ impl Policy for LatencyEft {
                 passed_over.push((rank, Reverse(held)));
                 continue;
             };
+            let barred = weighed.iter().filter(|weighed| !is_alone && !self.may_go(view, weighed));
+            let waiting = barred.filter_map(|weighed| self.after_exploration(view, weighed)).min();
+            // To learn may cost as much as what is learnt about takes.
+            let bearable = (now + best.candidate.finish).since(Timestamp(best.candidate.execution.0));
+            if let Some((_, until)) = waiting.filter(|(finish, _)| finish.0 < bearable.0) {
+                plan.hold_until(until);
+                passed_over.push((rank, Reverse(held)));
+                continue;
+            }
             let trial = self.trial(view, task, read, &weighed, &best);
             let chosen = trial.unwrap_or(best);
             let reason = match (trial, chosen.is_seen) {
-                (Some(_), _) => "to warm a path: staying away from it has cost as much",
+                (Some(_), true) => "to warm a path: staying away from it has cost as much",
+                (Some(_), false) => "to learn of a device: staying away from it may have cost as much",
                 (None, true) => "earliest finish",
                 (None, false) => "earliest finish, by a guess to be measured",
             };
             let slot = chosen.candidate.slot;
             if !chosen.is_seen {
-                self.exploring.entry(view.device_of(slot)).or_default().push(task);
+                let explorer = Explorer { task, placed_at: now, leaves_at: chosen.leaves_at };
+                self.exploring.entry(view.device_of(slot)).or_default().push(explorer);
             }
             accounts.give(slot, chosen.leaves_at);
             let candidates = weighed.iter().map(|weighed| weighed.candidate).collect();

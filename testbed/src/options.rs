@@ -136,14 +136,21 @@ impl FarmOptions {
         self
     }
 
+    /// Gives the process of every agent added so far a variable of its environment. No effect in this process.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        for agent in &mut self.agents {
+            agent.environment.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
     /// Gives the process of every agent added so far that many threads for OpenCL on processors
     /// (PoCL); default as many as there are cores, for each agent. No effect in this process.
     #[must_use]
     pub fn processor_threads(mut self, threads: usize) -> Self {
-        for agent in &mut self.agents {
-            for variable in ["POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT"] {
-                agent.environment.push((variable.to_owned(), threads.max(1).to_string()));
-            }
+        for variable in ["POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT"] {
+            self = self.environment(variable, &threads.max(1).to_string());
         }
         self
     }

@@ -14,9 +14,10 @@ use isochrone_benches::links;
 use isochrone_benches::report::{self, median};
 use isochrone_client::SessionOptions;
 use isochrone_metrics::{Alignment, RunManifest, Table};
+use isochrone_model::Span;
 use isochrone_policies::POLICIES;
 use isochrone_sim::cluster::Cluster;
-use isochrone_sim::replay::Recording;
+use isochrone_sim::replay::{Recording, Rerun, RerunError};
 use isochrone_sim::sources;
 use isochrone_testbed::{PreparedGraph, RunOptions, read_recording, run_task_graph};
 use isochrone_workload::graph_file::Settings;
@@ -89,6 +90,14 @@ struct Arguments {
     /// Keep the schedulers' journals here, as CLUSTER-POLICY with CLUSTER's number, for `isochrone sim replay`
     #[arg(long, value_name = "DIR")]
     journals: Option<PathBuf>,
+
+    /// Compare with live runs that were recorded before with `--journals`, and run none; `--repeat` must be as it was
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["journals", "binary", "at_once"])]
+    recorded: Option<PathBuf>,
+
+    /// Simulated runs of each row with latencies and losses of their own; the median of all is told
+    #[arg(long, value_name = "COUNT", default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
 
     /// The network model; `isochrone calibrate --emulated` writes the file of a calibration
     #[arg(long, value_name = "MODEL", default_value = "quic(warm=all)")]
@@ -269,9 +278,10 @@ impl Run {
         for policy in policies(&self.arguments) {
             eprintln!("measuring {policy} on {text}");
             let recorded = self.live(&policy).await.with_context(|| format!("{policy} on {text}"))?;
-            let simulated = reference.run(Some(&policy), &self.arguments.network);
+            let simulate = |seed| reference.run(Some(&policy), &self.arguments.network, seed);
+            let simulated: Result<Vec<Rerun>, RerunError> = (0..self.arguments.seeds).map(simulate).collect();
             let simulated = simulated.with_context(|| format!("simulating {policy} on {text}"))?;
-            let of_policy = self.points(&policy, &recorded, &simulated.periods)?;
+            let of_policy = self.points(&policy, &recorded, &simulated)?;
             for point in &of_policy {
                 eprintln!(
                     "  {}: {:.1} ms live, {:.1} ms simulated ({:+.1} %)",
@@ -288,6 +298,9 @@ impl Run {
 
     /// All graphs in a row on a farm of this policy; what its journal tells.
     async fn live(&self, policy: &str) -> anyhow::Result<Recording> {
+        if let Some(folder) = &self.arguments.recorded {
+            return Ok(read_recording(&folder.join(format!("{}-{policy}", self.place)))?);
+        }
         let journal = match &self.arguments.journals {
             Some(folder) => {
                 std::fs::create_dir_all(folder)?;
@@ -324,24 +337,21 @@ impl Run {
         Ok(recording)
     }
 
-    fn points(
-        &self,
-        policy: &str,
-        recorded: &Recording,
-        simulated: &[isochrone_model::Span],
-    ) -> anyhow::Result<Vec<Point>> {
+    fn points(&self, policy: &str, recorded: &Recording, simulated: &[Rerun]) -> anyhow::Result<Vec<Point>> {
         let runs = self.arguments.repeat as usize + 1;
         let count = runs * self.graphs.len();
         ensure!(recorded.periods.len() == count, "{} live runs of {count}", recorded.periods.len());
-        ensure!(simulated.len() == count, "{} simulated runs of {count}", simulated.len());
-        let millis = |spans: &[isochrone_model::Span]| -> Vec<f64> {
-            // The first of each graph teaches the scheduler.
-            spans[1..].iter().map(|span| span.as_secs_f64() * 1e3).collect()
-        };
+        for rerun in simulated {
+            ensure!(rerun.periods.len() == count, "{} simulated runs of {count}", rerun.periods.len());
+        }
+        // The first of each graph teaches the scheduler.
+        let millis =
+            |spans: &[Span]| spans[1..].iter().map(|span| span.as_secs_f64() * 1e3).collect::<Vec<_>>();
         let of_graph = self.graphs.iter().enumerate().map(|(place, (graph, _))| {
             let range = place * runs..(place + 1) * runs;
             let live_all_ms = millis(&recorded.periods[range.clone()]);
-            let (live_ms, simulated_ms) = (median(live_all_ms.clone()), median(millis(&simulated[range])));
+            let simulated_all_ms = simulated.iter().flat_map(|rerun| millis(&rerun.periods[range.clone()]));
+            let (live_ms, simulated_ms) = (median(live_all_ms.clone()), median(simulated_all_ms.collect()));
             Point {
                 cluster: self.text.clone(),
                 graph: graph.clone(),
@@ -453,7 +463,7 @@ fn fidelity_body(points: &[Point]) -> String {
     let worst = errors.iter().copied().fold(0.0, f64::max);
     let (pairs, equal, wrong) = ranking(points);
     let mut text = format!(
-        "Makespans as the scheduler sees them, live and simulated. The simulator has the requests, kernel durations and builds of one run under the \
+        "Makespans as the scheduler sees them, live (the median of the runs that count) and simulated (the median of those of several seeds). The simulator has the requests, kernel durations and builds of one run under the \
          reference policy, the links of the cluster file, and the network model above; nothing of the run that it predicts.\n\n\
          Error of {} makespans: median {:.1} % (target 5), worst {:.1} % (target 15). Of {pairs} pairs of policies that differ live by more \
          than 5 % on one graph and cluster, {equal} are in the same order in simulation.\n\n{table}",

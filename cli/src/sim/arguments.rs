@@ -192,6 +192,10 @@ pub struct SimReplayArguments {
     #[arg(long, value_name = "MODEL", default_value = "quic(warm=all)")]
     pub network: String,
 
+    /// What latencies and losses are drawn from; runs of one seed are equal
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+
     /// Print one document of JSON
     #[arg(long)]
     pub json: bool,

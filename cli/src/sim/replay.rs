@@ -48,9 +48,9 @@ struct ShownDevice {
 pub fn replay(arguments: &SimReplayArguments) -> anyhow::Result<()> {
     let path = &arguments.journal;
     let recording = read_recording(path).with_context(|| format!("cannot use {}", path.display()))?;
-    let mut runs = vec![run(&recording, None, &arguments.network)?];
+    let mut runs = vec![run(&recording, None, arguments)?];
     for policy in &arguments.policy {
-        runs.push(run(&recording, Some(policy), &arguments.network)?);
+        runs.push(run(&recording, Some(policy), arguments)?);
     }
     let shown = Shown {
         journal: path.display().to_string(),
@@ -67,10 +67,15 @@ pub fn replay(arguments: &SimReplayArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(recording: &Recording, policy: Option<&str>, network: &str) -> anyhow::Result<ShownRun> {
+fn run(
+    recording: &Recording,
+    policy: Option<&str>,
+    arguments: &SimReplayArguments,
+) -> anyhow::Result<ShownRun> {
     let label = policy.unwrap_or(&recording.policy);
-    let Rerun { busy, tasks, moved_bytes, devices, rejections, periods: _ } =
-        recording.run(policy, network).with_context(|| format!("under {label}"))?;
+    let Rerun { busy, tasks, moved_bytes, devices, rejections, periods: _ } = recording
+        .run(policy, &arguments.network, arguments.seed)
+        .with_context(|| format!("under {label}"))?;
     Ok(ShownRun {
         policy: label.to_owned(),
         is_recorded: policy.is_none(),

@@ -74,12 +74,12 @@ pub enum RerunError {
 
 impl Recording {
     /// Runs it under a policy, which takes the place of every session's own; `None` keeps those. `model` is the label of a network
-    /// model.
+    /// model, whose draws (latencies, losses) come from `seed` alone.
     ///
     /// # Errors
     /// When a label makes nothing, or the run does not end.
-    pub fn run(&self, policy: Option<&str>, model: &str) -> Result<Rerun, RerunError> {
-        let network = network(model, &self.cluster, 0).map_err(RerunError::Network)?;
+    pub fn run(&self, policy: Option<&str>, model: &str, seed: u64) -> Result<Rerun, RerunError> {
+        let network = network(model, &self.cluster, seed).map_err(RerunError::Network)?;
         Engine::new(self, policy, network)?.run()
     }
 }

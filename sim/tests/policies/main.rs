@@ -5,6 +5,7 @@
 
 mod foresight;
 mod instances;
+mod latency_eft;
 mod plans;
 mod published;
 
