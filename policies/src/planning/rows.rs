@@ -280,7 +280,8 @@ impl<'a> Rows<'a> {
             self.members[row as usize] = members;
         }
         self.row_of[task] = row;
-        self.rows[row as usize].last_arrival = last_arrival;
+        let era = self.rows[row as usize].era;
+        self.rows[row as usize] = Row { era, last_arrival, ..Row::default() };
         self.keep_near(row as usize);
         self.added.push(row);
     }
@@ -410,7 +411,9 @@ impl<'a> Rows<'a> {
         self.looks += self.places.len() as u64;
         let Some(Reverse(task)) = self.members[index].tasks.peek() else { return };
         let executions = self.problem.executions(*task as usize);
-        let mut nearest = Nearest::default();
+        // Where it completed first before, it does so by then.
+        let (before, _) = self.glance(index);
+        let mut nearest = Nearest::by(before.into_iter().max().unwrap_or(Problem::ILLEGAL));
         let is_waiting = self.rows[index].last_arrival > self.first_end;
         if !is_waiting && self.classes.len() == executions.len() {
             for (place, (end, cost)) in self.place_ends.iter().zip(executions).enumerate() {
@@ -423,11 +426,10 @@ impl<'a> Rows<'a> {
             }
         }
         let row = &mut self.rows[index];
-        for (near, (_, cost, place)) in nearest.first[..NEAR].iter().enumerate() {
-            (row.near_costs[near], row.near_places[near]) = (*cost, *place);
+        for (near, (_, cost, place)) in nearest.first.into_iter().enumerate() {
+            (row.near_costs[near], row.near_places[near]) = (cost, place);
         }
-        let (beyond, cost, _) = nearest.first[NEAR];
-        (row.beyond, row.far_cost) = (beyond, nearest.far_cost.min(cost));
+        (row.beyond, row.far_cost) = (nearest.beyond, nearest.far_cost);
     }
 
     /// The row with the largest measure of those that came next to the largest before: few others are above it.
@@ -488,7 +490,9 @@ impl<'a> Rows<'a> {
         for start in (0..before).step_by(AT_ONCE) {
             let next = start..before.min(start + AT_ONCE);
             // Rows lie anywhere: they are fetched together, so that the waits for them overlap.
-            let touched = watches[next.clone()].iter().map(|watch| {
+            let known = found.map_or(NOTHING, |found| found.worth);
+            let above = watches[next.clone()].iter().filter(|watch| watch.bound(end) > known);
+            let touched = above.map(|watch| {
                 let row = &self.rows[watch.row as usize];
                 u64::from(row.era) ^ row.near_costs[0].0
             });
@@ -679,33 +683,41 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The places where a row completes first, and one more, as (completion, cost, place): so many are kept of those that are offered.
+/// The places where a row completes first, as (completion, cost, place): so many are kept of those that are offered.
 struct Nearest {
-    first: [(Span, Span, u32); NEAR + 1],
-    /// In no place that was offered and is not kept it takes less.
+    first: [(Span, Span, u32); NEAR],
+    /// In no place that was offered and is not kept it completes earlier, or takes less.
+    beyond: Span,
     far_cost: Span,
 }
 
 impl Nearest {
+    /// None, if as many places will be offered where it completes by `latest`, or that is the largest there is.
+    fn by(latest: Span) -> Self {
+        let none = (latest.saturating_add(Span(1)), Problem::ILLEGAL, NONE);
+        Self { first: [none; NEAR], beyond: Problem::ILLEGAL, far_cost: Problem::ILLEGAL }
+    }
+
     fn offer(&mut self, completion: Span, cost: Span, place: usize) {
-        let (last, last_cost, _) = self.first[NEAR];
+        let (last, last_cost, last_place) = self.first[NEAR - 1];
         if completion >= last {
-            self.far_cost = self.far_cost.min(cost);
+            self.leave_out(completion, cost);
             return;
         }
-        self.far_cost = self.far_cost.min(last_cost);
-        let mut rank = NEAR;
+        if last_place != NONE {
+            self.leave_out(last, last_cost);
+        }
+        let mut rank = NEAR - 1;
         while rank > 0 && self.first[rank - 1].0 > completion {
             self.first[rank] = self.first[rank - 1];
             rank -= 1;
         }
         self.first[rank] = (completion, cost, place as u32);
     }
-}
 
-impl Default for Nearest {
-    fn default() -> Self {
-        Self { first: [(Problem::ILLEGAL, Problem::ILLEGAL, NONE); NEAR + 1], far_cost: Problem::ILLEGAL }
+    fn leave_out(&mut self, completion: Span, cost: Span) {
+        self.beyond = self.beyond.min(completion);
+        self.far_cost = self.far_cost.min(cost);
     }
 }
 
