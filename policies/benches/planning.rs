@@ -3,21 +3,21 @@
 //! Arguments: tasks, slots and names, in any order; without tasks 1,000, 10,000 and 100,000, without slots 16 and 64,
 //! without names every planner. `wide` plans tasks without edges instead of a layered graph, `related` such tasks whose times
 //! are an amount of work over a slot's speed, `mixed` that give or take a quarter, `kinds` tasks of 16 kinds whose times are
-//! equal. Each figure is the
-//! shortest of three runs (of one where it takes more than 2 s). Prints milliseconds; asserts nothing of them.
+//! equal; `batch=N` bounds the ready tasks that are considered at one time, 0 for no bound. Each figure is the
+//! shortest of three runs (of one where it takes more than 2 s, or with `once`). Prints milliseconds; asserts nothing of them.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock: that is what it is for")]
 
 use std::time::Instant;
 
 use isochrone_model::{BytesPerSecond, Span};
-use isochrone_policies::planning::{Problem, ProblemBuilder, bounds};
+use isochrone_policies::planning::{Batch, Problem, ProblemBuilder, bounds};
 
 #[path = "../tests/planners/instances.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod instances;
 
-use instances::{Draws, planners};
+use instances::{Draws, planners_in};
 
 /// Of tasks without edges.
 const FAMILIES: [&str; 4] = ["wide", "related", "mixed", "kinds"];
@@ -32,7 +32,13 @@ fn main() {
         or(numbers.iter().copied().filter(|number| *number >= 1_000).collect(), &[1_000, 10_000, 100_000]);
     let widths = or(numbers.iter().copied().filter(|number| *number < 1_000).collect(), &[16, 64]);
     let has = |wanted: &str| arguments.iter().any(|word| word == wanted);
-    let is_name = |word: &&String| word.parse::<usize>().is_err() && !FAMILIES.contains(&word.as_str());
+    let bound = arguments.iter().find_map(|word| word.strip_prefix("batch=")?.parse().ok());
+    let batch = bound.map_or(Batch::default(), |tasks_max| match tasks_max {
+        0 => Batch::UNBOUNDED,
+        tasks_max => Batch::of(tasks_max),
+    });
+    let is_other = |word: &str| FAMILIES.contains(&word) || word.starts_with("batch=") || word == "once";
+    let is_name = |word: &&String| word.parse::<usize>().is_err() && !is_other(word);
     let names: Vec<&String> = arguments.iter().filter(is_name).collect();
     for tasks in counts {
         for slots in widths.iter().copied() {
@@ -45,7 +51,7 @@ fn main() {
             };
             let bound = bounds::lower_bound(&problem);
             println!("{tasks} tasks on {slots} slots, lower bound {bound}");
-            for (name, planner) in planners() {
+            for (name, planner) in planners_in(batch) {
                 if !names.is_empty() && !names.iter().any(|wanted| *wanted == name) {
                     continue;
                 }
@@ -55,7 +61,7 @@ fn main() {
                     let start = Instant::now();
                     makespan = planner.plan(&problem).makespan();
                     shortest = shortest.min(start.elapsed().as_secs_f64());
-                    if shortest > 2.0 {
+                    if shortest > 2.0 || has("once") {
                         break;
                     }
                 }

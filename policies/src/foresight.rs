@@ -142,9 +142,9 @@ fn portfolio(problem: &Problem) -> Vec<Box<dyn Planner>> {
         planners.push(Box::new(crate::Bil));
         planners.push(Box::new(crate::Flb));
         planners.push(Box::new(crate::Hbmct));
-        planners.push(Box::new(crate::MinMin));
-        planners.push(Box::new(crate::MaxMin));
-        planners.push(Box::new(crate::Sufferage));
+        planners.push(Box::new(crate::MinMin::default()));
+        planners.push(Box::new(crate::MaxMin::default()));
+        planners.push(Box::new(crate::Sufferage::default()));
     }
     planners.push(Box::new(crate::FastestDevice));
     if size <= PAIRS_MAX {

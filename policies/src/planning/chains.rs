@@ -3,7 +3,7 @@
 //!
 //! What the rows between two of a chain take lies between what these two take. So the measures of all of them have a bound that is
 //! found by a look at two rows, and the row with the largest measure is found by halving the chain: parts whose bound is not
-//! above what was found are left out. For the earliest completion that is one way down a tree, for sufferage a few. Must never hold what is
+//! above what was found are left out, small ones are looked through. For the earliest completion that is one way down a tree, for sufferage a few. Must never hold what is
 //! known of ends: a search asks for it.
 
 use std::cmp::Reverse;
@@ -11,8 +11,8 @@ use std::collections::BinaryHeap;
 
 use super::problem::Problem;
 
-/// So many rows at least are a chain, and of so many that come together chains are made.
-pub(super) const ROWS_MIN: usize = 16;
+/// Parts of so many rows are not halved: a look at a row takes about what the bound of a part takes.
+const HALVED_MIN: usize = 8;
 /// A row is appended to one of so many chains that were last appended to: kinds of tasks that take turns.
 const OPEN_MAX: usize = 8;
 /// All whole numbers up to this have a float of their own.
@@ -58,9 +58,9 @@ pub(super) trait Judge {
 }
 
 impl Chain {
-    /// Makes chains of rows, each given with one of its tasks, and the smallest. Rows are sorted by how long they take; those that are in
+    /// Makes chains of `rows_min` rows at least of rows, each given with one of its tasks, and the smallest. Rows are sorted by how long they take; those that are in
     /// no chain are given back.
-    pub fn of(problem: &Problem, rows: &[(u32, u32)]) -> (Vec<Self>, Vec<u32>) {
+    pub fn of(problem: &Problem, rows: &[(u32, u32)], rows_min: usize) -> (Vec<Self>, Vec<u32>) {
         let takes = |task: u32| problem.executions(task as usize);
         let mut made: Vec<Self> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
@@ -81,7 +81,7 @@ impl Chain {
             chain.tasks.push(task);
         }
         let (mut chains, loose): (Vec<Self>, Vec<Self>) =
-            made.into_iter().partition(|chain| chain.rows.len() >= ROWS_MIN);
+            made.into_iter().partition(|chain| chain.rows.len() >= rows_min);
         for chain in &mut chains {
             chain.grow_tree();
             chain.off_line_nanos = chain.off_line(problem);
@@ -156,8 +156,11 @@ impl Chain {
             if judge.found().is_some_and(|found| bound <= found) {
                 break;
             }
-            if part.end - part.start == 1 {
-                judge.look_at(self.rows[part.start]);
+            if part.end - part.start <= HALVED_MIN {
+                let rows = self.rows.iter().enumerate().take(part.end).skip(part.start);
+                for (_, row) in rows.filter(|(place, _)| self.smallest[self.leaves + place] != NONE) {
+                    judge.look_at(*row);
+                }
                 continue;
             }
             let middle = part.start.midpoint(part.end);

@@ -2,6 +2,7 @@
 //! search for the optimum, and the adapter that makes a policy of a planner. A planner is a pure function from a
 //! problem to a schedule.
 
+mod batch;
 pub mod bounds;
 mod chains;
 mod client_contents;
@@ -21,11 +22,12 @@ mod rows;
 mod schedule;
 mod timeline;
 
+pub use batch::Batch;
 pub(crate) use client_contents::in_order;
 pub(crate) use local_search::improve;
 pub(crate) use pairs::{LargestPair, LatestPair, signed};
 pub(crate) use partial::{Partial, by_priority};
-pub(crate) use planned::{Planned, PlannedOptions, planned};
+pub(crate) use planned::{Planned, PlannedOptions, planned, planned_in_batches};
 pub use problem::{Edge, OutsideInput, Problem, ProblemBuilder, SlotName};
 pub use ranks::{
     alap_order, critical_path, critical_slot, downward_ranks, optimistic_costs, static_levels,

@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use isochrone_model::Span;
 
 use super::Planner;
+use super::batch::Batch;
 use super::bounds::{area_weights, lower_bound, shortest};
 use super::partial::Partial;
 use super::problem::Problem;
@@ -91,8 +92,8 @@ fn best_heuristic(problem: &Problem, limits: OptimalLimits) -> Schedule {
         &crate::Lookahead,
         &crate::Dls,
         &crate::Hbmct,
-        &crate::MinMin,
-        &crate::Sufferage,
+        &crate::MinMin { batch: Batch::UNBOUNDED },
+        &crate::Sufferage { batch: Batch::UNBOUNDED },
         &crate::FastestDevice,
     ];
     let is_small = problem.tasks() <= limits.tasks.min(MORE_HEURISTICS_TASKS);

@@ -11,6 +11,7 @@ use isochrone_model::{AgentId, DeviceId, SessionId, SlotId, Span, Timestamp};
 use isochrone_sched_core::{Change, Plan, Policy, PolicyLabel, TaskIndex, View};
 
 use super::Planner;
+use super::batch::Batch;
 use super::client_contents::{in_order, settle};
 use super::guesses::Guesses;
 use super::pose::{Posed, has_place, is_at_client, problem_of};
@@ -68,6 +69,18 @@ pub(crate) fn planned<P: Planner + 'static>(
     let options = PlannedOptions::of(label)?;
     let text = format!("{name}({})", options.text());
     Ok(Box::new(Planned::new(text, reason, planner, options)))
+}
+
+/// The policy of a planner whose one parameter is how many ready tasks it considers at one time.
+pub(crate) fn planned_in_batches<P: Planner + 'static>(
+    name: &str,
+    reason: &'static str,
+    planner: impl FnOnce(Batch) -> P,
+    label: &Label,
+) -> Result<Box<dyn Policy>, LabelError> {
+    let (batch, options) = (Batch::of_label(label)?, PlannedOptions::of(label)?);
+    let text = format!("{name}({batch},{})", options.text());
+    Ok(Box::new(Planned::new(text, reason, planner(batch), options)))
 }
 
 /// The policy of a planner.

@@ -11,20 +11,27 @@
 //! that order stays. When a place is given work, rows under it whose bound is now above a measure that is known watch another
 //! place if they have one whose bound is below, without a look at the rest; only otherwise is their measure found.
 //!
+//! **Near places.** Whenever all places of a row are looked at, those where it completes first are kept, and what it completes at in none of the
+//! others before: ends only grow, so that stays true. Most of the time the near places show the measure, which is a look at
+//! two lines of the cache.
+//!
 //! **Chains.** Of the rows that come together, those that can be put in an order in which each takes at least as long as the one
 //! before in every place are not watched but searched by halving, see `chains.rs`: amounts of work on slots of different speeds.
 //!
 //! **What it takes.** With n rows over m places, those in chains take in the order of m log n a step for the earliest completion, whatever
 //! there is, and for sufferage up to m times that where they lie on a straight line (durations that grow evenly with an amount of
-//! work); off such a line a part is halved until its rows differ less than the measures do. For the others a step looks at each place and at a few rows, and glances at the rows under
-//! the place that was given work: with n rows that all differ that is about n / m of them, at each of which some 100 bytes are read. So
-//! times that have nothing to do with each other take in the order of n (m + n / m): less than any way that looks at the rows anew,
-//! but not less than quadratic in n once n is well above m squared. The worst case is n^2: amounts of work of which each place
-//! makes something a little different, so that they are in no chain, and that all have the same few places as their best.
+//! work); off such a line a part is halved until its rows differ less than the measures do. For the others a step looks at each place and at a
+//! few rows, and glances at the rows under the place that was given work: with n rows that all differ that is about n / m of them, where
+//! tasks agree on which slots are good, more. So a plan that considers n rows at once takes in the order of n^2, and one that considers at most a fixed
+//! number of them (`batch.rs`) is linear in tasks; that is what planners do by default.
 //! Rows that are alike count once, slots of one device too. Nobody knows a way to ask for the row whose
 //! smallest sum with the ends of m slots is largest in much less than n steps when m is more than a few times the logarithm of n: with
 //! times that are short or long it is to find a vector that is orthogonal to another. That says what one question
 //! costs, not that a plan has to ask n such questions one by one.
+
+mod chain_search;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -32,11 +39,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use isochrone_model::Span;
 
-use super::chains::{Chain, Judge, Part, ROWS_MIN, Worth};
+use super::chains::{Chain, Part, Worth};
 use super::optimal::like_slots;
 use super::pairs::signed;
 use super::partial::Partial;
 use super::problem::Problem;
+use chain_search::ChainSearch;
 
 /// What decides between ready tasks; the largest is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,28 +86,35 @@ pub(crate) struct Rows<'a> {
     parts: BinaryHeap<(Worth, Part)>,
     /// Rows whose measure was found, the largest of them kept.
     contenders: Vec<Found>,
-    /// By place, of the row that is looked at.
-    completions: Vec<u64>,
+    /// By place, when the first row and the last of a part of a chain complete.
+    early: Vec<i64>,
+    late: Vec<i64>,
     /// By class, of the task that is added.
     arriving: Vec<Span>,
-    /// By place, of the task that is added.
-    sorting: Vec<(Span, u32)>,
+    /// Of so many rows at least chains are made.
+    chained_min: usize,
+    /// Places and watches that were looked at: what planning takes, on every machine alike. For tests.
+    looks: u64,
 }
 
 /// Ready tasks that are alike: what a glance needs.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Row {
-    /// The places that take it the least time, in that order; the rest `ILLEGAL`.
+    /// What it takes in the places where it completed first when all of them were last looked at; the rest `ILLEGAL`.
     near_costs: [Span; NEAR],
     near_places: [u32; NEAR],
+    /// Watches of an earlier one do not count.
+    era: u32,
+    /// In no other place it completes earlier than this: ends only grow.
+    beyond: Span,
+    /// In no other place it takes less.
+    far_cost: Span,
     /// No completion is earlier; 0 if the measure does not count from it.
     first: Span,
     /// When the inputs are everywhere.
     last_arrival: Span,
     watched: [u32; 2],
-    /// Watches of an earlier one do not count.
-    era: u32,
 }
 
 /// Ready tasks that are alike: the rest.
@@ -151,8 +166,8 @@ struct Found {
 }
 
 const NONE: u32 = u32::MAX;
-/// So many places of a row are looked at in a glance.
-const NEAR: usize = 8;
+/// So many places of a row are looked at in a glance: what two lines of a cache hold.
+const NEAR: usize = 7;
 /// So many rows are fetched together.
 const AT_ONCE: usize = 16;
 /// So many rows are kept that were next to the first.
@@ -193,7 +208,8 @@ impl<'a> Rows<'a> {
             first_end: Span::ZERO,
             ends,
             class_of,
-            completions: Vec::new(),
+            early: Vec::new(),
+            late: Vec::new(),
             arriving: vec![Span::ZERO; classes.len()],
             classes,
             place_ends: vec![Span::ZERO; places.len()],
@@ -204,7 +220,8 @@ impl<'a> Rows<'a> {
             chains: Vec::new(),
             parts: BinaryHeap::new(),
             contenders: Vec::new(),
-            sorting: Vec::new(),
+            chained_min: measure.chained_min(),
+            looks: 0,
         };
         (0..rows.classes.len()).for_each(|class| rows.note_ends(class));
         rows
@@ -263,8 +280,9 @@ impl<'a> Rows<'a> {
             self.members[row as usize] = members;
         }
         self.row_of[task] = row;
-        self.rows[row as usize].last_arrival = last_arrival;
-        self.keep_near(task, row as usize);
+        let era = self.rows[row as usize].era;
+        self.rows[row as usize] = Row { era, last_arrival, ..Row::default() };
+        self.keep_near(row as usize);
         self.added.push(row);
     }
 
@@ -286,7 +304,7 @@ impl<'a> Rows<'a> {
     /// Takes in the rows that came: those that make chains into chains, the others under watches.
     fn take_in_added(&mut self) {
         let added = std::mem::take(&mut self.added);
-        if added.len() < ROWS_MIN {
+        if added.len() < self.chained_min {
             for row in added {
                 self.take_in(row);
             }
@@ -304,7 +322,7 @@ impl<'a> Rows<'a> {
             let executions = self.problem.executions(*task as usize).iter();
             (executions.fold(0_u128, |sum, execution| sum + u128::from(execution.0)), *task)
         });
-        let (chains, in_none) = Chain::of(self.problem, &steady);
+        let (chains, in_none) = Chain::of(self.problem, &steady, self.chained_min);
         for chain in chains {
             let free = self.chains.iter().position(Chain::is_over).unwrap_or(self.chains.len());
             for (place, row) in chain.rows().iter().enumerate() {
@@ -388,26 +406,30 @@ impl<'a> Rows<'a> {
         self.first_end = self.place_ends.iter().copied().min().unwrap_or(Span::ZERO);
     }
 
-    /// Keeps the places that take a task the least.
-    fn keep_near(&mut self, task: usize, row: usize) {
-        let executions = self.problem.executions(task);
-        self.sorting.clear();
-        for (index, slot) in self.place_slots.iter().enumerate() {
-            let execution = executions[*slot as usize];
-            if execution != Problem::ILLEGAL {
-                self.sorting.push((execution, index as u32));
+    /// Looks at all places of a row, and keeps those where it completes first.
+    fn keep_near(&mut self, index: usize) {
+        self.looks += self.places.len() as u64;
+        let Some(Reverse(task)) = self.members[index].tasks.peek() else { return };
+        let executions = self.problem.executions(*task as usize);
+        // Where it completed first before, it does so by then.
+        let (before, _) = self.glance(index);
+        let mut nearest = Nearest::by(before.into_iter().max().unwrap_or(Problem::ILLEGAL));
+        let is_waiting = self.rows[index].last_arrival > self.first_end;
+        if !is_waiting && self.classes.len() == executions.len() {
+            for (place, (end, cost)) in self.place_ends.iter().zip(executions).enumerate() {
+                nearest.offer(end.saturating_add(*cost), *cost, place);
+            }
+        } else {
+            for (place, (end, slot)) in self.place_ends.iter().zip(&self.place_slots).enumerate() {
+                let cost = executions[*slot as usize];
+                nearest.offer(self.completion(index, self.places[place].class, *end, cost), cost, place);
             }
         }
-        if self.sorting.len() > NEAR {
-            self.sorting.select_nth_unstable(NEAR - 1);
-            self.sorting.truncate(NEAR);
+        let row = &mut self.rows[index];
+        for (near, (_, cost, place)) in nearest.first.into_iter().enumerate() {
+            (row.near_costs[near], row.near_places[near]) = (cost, place);
         }
-        self.sorting.sort_unstable();
-        let row = &mut self.rows[row];
-        (row.near_costs, row.near_places) = ([Problem::ILLEGAL; NEAR], [NONE; NEAR]);
-        for (near, (cost, place)) in self.sorting.iter().enumerate() {
-            (row.near_costs[near], row.near_places[near]) = (*cost, *place);
-        }
+        (row.beyond, row.far_cost) = (nearest.beyond, nearest.far_cost);
     }
 
     /// The row with the largest measure of those that came next to the largest before: few others are above it.
@@ -462,12 +484,15 @@ impl<'a> Rows<'a> {
         let end = self.place_ends[place];
         let mut watches = std::mem::take(&mut self.places[place].watches);
         let before = watches.len();
+        self.looks += before as u64;
         let (mut kept, mut largest) = (0, NOTHING);
         self.places[place].largest = NOTHING;
         for start in (0..before).step_by(AT_ONCE) {
             let next = start..before.min(start + AT_ONCE);
             // Rows lie anywhere: they are fetched together, so that the waits for them overlap.
-            let touched = watches[next.clone()].iter().map(|watch| {
+            let known = found.map_or(NOTHING, |found| found.worth);
+            let above = watches[next.clone()].iter().filter(|watch| watch.bound(end) > known);
+            let touched = above.map(|watch| {
                 let row = &self.rows[watch.row as usize];
                 u64::from(row.era) ^ row.near_costs[0].0
             });
@@ -506,6 +531,7 @@ impl<'a> Rows<'a> {
             return;
         }
         if let Some(found) = &found {
+            self.looks += NEAR as u64;
             let (completions, first) = self.glance(watch.row as usize);
             let (mut earliest, mut there) = (Span(u64::MAX), NONE);
             for (completion, near) in completions.into_iter().zip(row.near_places) {
@@ -584,68 +610,58 @@ impl<'a> Rows<'a> {
             Measure::Completion => Span::ZERO,
             Measure::Sufferage => {
                 let near = completions.iter().copied().min().unwrap_or(Span::ZERO);
-                near.min(self.first_end.saturating_add(row.near_costs[NEAR - 1])).max(row.first)
+                near.min(self.elsewhere(row)).max(row.first)
             }
         };
         (completions, first)
     }
 
+    /// In no place that is not near a row completes earlier than this.
+    fn elsewhere(&self, row: &Row) -> Span {
+        row.beyond.max(self.first_end.saturating_add(row.far_cost))
+    }
+
     /// The earliest completion of a row and the next, each with its place; the next may be none.
     fn best_places(&mut self, index: usize) -> [(Span, u32); 2] {
+        let near = self.best_near(index);
+        let latest = match self.measure {
+            Measure::Completion => near[0].0,
+            Measure::Sufferage => near[1].0,
+        };
+        if latest <= self.elsewhere(&self.rows[index]) {
+            return near;
+        }
+        self.keep_near(index);
+        self.best_near(index)
+    }
+
+    /// The same of the places that are near.
+    fn best_near(&mut self, index: usize) -> [(Span, u32); 2] {
         let none = (Span(u64::MAX), NONE);
         let (mut best, mut second) = (none, none);
+        self.looks += NEAR as u64;
         let (completions, _) = self.glance(index);
         for here in completions.into_iter().zip(self.rows[index].near_places) {
             second = second.min(best.max(here));
             best = best.min(here);
         }
-        // Nothing completes before the first slot is free and its own time has passed.
-        let elsewhere = self.first_end.saturating_add(self.rows[index].near_costs[NEAR - 1]);
-        let latest = match self.measure {
-            Measure::Completion => best.0,
-            Measure::Sufferage => second.0,
-        };
-        if elsewhere > latest || elsewhere.0 == u64::MAX {
-            return [best, second];
-        }
-        self.all_completions(index);
-        let (mut best, mut second) = (u64::MAX, u64::MAX);
-        for completion in self.completions.iter().copied() {
-            second = second.min(best.max(completion));
-            best = best.min(completion);
-        }
-        let place_with = |wanted: u64, but: u32| {
-            let is_it = |(place, completion): (usize, &u64)| *completion == wanted && place as u32 != but;
-            self.completions.iter().enumerate().position(is_it).map_or(NONE, |place| place as u32)
-        };
-        let best_place = place_with(best, NONE);
-        [(Span(best), best_place), (Span(second), place_with(second, best_place))]
+        [best, second]
     }
 
-    /// Finds when a row completes in each place; the largest number where it may not run.
-    fn all_completions(&mut self, index: usize) {
-        let Some(Reverse(task)) = self.members[index].tasks.peek() else { return };
-        let executions = self.problem.executions(*task as usize);
-        self.completions.clear();
+    /// Finds when a row of a chain completes in each place.
+    fn complete_into(&mut self, executions: &[Span], of: impl Fn(&mut Self) -> &mut Vec<i64>) {
+        self.looks += self.places.len() as u64;
+        let mut completions = std::mem::take(of(self));
+        completions.clear();
         if self.classes.len() == executions.len() {
-            self.completions.extend(
-                self.place_ends
-                    .iter()
-                    .zip(executions)
-                    .map(|(end, execution)| end.0.saturating_add(execution.0)),
-            );
+            let places = self.place_ends.iter().zip(executions);
+            completions.extend(places.map(|(end, cost)| signed(end.saturating_add(*cost))));
         } else {
             let places = self.place_ends.iter().zip(&self.place_slots);
-            self.completions
-                .extend(places.map(|(end, slot)| end.0.saturating_add(executions[*slot as usize].0)));
+            completions
+                .extend(places.map(|(end, slot)| signed(end.saturating_add(executions[*slot as usize]))));
         }
-        if self.rows[index].last_arrival > self.first_end {
-            for (place, end) in self.place_ends.iter().enumerate() {
-                let execution = executions[self.place_slots[place] as usize];
-                let class = self.places[place].class;
-                self.completions[place] = self.completion(index, class, *end, execution).0;
-            }
-        }
+        *of(self) = completions;
     }
 
     /// When a row completes on a slot of a class.
@@ -667,75 +683,54 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A search of chains for a row with a larger measure than what was found.
-struct ChainSearch<'a, 'b> {
-    rows: &'a mut Rows<'b>,
-    found: Option<Found>,
+/// The places where a row completes first, as (completion, cost, place): so many are kept of those that are offered.
+struct Nearest {
+    first: [(Span, Span, u32); NEAR],
+    /// In no place that was offered and is not kept it completes earlier, or takes less.
+    beyond: Span,
+    far_cost: Span,
 }
 
-impl Judge for ChainSearch<'_, '_> {
-    fn bound(&mut self, chain: &Chain, first: usize, last: usize) -> i64 {
-        let Rows { problem, place_ends, place_slots, measure, .. } = &*self.rows;
-        let (shortest, longest) = (problem.executions(first), problem.executions(last));
-        let completions = place_ends.iter().zip(place_slots).map(|(end, slot)| {
-            let [early, late] = [shortest, longest].map(|executions| executions[*slot as usize]);
-            (signed(end.saturating_add(early)), signed(end.saturating_add(late)))
-        });
-        match measure {
-            Measure::Completion => completions.map(|(_, late)| late).min().unwrap_or(i64::MAX),
-            Measure::Sufferage => match chain.off_line_nanos {
-                Some(off) => line_sufferage(&completions).saturating_add(4 * off),
-                None => {
-                    let earliest = completions.clone().map(|(early, _)| early).min().unwrap_or(0);
-                    let (mut best, mut second) = (i64::MAX, i64::MAX);
-                    for (_, late) in completions {
-                        second = second.min(best.max(late));
-                        best = best.min(late);
-                    }
-                    second.saturating_sub(earliest)
-                }
-            },
-        }
+impl Nearest {
+    /// None, if as many places will be offered where it completes by `latest`, or that is the largest there is.
+    fn by(latest: Span) -> Self {
+        let none = (latest.saturating_add(Span(1)), Problem::ILLEGAL, NONE);
+        Self { first: [none; NEAR], beyond: Problem::ILLEGAL, far_cost: Problem::ILLEGAL }
     }
 
-    fn look_at(&mut self, row: u32) {
-        let (found, _) = self.rows.found(row);
-        if self.found.is_none_or(|known| found.worth > known.worth) {
-            self.found = Some(found);
+    fn offer(&mut self, completion: Span, cost: Span, place: usize) {
+        let (last, last_cost, last_place) = self.first[NEAR - 1];
+        if completion >= last {
+            self.leave_out(completion, cost);
+            return;
         }
+        if last_place != NONE {
+            self.leave_out(last, last_cost);
+        }
+        let mut rank = NEAR - 1;
+        while rank > 0 && self.first[rank - 1].0 > completion {
+            self.first[rank] = self.first[rank - 1];
+            rank -= 1;
+        }
+        self.first[rank] = (completion, cost, place as u32);
     }
 
-    fn found(&self) -> Option<Worth> {
-        self.found.map(|found| found.worth)
+    fn leave_out(&mut self, completion: Span, cost: Span) {
+        self.beyond = self.beyond.min(completion);
+        self.far_cost = self.far_cost.min(cost);
     }
-}
-
-/// What the second-best place costs more than the best at most between two rows, if completions grow evenly from the one's to the
-/// other's: each is given for both.
-///
-/// If one place is best for both, it is best in between, and what another costs more is there at most what it is at one of
-/// the ends. If two are, every other place that is best in between is followed closely by the one that is best at an end, which at
-/// the other end costs what it does.
-fn line_sufferage(completions: &(impl Iterator<Item = (i64, i64)> + Clone)) -> i64 {
-    let (mut early, mut late) = ((i64::MAX, i64::MAX), (i64::MAX, i64::MAX));
-    let (mut early_place, mut late_place) = (0, 0);
-    for (place, here) in completions.clone().enumerate() {
-        if here.0 < early.0 {
-            (early, early_place) = (here, place);
-        }
-        if here.1 < late.1 {
-            (late, late_place) = (here, place);
-        }
-    }
-    if early_place != late_place {
-        return early.1.saturating_sub(late.1).max(late.0.saturating_sub(early.0));
-    }
-    let others = completions.clone().enumerate().filter(|(place, _)| *place != early_place);
-    let more = others.map(|(_, here)| (here.0.saturating_sub(early.0)).max(here.1.saturating_sub(late.1)));
-    more.min().unwrap_or(i64::MAX)
 }
 
 impl Measure {
+    /// Of so many rows at least a chain is worth while. A search for the largest sufferage follows about as many parts as there are
+    /// slots, which takes longer than a glance at each of some thousand rows.
+    fn chained_min(self) -> usize {
+        match self {
+            Self::Completion => 16,
+            Self::Sufferage => 2_048,
+        }
+    }
+
     /// How many slots of a class matter.
     fn places(self) -> usize {
         match self {
@@ -756,10 +751,12 @@ impl Default for Row {
         Self {
             near_costs: [Problem::ILLEGAL; NEAR],
             near_places: [NONE; NEAR],
+            era: 0,
+            beyond: Span::ZERO,
+            far_cost: Span::ZERO,
             first: Span::ZERO,
             last_arrival: Span::ZERO,
             watched: [NONE; 2],
-            era: 0,
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Problems: published examples, and random ones from seeds.
 
 use isochrone_model::{BytesPerSecond, Span};
-use isochrone_policies::planning::{Planner, Problem, ProblemBuilder};
+use isochrone_policies::planning::{Batch, Planner, Problem, ProblemBuilder};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 /// Every planner there is, by the name of its policy, with parameters that keep tests quick.
 pub fn planners() -> Vec<(&'static str, Box<dyn Planner>)> {
+    planners_in(Batch::default())
+}
+
+/// The same, with a bound on ready tasks that are considered at one time where planners have one.
+pub fn planners_in(batch: Batch) -> Vec<(&'static str, Box<dyn Planner>)> {
     use isochrone_policies as policies;
     let limits = policies::planning::optimal::OptimalLimits { nodes: 300, tasks: 12 };
     vec![
         ("bil", Box::new(policies::Bil)),
         ("cpop", Box::new(policies::Cpop)),
         ("dls", Box::new(policies::Dls)),
-        ("duplex", Box::new(policies::Duplex)),
+        ("duplex", Box::new(policies::Duplex { batch })),
         ("etf", Box::new(policies::Etf)),
         ("fastest-device", Box::new(policies::FastestDevice)),
         ("fcp", Box::new(policies::Fcp)),
@@ -25,15 +30,15 @@ pub fn planners() -> Vec<(&'static str, Box<dyn Planner>)> {
         ("hlfet", Box::new(policies::Hlfet)),
         ("list", Box::new(policies::List::default())),
         ("lookahead-heft", Box::new(policies::Lookahead)),
-        ("max-min", Box::new(policies::MaxMin)),
+        ("max-min", Box::new(policies::MaxMin { batch })),
         ("mcp", Box::new(policies::Mcp)),
         ("mct", Box::new(policies::Mct)),
         ("met", Box::new(policies::Met)),
-        ("min-min", Box::new(policies::MinMin)),
+        ("min-min", Box::new(policies::MinMin { batch })),
         ("olb", Box::new(policies::Olb)),
         ("optimal", Box::new(policies::Optimal { limits })),
         ("peft", Box::new(policies::Peft)),
-        ("sufferage", Box::new(policies::Sufferage)),
+        ("sufferage", Box::new(policies::Sufferage { batch })),
         ("wba", Box::new(policies::Wba::default())),
     ]
 }

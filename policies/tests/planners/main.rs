@@ -9,7 +9,7 @@ use instances::{Draws, Size, any, arabnejad, planners, topcuoglu};
 use isochrone_model::{BytesPerSecond, Span};
 use isochrone_policies as policies;
 use isochrone_policies::planning::optimal::{OptimalLimits, OptimalSearch, SearchState, optimal};
-use isochrone_policies::planning::{Planner, Problem, ProblemBuilder, Schedule, bounds};
+use isochrone_policies::planning::{Batch, Planner, Problem, ProblemBuilder, Schedule, bounds};
 use isochrone_policies::{Fixed, List, POLICIES, Rank, Selection};
 
 const MEDIUM: Size = Size { tasks: 40, agents: 4, devices_each: 2, slots_each: 3 };
@@ -88,9 +88,9 @@ fn planners_are_what_their_definitions_say() {
         ("peft", &policies::Peft, references::peft),
         ("dls", &policies::Dls, references::dls),
         ("etf", &policies::Etf, references::etf),
-        ("min-min", &policies::MinMin, references::min_min),
-        ("max-min", &policies::MaxMin, references::max_min),
-        ("sufferage", &policies::Sufferage, references::sufferage),
+        ("min-min", &policies::MinMin::default(), |problem| references::min_min(problem, usize::MAX)),
+        ("max-min", &policies::MaxMin::default(), |problem| references::max_min(problem, usize::MAX)),
+        ("sufferage", &policies::Sufferage::default(), |problem| references::sufferage(problem, usize::MAX)),
         ("bil", &policies::Bil, references::bil),
         ("hlfet", &policies::Hlfet, references::hlfet),
         ("mcp", &policies::Mcp, references::mcp),
@@ -161,10 +161,46 @@ fn with_many_ready_tasks_planners_are_what_their_definitions_say_too() {
     }
 }
 
-/// The two planners that look at all tasks by rows plan what their definitions say.
+/// The two planners that look at all tasks by rows plan what their definitions say, whether or not a bound holds.
 fn assert_rows_are_as_defined(problem: &Problem, seed: u64) {
-    assert_eq!(policies::MaxMin.plan(problem), references::max_min(problem), "max-min, seed {seed}");
-    assert_eq!(policies::Sufferage.plan(problem), references::sufferage(problem), "sufferage, seed {seed}");
+    for bound in [usize::MAX, 48] {
+        let batch = Batch::of(bound);
+        let max_min = policies::MaxMin { batch }.plan(problem);
+        assert_eq!(max_min, references::max_min(problem, bound), "max-min, {batch}, seed {seed}");
+        let sufferage = policies::Sufferage { batch }.plan(problem);
+        assert_eq!(sufferage, references::sufferage(problem, bound), "sufferage, {batch}, seed {seed}");
+    }
+}
+
+/// Of the ready tasks only so many are considered, the first to become ready.
+#[test]
+fn with_a_bound_on_ready_tasks_planners_are_what_their_definitions_say_too() {
+    let mut bound_ones = 0;
+    let seeds = seeds(300);
+    for seed in seeds.iter().copied() {
+        let problem = any(seed, Size { tasks: 24, ..MEDIUM });
+        let bound = 1 + seed as usize % 6;
+        let batch = Batch::of(bound);
+        let min_min = policies::MinMin { batch }.plan(&problem);
+        let max_min = policies::MaxMin { batch }.plan(&problem);
+        let sufferage = policies::Sufferage { batch }.plan(&problem);
+        let duplex = policies::Duplex { batch }.plan(&problem);
+        assert_eq!(min_min, references::min_min(&problem, bound), "min-min, {batch}, seed {seed}");
+        assert_eq!(max_min, references::max_min(&problem, bound), "max-min, {batch}, seed {seed}");
+        assert_eq!(sufferage, references::sufferage(&problem, bound), "sufferage, {batch}, seed {seed}");
+        assert_eq!(duplex.makespan(), min_min.makespan().min(max_min.makespan()), "{batch}, seed {seed}");
+        for schedule in [&min_min, &max_min, &sufferage, &duplex] {
+            assert_eq!(schedule.check(&problem), Ok(()), "{batch}, seed {seed}");
+            assert!(schedule.makespan() >= bounds::lower_bound(&problem), "{batch}, seed {seed}");
+        }
+        let unbounded = [
+            policies::MinMin { batch: Batch::UNBOUNDED }.plan(&problem),
+            policies::MaxMin { batch: Batch::UNBOUNDED }.plan(&problem),
+            policies::Sufferage { batch: Batch::UNBOUNDED }.plan(&problem),
+        ];
+        bound_ones += usize::from(unbounded != [min_min, max_min, sufferage]);
+    }
+    assert!(seeds.len() < 50 || bound_ones > seeds.len() / 2, "{bound_ones} plans differ from those without");
 }
 
 /// Amounts of work on slots of different speeds, of which those that take longer everywhere are looked at first: rounded, of
@@ -307,9 +343,9 @@ fn every_setting_of_list_keeps_to_the_problem() {
 fn duplex_is_the_better_of_two() {
     for seed in seeds(100) {
         let problem = any(seed, MEDIUM);
-        let both = [policies::MinMin.plan(&problem), policies::MaxMin.plan(&problem)];
+        let both = [policies::MinMin::default().plan(&problem), policies::MaxMin::default().plan(&problem)];
         let shorter = both.iter().map(Schedule::makespan).min().unwrap();
-        assert_eq!(policies::Duplex.plan(&problem).makespan(), shorter, "seed {seed}");
+        assert_eq!(policies::Duplex::default().plan(&problem).makespan(), shorter, "seed {seed}");
     }
 }
 
@@ -408,7 +444,7 @@ fn a_plan_given_as_a_file_is_that_plan() {
     for seed in seeds(200) {
         let problem = any(seed, MEDIUM);
         // Plans without use of gaps start each task when its slot and its inputs allow.
-        let appending: [&dyn Planner; 3] = [&policies::Etf, &policies::MinMin, &policies::Hbmct];
+        let appending: [&dyn Planner; 3] = [&policies::Etf, &policies::MinMin::default(), &policies::Hbmct];
         for planner in appending {
             let schedule = planner.plan(&problem);
             let mut order: Vec<usize> = (0..problem.tasks()).collect();

@@ -77,18 +77,32 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// The same, but ready tasks form a batch that is emptied first.
-    fn run_batches(mut self, mut choose: impl FnMut(&Self, &[usize]) -> Choice) -> Schedule {
+    /// The same, but of the ready tasks at most `bound` are considered at one time, the first to become ready. If `is_emptied`, none joins
+    /// them until all are placed; else those that wait join if they all fit, or when half of the bound is placed.
+    fn run_bounded(
+        mut self,
+        bound: usize,
+        is_emptied: bool,
+        mut choose: impl FnMut(&Self, &[usize]) -> Choice,
+    ) -> Schedule {
+        let (mut waiting, mut considered): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         loop {
-            let mut batch = self.ready_tasks();
-            if batch.is_empty() {
+            let is_known = |task: &usize| waiting.contains(task) || considered.contains(task);
+            let arrived: Vec<usize> = self.ready_tasks().into_iter().filter(|task| !is_known(task)).collect();
+            waiting.extend(arrived);
+            let do_fit = waiting.len() + considered.len() <= bound;
+            let is_due =
+                if is_emptied { considered.is_empty() } else { considered.len() <= bound / 2 || do_fit };
+            while is_due && considered.len() < bound && !waiting.is_empty() {
+                considered.push(waiting.remove(0));
+            }
+            considered.sort_unstable();
+            if considered.is_empty() {
                 return self.schedule;
             }
-            while !batch.is_empty() {
-                let (task, slot) = choose(&self, &batch);
-                self.schedule.assignments[task] = Some(self.appended(task, slot));
-                batch.retain(|other| *other != task);
-            }
+            let (task, slot) = choose(&self, &considered);
+            self.schedule.assignments[task] = Some(self.appended(task, slot));
+            considered.retain(|other| *other != task);
         }
     }
 
@@ -236,24 +250,24 @@ pub fn etf(problem: &Problem) -> Schedule {
     })
 }
 
-pub fn min_min(problem: &Problem) -> Schedule {
-    Plain::new(problem).run_batches(|plain, batch| {
+pub fn min_min(problem: &Problem, bound: usize) -> Schedule {
+    Plain::new(problem).run_bounded(bound, true, |plain, batch| {
         let best = batch.iter().map(|task| (plain.completions(*task)[0], *task));
         let ((_, slot), task) = best.min_by_key(|((completion, _), task)| (*completion, *task)).unwrap();
         (task, slot)
     })
 }
 
-pub fn max_min(problem: &Problem) -> Schedule {
-    Plain::new(problem).run_batches(|plain, batch| {
+pub fn max_min(problem: &Problem, bound: usize) -> Schedule {
+    Plain::new(problem).run_bounded(bound, true, |plain, batch| {
         let best = batch.iter().rev().map(|task| (plain.completions(*task)[0], *task));
         let ((_, slot), task) = best.max_by_key(|((completion, _), _)| *completion).unwrap();
         (task, slot)
     })
 }
 
-pub fn sufferage(problem: &Problem) -> Schedule {
-    Plain::new(problem).run(|plain, ready| {
+pub fn sufferage(problem: &Problem, bound: usize) -> Schedule {
+    Plain::new(problem).run_bounded(bound, false, |plain, ready| {
         let sufferage = |task: usize| match plain.completions(task)[..] {
             [first, second, ..] => second.0.0 - first.0.0,
             _ => u64::MAX,
