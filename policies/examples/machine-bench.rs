@@ -14,8 +14,8 @@ use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
 use isochrone_model::{
     AgentFacts, AgentId, BytesPerSecond, Command, CommandId, CommandKind, DeviceFacts, DeviceIndex,
-    DeviceKind, KernelSignature, Launch, Limits, NdRange, Order, ProgramId, Report, SessionId, Span,
-    TaskOutcome, TenantId, Timestamp,
+    DeviceKind, KernelSignature, Launch, Limits, NdRange, Order, ProgramId, Report, SessionId, SharedList,
+    Span, TaskOutcome, TenantId, Timestamp,
 };
 use isochrone_sched_core::{Action, Event, Scheduler, SchedulerConfig};
 
@@ -100,8 +100,8 @@ impl Bench {
                 self.reports[agent.index()].push(report);
             }
             Order::Build { program, .. } => {
-                let signature = KernelSignature { name: "noop".to_owned(), arguments: Vec::new() };
-                let kernels = vec![BuiltKernel { signature, work_group_size_max: 256 }];
+                let signature = KernelSignature { name: "noop".to_owned(), arguments: SharedList::default() };
+                let kernels = vec![BuiltKernel { signature, work_group_size_max: 256 }].into();
                 let outcome = BuildOutcome::Built { kernels, log: String::new() };
                 self.reports[agent.index()].push(Report::Built { program, device: DeviceIndex(0), outcome });
             }

@@ -10,14 +10,14 @@ use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
     AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
-    Span, TaskId, Timestamp,
+    SharedList, Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
 use isochrone_sched_core::agent::{
     AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationId, OperationKind,
 };
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
-use isochrone_workload::task_graph::{GraphError, GraphRequests, KernelShape, TaskGraph, task_of_scalar};
+use isochrone_workload::task_graph::{GraphError, GraphRequests, TaskGraph, task_of_scalar};
 
 use super::calendar::Calendar;
 use super::farm_facts::facts;
@@ -265,6 +265,8 @@ struct Engine<'a> {
     is_setting_up: bool,
     /// By program, one of its tasks.
     task_of_program: Vec<usize>,
+    /// By program, its kernels, once a device has built it.
+    built: Vec<Option<SharedList<BuiltKernel>>>,
     outcome: Outcome,
     ended: usize,
     /// Commands that the client has sent, and how many of those it does not know to have ended.
@@ -333,6 +335,7 @@ impl<'a> Engine<'a> {
             truth,
             requests,
             is_setting_up: true,
+            built: vec![None; task_of_program.len()],
             task_of_program,
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
@@ -601,11 +604,13 @@ impl<'a> Engine<'a> {
     fn build(&mut self, agent: usize, program: ProgramKey, source: &str) {
         let number: usize =
             source.strip_prefix("task graph ").and_then(|rest| rest.parse().ok()).unwrap_or(0);
-        let kernels = &self.requests.kernels_of()[number];
-        let built: Vec<BuiltKernel> = kernels
-            .iter()
-            .map(|shape: &KernelShape| BuiltKernel { signature: shape.signature(), work_group_size_max: 256 })
-            .collect();
+        let requests = &self.requests;
+        // All devices build the same, and a graph may have as many kernels as tasks.
+        let built = self.built[number].get_or_insert_with(|| {
+            let kernel = |signature| BuiltKernel { signature, work_group_size_max: 256 };
+            requests.signatures(number).into_iter().map(kernel).collect()
+        });
+        let built = built.clone();
         let task = self.task_of_program.get(number).copied();
         let first = self.sites[agent].first_device;
         for device in 0..self.run.cluster.agents[agent].devices.len() {
