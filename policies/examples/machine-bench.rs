@@ -39,6 +39,10 @@ struct Arguments {
     #[arg(long, default_value = "eager")]
     policy: String,
 
+    /// Slots weighed for each plan of a policy that names no candidates
+    #[arg(long, default_value_t = Limits::default().slots_weighed_per_plan_max)]
+    slots_weighed: u32,
+
     /// Each task after the one before it
     #[arg(long)]
     chain: bool,
@@ -169,7 +173,8 @@ fn command(id: u64, is_chain: bool) -> Command {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let config = SchedulerConfig { limits: Limits::default(), policy: arguments.policy.clone(), costs: None };
+    let limits = Limits { slots_weighed_per_plan_max: arguments.slots_weighed, ..Limits::default() };
+    let config = SchedulerConfig { limits, policy: arguments.policy.clone(), costs: None };
     let scheduler = Scheduler::new(config, isochrone_policies::registry())?;
     let reports = vec![Vec::new(); arguments.devices];
     let mut bench = Bench { scheduler, spent: Duration::ZERO, steps: 0, reports, now: 0 };

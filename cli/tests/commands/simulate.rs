@@ -55,19 +55,73 @@ fn a_placement_is_explained() {
 }
 
 #[test]
-fn policies_without_candidates_say_why() {
+fn policies_that_name_no_candidates_are_weighed_for() {
     let folder = tempfile::tempdir().unwrap();
     let told = |policy: &str| {
         let task = "potrf_1";
         let with = [&["sim", "explain"], CHOICE, &["--policy", policy, "--task", task]].concat();
         printed(folder.path(), &with)
     };
+    let scheduler = "this is what the scheduler expected of each when it took the choice";
     let text = told("heft");
-    let sentence =
-        "`heft` plans the whole graph at once and keeps no candidates; try --policy latency-eft to see some.";
-    assert!(text.contains(sentence), "{text}");
+    let sentence = format!("`heft` plans the whole graph at once and keeps no candidates; {scheduler}:");
+    assert!(text.contains(&sentence) && text.contains("finish in"), "{text}");
+    assert!((0..3).all(|agent| text.contains(&format!("  agent-{agent}/device-0"))), "{text}");
     let text = told("eager");
-    assert!(text.contains("`eager` names no candidates; try --policy latency-eft"), "{text}");
+    assert!(text.contains(&format!("`eager` names no candidates; {scheduler}:")), "{text}");
+    let text = told("latency-eft");
+    assert!(text.contains("finish in") && !text.contains(scheduler), "{text}");
+}
+
+/// With a stand-in for Slurm: the first shard of an array submits the job that joins, and says what joins where it cannot.
+#[test]
+fn the_first_shard_on_slurm_submits_the_job_that_joins() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/slurm-study.sh");
+    let stand_in = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        std::fs::set_permissions(&path, permissions).unwrap();
+    };
+    let log = folder.path().join("log");
+    let run = |shard: &str, restarts: &str| {
+        let _ = std::fs::remove_file(&log);
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh")
+            .arg(&script)
+            .args(["my study.toml", "it's out"])
+            .current_dir(folder.path())
+            .envs([("PATH", path.as_str()), ("SLURM_ARRAY_JOB_ID", "77"), ("SLURM_ARRAY_TASK_COUNT", "3")])
+            .envs([
+                ("SLURM_ARRAY_TASK_MIN", "1"),
+                ("SLURM_ARRAY_TASK_MAX", "3"),
+                ("SLURM_CPUS_PER_TASK", "2"),
+            ])
+            .envs([("SLURM_ARRAY_TASK_ID", shard), ("SLURM_RESTART_COUNT", restarts)])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (std::fs::read_to_string(&log).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let note =
+        |name: &str| format!("{{ printf '{name}'; printf ' <%s>' \"$@\"; echo; }} >> {}", log.display());
+    stand_in("isochrone", &note("isochrone"));
+    // What Slurm would run later is run at once.
+    stand_in("sbatch", &format!("{}\nfor last; do :; done\nsh -c \"${{last#--wrap=}}\"", note("sbatch")));
+    let (did, _) = run("2", "0");
+    assert!(!did.contains("sbatch") && did.contains("<--shard> <2/3> <--resume> <--threads> <2>"), "{did}");
+    let (did, _) = run("1", "1");
+    assert!(!did.contains("sbatch"), "the array goes on and has its job already: {did}");
+    std::fs::create_dir_all(folder.path().join("it's out/shard-1")).unwrap();
+    let (did, _) = run("1", "0");
+    let join = "isochrone <sim> <merge> <it's out/shard-1> <--output> <it's out/whole>";
+    assert!(did.contains("<--dependency=afterok:77>") && did.contains(join), "{did}");
+    assert!(did.ends_with("<--output> <it's out/shard-1>\n"), "the shard itself runs too: {did}");
+    stand_in("sbatch", "exit 1");
+    let (did, said) = run("1", "0");
+    assert!(did.contains("<--shard> <1/3>") && said.contains("isochrone sim merge"), "{did} {said}");
 }
 
 /// Each mistake is answered with what to write.

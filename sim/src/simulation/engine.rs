@@ -23,7 +23,7 @@ use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
 use super::measuring::Measuring;
-use super::outcome::{Outcome, TaskRun, TransferRun};
+use super::outcome::{Outcome, TaskDecision, TaskRun, TransferRun};
 use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
@@ -53,7 +53,7 @@ pub struct Simulation<'a> {
     is_checked: bool,
     stopwatch: Option<Stopwatch<'a>>,
     steps_max: u64,
-    explained: Option<usize>,
+    kept: Kept,
     changes: Vec<LinkChange>,
     commands_open_max: usize,
 }
@@ -113,7 +113,7 @@ impl<'a> Simulation<'a> {
             is_checked: false,
             stopwatch: None,
             steps_max: u64::MAX,
-            explained: None,
+            kept: Kept::Nothing,
             changes: Vec::new(),
             commands_open_max: Limits::default().commands_per_session_max as usize,
         }
@@ -184,10 +184,17 @@ impl<'a> Simulation<'a> {
         self
     }
 
-    /// Keeps why a task was placed where it was, in [`Outcome::explanations`]; `task` is its place in the graph.
+    /// Keeps why a task was placed where it was, in [`Outcome::decisions`]; `task` is its place in the graph.
     #[must_use]
     pub fn explaining(mut self, task: usize) -> Self {
-        self.explained = Some(task);
+        self.kept = Kept::Of(task);
+        self
+    }
+
+    /// Keeps why each task was placed where it was, in [`Outcome::decisions`]: some 150 bytes for each task and slot.
+    #[must_use]
+    pub fn keeping_decisions(mut self) -> Self {
+        self.kept = Kept::All;
         self
     }
 
@@ -207,6 +214,25 @@ impl<'a> Simulation<'a> {
         engine.submit();
         engine.run()?;
         engine.outcome()
+    }
+}
+
+/// Of which tasks decisions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    /// Of the task at this place in the graph.
+    Of(usize),
+    All,
+}
+
+impl Kept {
+    fn has(self, task: usize) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Of(kept) => kept == task,
+            Self::All => true,
+        }
     }
 }
 
@@ -294,7 +320,8 @@ impl<'a> Engine<'a> {
             ..Limits::default()
         };
         // Nobody asks for others; and many tasks may be placed in the step that places the one to be explained.
-        limits.decisions_kept_max = if run.explained.is_some() { u32::MAX } else { 0 };
+        limits.decisions_kept_max = if run.kept == Kept::Nothing { 0 } else { u32::MAX };
+        limits.slots_weighed_per_plan_max = u32::MAX;
         let config = SchedulerConfig { limits: limits.clone(), policy: run.policy.clone(), costs: None };
         let registry = isochrone_policies::registry_with(&run.more_policies);
         let scheduler = Scheduler::new(config, registry).map_err(SimulationError::Policy)?;
@@ -305,7 +332,7 @@ impl<'a> Engine<'a> {
             InputPlace::Client => true,
             InputPlace::Everywhere => false,
         };
-        shown.appearance.are_commands_named = run.explained.is_some();
+        shown.appearance.are_commands_named = run.kept != Kept::Nothing;
         let mut task_of_program = vec![0; shown.appearance.sources.len()];
         for (place, class) in shown.appearance.class_of.iter().enumerate().rev() {
             task_of_program[shown.appearance.program_of[*class]] = place;
@@ -479,10 +506,11 @@ impl<'a> Engine<'a> {
         let Order::Run(order) = order else { return };
         let Some(place) = self.requests.task_of(order.command) else { return };
         self.outcome.tasks[place].placed = self.now;
-        if self.run.explained == Some(place)
+        if self.run.kept.has(place)
             && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
+            && let Some(decision) = explanation.decision
         {
-            self.outcome.explanations.push((self.now, explanation));
+            self.outcome.decisions.push(TaskDecision { task: place, at: self.now, decision });
         }
     }
 
