@@ -228,10 +228,10 @@ impl PolicyRegistry for Registry {
     }
 }
 
-/// The guide's example, where the guide says to put it.
+/// The example of the guide, in this crate as the guide says to put it.
 #[cfg(test)]
 #[path = "../../docs/stay_near.rs"]
-mod stay_near;
+mod guides_example;
 
 #[cfg(test)]
 mod tests {
@@ -244,9 +244,9 @@ mod tests {
             guide.contains(include_str!("../../docs/stay_near.rs")),
             "the guide and the file have gone apart"
         );
-        let policy = create_of("stay-near(margin=10)", &[stay_near::INFO]).unwrap();
+        let policy = create_of("stay-near(margin=10)", &[guides_example::INFO]).unwrap();
         assert_eq!(policy.label(), "stay-near(margin=10)");
-        let after = POLICIES.iter().position(|info| info.name > stay_near::INFO.name);
+        let after = POLICIES.iter().position(|info| info.name > guides_example::INFO.name);
         assert_eq!(after.map(|place| POLICIES[place].name), Some("sufferage"), "as the guide says");
     }
 

@@ -124,6 +124,76 @@ fn the_first_shard_on_slurm_submits_the_job_that_joins() {
     assert!(did.contains("<--shard> <1/3>") && said.contains("isochrone sim merge"), "{did} {said}");
 }
 
+#[test]
+fn graphs_are_converted_and_nothing_gets_lost_unsaid() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/samples").canonicalize().unwrap();
+    let sample = |name: &str| samples.join(name).display().to_string();
+    let convert = |arguments: &[&str]| {
+        let output = isochrone(folder.path(), &[&["sim", "convert"], arguments].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    // From each format to each; by way of the other the project's own file is the same again, but for what is said to get lost.
+    let inputs = [
+        "topcuoglu-2002.json",
+        "mosaic.wfcommons-1.5.json",
+        "diamond.wfcommons-1.4.json",
+        "diamond-3.6.dax",
+        "six-costs.stg",
+        "diamond.dot",
+    ];
+    let mut refused = Vec::new();
+    for input in inputs {
+        let path = sample(input);
+        let (is_well, told, errors) = convert(&[&path, "own.json"]);
+        assert!(is_well && told.starts_with("own.json: isochrone-task-graph, "), "{input}: {told} {errors}");
+        let own = std::fs::read_to_string(folder.path().join("own.json")).unwrap();
+        for output in ["out.json", "out.wfcommons.json", "out.dax", "out.stg", "out.dot"] {
+            let _ = std::fs::remove_file(folder.path().join(output));
+            let (is_well, _, errors) = convert(&[&path, output]);
+            assert_eq!(folder.path().join(output).exists(), is_well, "{input} to {output}");
+            if is_well {
+                let (is_well, _, errors) = convert(&[output, "again.json"]);
+                assert!(is_well, "{input} by {output}: {errors}");
+                let again = std::fs::read_to_string(folder.path().join("again.json")).unwrap();
+                assert_eq!(again, own, "{input} by {output}");
+                continue;
+            }
+            refused.push(format!("{input} {output}"));
+            if errors.contains("--lossy writes it all the same") {
+                let (is_well, told, errors) = convert(&[&path, output, "--lossy"]);
+                assert!(is_well && told.contains("\nlost: "), "{input} to {output}: {told} {errors}");
+            } else {
+                assert!(errors.contains("cannot say that"), "{input} to {output}: {errors}");
+                assert!(!convert(&[&path, output, "--lossy"]).0, "{input} to {output}");
+            }
+        }
+    }
+    // What STG cannot say: names, kinds and inputs of the graph; durations for each device it can never.
+    assert!(refused.contains(&"mosaic.wfcommons-1.5.json out.stg".to_owned()), "{refused:?}");
+    assert!(refused.contains(&"topcuoglu-2002.json out.stg".to_owned()), "{refused:?}");
+    assert!(
+        !refused.iter().any(|pair| pair.ends_with("out.json") || pair.ends_with("out.dot")),
+        "{refused:?}"
+    );
+
+    let (is_well, told, _) = convert(&["chains(chains=2,length=3)", "c.txt", "--to", "dot", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(is_well && told["format"] == "dot" && told["tasks"] == 6 && told["edges"] == 4, "{told}");
+    assert!(convert(&["c.txt", "c.json", "--from", "dot"]).0);
+    for (arguments, answer) in [
+        (&["c.txt", "c2.json"][..], "no format is known"),
+        (&["c.json", "c.xlsx"], "say it: --to isochrone-task-graph, wfcommons, dax, stg, dot"),
+        (&["c.json", "c2.json", "--to", "csv"], "`csv` is no format; there are isochrone-task-graph"),
+        (&["gone.json", "c2.json"], "there is no file "),
+        (&["c.json", "c.txt/c2.json"], "cannot write c.txt/c2.json"),
+    ] {
+        let (is_well, _, errors) = convert(arguments);
+        assert!(!is_well && errors.contains(answer), "{arguments:?}: {errors}");
+    }
+}
+
 /// Each mistake is answered with what to write.
 #[test]
 fn mistakes_are_answered_with_what_to_write() {
