@@ -90,7 +90,7 @@ id!(
 );
 id!(
     /// A kernel's place among the kernels of its program, ordered by name.
-    KernelIndex, u16, "kernel #"
+    KernelIndex, u32, "kernel #"
 );
 id!(
     /// A number that grows by one with each write to a buffer; 0 is the zeroed buffer as created.
@@ -108,7 +108,7 @@ dense!(DeviceIndex, u16);
 dense!(SlotId, u32);
 dense!(SlotIndex, u16);
 dense!(ProgramKey, u32);
-dense!(KernelIndex, u16);
+dense!(KernelIndex, u32);
 
 /// The scheduler's record of one command (or of one piece of a read).
 ///

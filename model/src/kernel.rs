@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::shared_list::SharedList;
+
 /// Where an argument's memory lies, as OpenCL names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AddressSpace {
@@ -36,7 +38,7 @@ pub struct KernelSignature {
     /// The kernel's name.
     pub name: String,
     /// Its arguments in order.
-    pub arguments: Vec<ArgumentInfo>,
+    pub arguments: SharedList<ArgumentInfo>,
 }
 
 /// Sizes in bytes of the value types that OpenCL C defines, with vector suffixes 2, 3, 4, 8, 16.

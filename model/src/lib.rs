@@ -12,6 +12,7 @@ pub mod limits;
 pub mod links;
 pub mod message;
 pub mod order;
+pub mod shared_list;
 pub mod suggestion;
 pub mod units;
 
@@ -28,4 +29,5 @@ pub use links::{LinkEnd, LinkStatus, PathSample, RoundTripStatus, TransferParts}
 pub use order::{
     BoundArgument, BoundArguments, Lane, Order, Region, Report, TaskOrder, TaskOutcome, TaskWait, Work,
 };
+pub use shared_list::SharedList;
 pub use units::{ByteRange, BytesPerSecond, Span, Timestamp};

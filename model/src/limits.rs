@@ -33,6 +33,10 @@ pub struct Limits {
     pub early_bytes_max: u64,
     /// Placement decisions kept for `explain`, oldest dropped first; 0 for none.
     pub decisions_kept_max: u32,
+    /// Slots that the scheduler weighs itself for what one plan of a policy places without naming what it weighed, so that
+    /// `explain` has something to show; what is placed beyond is kept with its reason alone. Placing thousands at once must
+    /// not wait for estimates that nobody reads.
+    pub slots_weighed_per_plan_max: u32,
 }
 
 impl Default for Limits {
@@ -51,6 +55,7 @@ impl Default for Limits {
             failures_kept_max: 4_096,
             early_bytes_max: 1 << 30,
             decisions_kept_max: 16_384,
+            slots_weighed_per_plan_max: 256,
         }
     }
 }

@@ -317,12 +317,24 @@ pub struct Decision {
     pub policy: String,
     /// Where it went, as `agent/device name/slot`.
     pub chosen: String,
-    /// The reason, in words.
+    /// The reason, in words; ends in [`WEIGHED_BY_SCHEDULER`] where the policy named no candidates.
     pub reason: String,
     /// What was weighed, the chosen one included.
     pub candidates: Vec<Candidate>,
     /// What was ordered to be moved for it, with what was known of the paths.
     pub transfers: Vec<PlannedTransfer>,
+}
+
+/// How the reason of a decision ends whose candidates are the scheduler's: it weighed all slots that could have run the task as they were when
+/// the policy's choice was taken, and knows nothing of what the policy looked at.
+pub const WEIGHED_BY_SCHEDULER: &str = "; the estimates are the scheduler's, not the policy's own";
+
+impl Decision {
+    /// Whether the candidates are what the scheduler weighed, since the policy named none.
+    #[must_use]
+    pub fn is_weighed_by_scheduler(&self) -> bool {
+        self.reason.ends_with(WEIGHED_BY_SCHEDULER)
+    }
 }
 
 /// A transfer that was ordered with a placement.

@@ -1,10 +1,7 @@
 //! What the scheduler tells an agent, and what an agent tells the scheduler.
 
-use std::ops::Deref;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::command::NdRange;
 use crate::error::CommandError;
@@ -14,6 +11,7 @@ use crate::ids::{
 };
 use crate::kernel::KernelSignature;
 use crate::links::{LinkEnd, PathSample};
+use crate::shared_list::SharedList;
 use crate::units::{ByteRange, Span};
 
 /// Bytes of one version of a buffer.
@@ -116,41 +114,8 @@ pub enum Work {
     Nothing,
 }
 
-/// The arguments of a launch, in order. Copies share them; on the wire they are a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoundArguments(Arc<[BoundArgument]>);
-
-impl From<Vec<BoundArgument>> for BoundArguments {
-    fn from(arguments: Vec<BoundArgument>) -> Self {
-        Self(arguments.into())
-    }
-}
-
-impl FromIterator<BoundArgument> for BoundArguments {
-    fn from_iter<I: IntoIterator<Item = BoundArgument>>(arguments: I) -> Self {
-        Self(arguments.into_iter().collect())
-    }
-}
-
-impl Deref for BoundArguments {
-    type Target = [BoundArgument];
-
-    fn deref(&self) -> &[BoundArgument] {
-        &self.0
-    }
-}
-
-impl Serialize for BoundArguments {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.as_ref().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for BoundArguments {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::from)
-    }
-}
+/// The arguments of a launch, in order.
+pub type BoundArguments = SharedList<BoundArgument>;
 
 /// One argument of a launch, with the farm's names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,7 +331,7 @@ pub enum BuildOutcome {
     /// It built.
     Built {
         /// The kernels by name, each with the largest work-group that it can have on this device.
-        kernels: Vec<BuiltKernel>,
+        kernels: SharedList<BuiltKernel>,
         /// The compiler's warnings.
         log: String,
     },

@@ -14,8 +14,8 @@ use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
 use isochrone_model::{
     AgentFacts, AgentId, BytesPerSecond, Command, CommandId, CommandKind, DeviceFacts, DeviceIndex,
-    DeviceKind, KernelSignature, Launch, Limits, NdRange, Order, ProgramId, Report, SessionId, Span,
-    TaskOutcome, TenantId, Timestamp,
+    DeviceKind, KernelSignature, Launch, Limits, NdRange, Order, ProgramId, Report, SessionId, SharedList,
+    Span, TaskOutcome, TenantId, Timestamp,
 };
 use isochrone_sched_core::{Action, Event, Scheduler, SchedulerConfig};
 
@@ -38,6 +38,10 @@ struct Arguments {
     /// The policy
     #[arg(long, default_value = "eager")]
     policy: String,
+
+    /// Slots weighed for each plan of a policy that names no candidates
+    #[arg(long, default_value_t = Limits::default().slots_weighed_per_plan_max)]
+    slots_weighed: u32,
 
     /// Each task after the one before it
     #[arg(long)]
@@ -100,8 +104,8 @@ impl Bench {
                 self.reports[agent.index()].push(report);
             }
             Order::Build { program, .. } => {
-                let signature = KernelSignature { name: "noop".to_owned(), arguments: Vec::new() };
-                let kernels = vec![BuiltKernel { signature, work_group_size_max: 256 }];
+                let signature = KernelSignature { name: "noop".to_owned(), arguments: SharedList::default() };
+                let kernels = vec![BuiltKernel { signature, work_group_size_max: 256 }].into();
                 let outcome = BuildOutcome::Built { kernels, log: String::new() };
                 self.reports[agent.index()].push(Report::Built { program, device: DeviceIndex(0), outcome });
             }
@@ -169,7 +173,8 @@ fn command(id: u64, is_chain: bool) -> Command {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let config = SchedulerConfig { limits: Limits::default(), policy: arguments.policy.clone(), costs: None };
+    let limits = Limits { slots_weighed_per_plan_max: arguments.slots_weighed, ..Limits::default() };
+    let config = SchedulerConfig { limits, policy: arguments.policy.clone(), costs: None };
     let scheduler = Scheduler::new(config, isochrone_policies::registry())?;
     let reports = vec![Vec::new(); arguments.devices];
     let mut bench = Bench { scheduler, spent: Duration::ZERO, steps: 0, reports, now: 0 };

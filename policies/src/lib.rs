@@ -2,6 +2,9 @@
 //!
 //! A policy looks and proposes; it never acts, and never sees the truth of a simulation.
 
+// So that a policy reads the same in here as outside, in the guide to writing one for example.
+extern crate self as isochrone_policies;
+
 mod accounts;
 mod bil;
 mod blevel_gt;
@@ -225,9 +228,27 @@ impl PolicyRegistry for Registry {
     }
 }
 
+/// The example of the guide, in this crate as the guide says to put it.
+#[cfg(test)]
+#[path = "../../docs/stay_near.rs"]
+mod guides_example;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_guide_shows_a_policy_that_works_in_here() {
+        let guide = include_str!("../../docs/writing-a-policy.md");
+        assert!(
+            guide.contains(include_str!("../../docs/stay_near.rs")),
+            "the guide and the file have gone apart"
+        );
+        let policy = create_of("stay-near(margin=10)", &[guides_example::INFO]).unwrap();
+        assert_eq!(policy.label(), "stay-near(margin=10)");
+        let after = POLICIES.iter().position(|info| info.name > guides_example::INFO.name);
+        assert_eq!(after.map(|place| POLICIES[place].name), Some("sufferage"), "as the guide says");
+    }
 
     #[test]
     fn every_label_parses_back_to_the_same_policy() {

@@ -150,7 +150,7 @@ fn signature() -> KernelSignature {
         argument("l", AddressSpace::Local, None),
         argument("p", AddressSpace::Private, Some(4)),
     ];
-    KernelSignature { name: text("f"), arguments }
+    KernelSignature { name: text("f"), arguments: arguments.into() }
 }
 
 fn device(kind: DeviceKind) -> DeviceFacts {
@@ -485,7 +485,7 @@ fn of_agents(lines: &mut Vec<String>) {
         TaskOutcome::Done { .. } => TaskOutcome::Done { execution: Span(1), turnaround: Span(2) },
         TaskOutcome::Failed(_) => TaskOutcome::Failed(CommandError::Cancelled),
     });
-    let kernels = || vec![BuiltKernel { signature: signature(), work_group_size_max: 1 }];
+    let kernels = || vec![BuiltKernel { signature: signature(), work_group_size_max: 1 }].into();
     every!(lines, BuildOutcome {
         BuildOutcome::Built { .. } => BuildOutcome::Built { kernels: kernels(), log: text("l") },
         BuildOutcome::Failed { .. } => failed(),

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use isochrone_model::{
-    AgentId, BytesPerSecond, DeviceFacts, DeviceId, LinkEnd, PathSample, SessionId, Span, Timestamp,
-    TransferParts,
+    AgentId, BytesPerSecond, DeviceFacts, DeviceId, LinkEnd, PathSample, SessionId, SharedList, Span,
+    Timestamp, TransferParts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ pub struct StatedKernel {
     /// The kernel.
     pub kernel: KernelName,
     /// By device id, from the first on.
-    pub durations: Vec<StatedDuration>,
+    pub durations: SharedList<StatedDuration>,
 }
 
 /// A duration that grows with the index space: `base` and `nanos_per_mega_item` nanoseconds for each million
@@ -135,8 +135,8 @@ struct KernelOnDevice {
 pub struct CostModel {
     rows: BTreeMap<KernelName, KernelRow>,
     names: Vec<KernelName>,
-    /// By row, then by device.
-    kernels: Vec<Vec<KernelOnDevice>>,
+    /// By row, what has run of it: by device, in order of id. A graph may have as many kernels as tasks, each run once.
+    kernels: Vec<Vec<(DeviceId, KernelOnDevice)>>,
     devices: Vec<DeviceCosts>,
     paths: PathMatrix,
     /// What was learnt in earlier lives and whose device or agent has not come back yet.
@@ -149,9 +149,9 @@ pub struct CostModel {
 #[derive(Clone, Debug, Default)]
 struct Stated {
     /// Of kernels that have no row yet.
-    kernels: BTreeMap<KernelName, Vec<StatedDuration>>,
+    kernels: BTreeMap<KernelName, SharedList<StatedDuration>>,
     /// By row; empty where nothing is stated.
-    rows: Vec<Vec<StatedDuration>>,
+    rows: Vec<SharedList<StatedDuration>>,
     /// By sender, then by receiver.
     links: Vec<Vec<Option<StatedLink>>>,
     /// By agent.
@@ -301,10 +301,8 @@ impl CostModel {
         };
         if device.index() < self.devices.len() {
             if self.devices[device.index()].key != costs.key {
-                for row in &mut self.kernels {
-                    if let Some(cell) = row.get_mut(device.index()) {
-                        *cell = KernelOnDevice::default();
-                    }
+                for cells in &mut self.kernels {
+                    cells.retain(|(on, _)| *on != device);
                 }
                 self.devices[device.index()] = costs;
             }
@@ -324,7 +322,7 @@ impl CostModel {
         let row = KernelRow(self.names.len() as u32);
         self.rows.insert(name.clone(), row);
         self.names.push(name.clone());
-        self.kernels.push(vec![KernelOnDevice::default(); self.devices.len()]);
+        self.kernels.push(Vec::new());
         self.stated.rows.push(self.stated.kernels.remove(name).unwrap_or_default());
         for device in 0..self.devices.len() {
             self.recall(row, DeviceId::from_index(device));
@@ -337,12 +335,8 @@ impl CostModel {
         let name = &self.names[row.0 as usize];
         let key = &self.devices[device.index()].key;
         let found = self.remembered.kernels.iter().find(|(kernel, on, _)| kernel == name && on == key);
-        let sizes = found.map(|(_, _, sizes)| sizes.clone()).unwrap_or_default();
-        let cells = &mut self.kernels[row.0 as usize];
-        if cells.len() <= device.index() {
-            cells.resize(device.index() + 1, KernelOnDevice::default());
-        }
-        let cell = &mut cells[device.index()];
+        let Some((_, _, sizes)) = found else { return };
+        let cell = cell_mut(&mut self.kernels[row.0 as usize], device);
         if cell.sizes.is_empty() {
             cell.sizes = sizes
                 .iter()
@@ -358,11 +352,7 @@ impl CostModel {
         self.devices[device.index()].prior_correction.record(u64::try_from(corrected).unwrap_or(u64::MAX));
         self.uses += 1;
         let uses = self.uses;
-        let cells = &mut self.kernels[row.0 as usize];
-        if cells.len() <= device.index() {
-            cells.resize(device.index() + 1, KernelOnDevice::default());
-        }
-        let sizes = &mut cells[device.index()].sizes;
+        let sizes = &mut cell_mut(&mut self.kernels[row.0 as usize], device).sizes;
         if let Some((_, last_used, distribution)) = sizes.iter_mut().find(|(size, _, _)| *size == items) {
             *last_used = uses;
             distribution.record(execution.0);
@@ -392,7 +382,8 @@ impl CostModel {
             return Estimate { expected, high: expected, basis: Basis::Stated };
         }
         let cells = &self.kernels[row.0 as usize];
-        if let Some(cell) = cells.get(device.index()) {
+        if let Ok(place) = cells.binary_search_by_key(&device, |(on, _)| *on) {
+            let cell = &cells[place].1;
             if let Some((_, _, distribution)) = cell.sizes.iter().find(|(size, _, _)| *size == items) {
                 return measured(distribution, Basis::Measured, |nanos| nanos);
             }
@@ -402,10 +393,10 @@ impl CostModel {
             }
         }
         let here = self.prior(device, items);
-        for (other, cell) in cells.iter().enumerate() {
+        for (other, cell) in cells {
             let nearest = cell.sizes.iter().min_by_key(|(size, _, _)| (size.abs_diff(items), *size));
             if let Some((size, _, distribution)) = nearest {
-                let there = self.prior(DeviceId::from_index(other), *size);
+                let there = self.prior(*other, *size);
                 return measured(distribution, Basis::OtherDevice, |nanos| scale(nanos, here.0, there.0));
             }
         }
@@ -656,11 +647,8 @@ impl CostModel {
     pub fn snapshot(&self, agent_name: impl Fn(AgentId) -> Option<String>) -> CostSnapshot {
         let mut snapshot = self.remembered.clone();
         for (row, cells) in self.kernels.iter().enumerate() {
-            for (device, cell) in cells.iter().enumerate() {
-                if cell.sizes.is_empty() {
-                    continue;
-                }
-                let (name, key) = (self.names[row].clone(), self.devices[device].key.clone());
+            for (device, cell) in cells.iter().filter(|(_, cell)| !cell.sizes.is_empty()) {
+                let (name, key) = (self.names[row].clone(), self.devices[device.index()].key.clone());
                 let mut sizes: Vec<(u64, DistributionSnapshot)> =
                     cell.sizes.iter().map(|(items, _, spans)| (*items, spans.snapshot())).collect();
                 sizes.sort_by_key(|(items, _)| *items);
@@ -680,6 +668,15 @@ impl CostModel {
         snapshot.links.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         snapshot
     }
+}
+
+/// What is known of one kernel on a device, made when it is new.
+fn cell_mut(cells: &mut Vec<(DeviceId, KernelOnDevice)>, device: DeviceId) -> &mut KernelOnDevice {
+    let place = cells.binary_search_by_key(&device, |(on, _)| *on).unwrap_or_else(|place| {
+        cells.insert(place, (device, KernelOnDevice::default()));
+        place
+    });
+    &mut cells[place].1
 }
 
 fn measured(distribution: &Distribution, basis: Basis, scaled: impl Fn(u64) -> u64) -> Estimate {

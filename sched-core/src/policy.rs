@@ -200,5 +200,7 @@ pub(crate) struct DecisionRecord {
     pub device: DeviceId,
     pub reason: &'static str,
     pub candidates: Vec<CandidateEstimate>,
+    /// The policy named none.
+    pub is_weighed_by_scheduler: bool,
     pub transfers: Vec<TransferRecord>,
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, Party};
 use crate::run_report::device_name;
-use crate::simulation::{Outcome, TransferRun};
+use crate::simulation::{Outcome, TaskDecision, TransferRun};
 
 /// The story of one task. Times count from the submission.
 #[derive(Clone, Debug, Serialize)]
@@ -42,7 +42,9 @@ pub struct StoryDecision {
     pub chosen: String,
     /// In words.
     pub reason: String,
-    /// What was weighed; empty for policies that weigh nothing.
+    /// Whether the candidates are what the scheduler weighed, since the policy named none.
+    pub is_weighed_by_scheduler: bool,
+    /// What was weighed.
     pub candidates: Vec<Candidate>,
     /// What was ordered to be moved for it, with what was known of the paths.
     pub transfers: Vec<PlannedTransfer>,
@@ -78,16 +80,15 @@ pub struct StoryArrival {
 #[must_use]
 pub fn story(graph: &TaskGraph, cluster: &Cluster, outcome: &Outcome, task: usize) -> TaskStory {
     let run = &outcome.tasks[task];
-    let decisions = outcome.explanations.iter().filter_map(|(at, explanation)| {
-        let decision = explanation.decision.as_ref()?;
-        Some(StoryDecision {
-            at_ns: at.0,
-            policy: decision.policy.clone(),
-            chosen: decision.chosen.clone(),
-            reason: decision.reason.clone(),
-            candidates: decision.candidates.clone(),
-            transfers: decision.transfers.clone(),
-        })
+    let decisions = outcome.decisions.iter().filter(|kept| kept.task == task);
+    let decisions = decisions.map(|TaskDecision { at, decision, .. }| StoryDecision {
+        at_ns: at.0,
+        policy: decision.policy.clone(),
+        chosen: decision.chosen.clone(),
+        reason: decision.reason.clone(),
+        is_weighed_by_scheduler: decision.is_weighed_by_scheduler(),
+        candidates: decision.candidates.clone(),
+        transfers: decision.transfers.clone(),
     });
     let adjacency = graph.predecessors();
     let predecessors = adjacency[task].iter().map(|before| StoryPredecessor {

@@ -78,7 +78,10 @@ pub fn build(source: &str) -> BuildOutcome {
     let kernels = KERNELS
         .iter()
         .map(|kernel| BuiltKernel {
-            signature: KernelSignature { name: kernel.name().to_owned(), arguments: kernel.arguments() },
+            signature: KernelSignature {
+                name: kernel.name().to_owned(),
+                arguments: kernel.arguments().into(),
+            },
             work_group_size_max: 256,
         })
         .collect();

@@ -1,17 +1,18 @@
 //! A run as a trace that Perfetto and Chrome open: Trace Event Format, JSON.
 //!
 //! Processes are the scheduler and the agents; an agent's tracks are its slots, what arrives from each sender, and how
-//! many tasks wait at each device. Transfers are arrows from the task that made the contents to those that read them.
+//! many tasks wait at each device. Decisions of a run that kept them have their reason and candidates with them. Transfers are arrows from the task that made the contents to those that read them.
 
 use std::collections::BTreeMap;
 
+use isochrone_model::message::Decision;
 use isochrone_model::{Span, Timestamp};
 use isochrone_workload::task_graph::TaskGraph;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Party};
 use crate::explanation::party_name;
-use crate::simulation::{Outcome, TransferRun};
+use crate::simulation::{Outcome, TaskDecision, TransferRun};
 
 /// The trace of a run.
 #[must_use]
@@ -63,6 +64,20 @@ fn process_of(party: Party) -> usize {
     }
 }
 
+/// Why, and what each candidate was expected to take, in microseconds from the decision on.
+fn weighed(decision: &Decision) -> Value {
+    let candidates = decision.candidates.iter().map(|candidate| {
+        json!({
+            "device": candidate.name,
+            "queueing_us": lasting(candidate.queueing), "transfer_us": lasting(candidate.transfer),
+            "execution_us": lasting(candidate.execution), "finish_us": lasting(candidate.finish),
+        })
+    });
+    json!({
+        "policy": decision.policy, "reason": decision.reason, "candidates": candidates.collect::<Vec<_>>(),
+    })
+}
+
 impl Writer<'_> {
     fn name(&mut self, process: usize, track: Option<usize>, name: &str) {
         let what = if track.is_some() { "thread_name" } else { "process_name" };
@@ -110,7 +125,16 @@ impl Writer<'_> {
     }
 
     fn decisions(&mut self) {
-        for (task, run) in self.graph.tasks.iter().zip(&self.outcome.tasks) {
+        let mut is_kept = vec![false; self.graph.tasks.len()];
+        for TaskDecision { task, at: time, decision } in &self.outcome.decisions {
+            is_kept[*task] = true;
+            self.events.push(json!({
+                "ph": "i", "s": "t", "name": format!("{} to {}", self.graph.tasks[*task].name, decision.chosen),
+                "cat": "decision", "pid": SCHEDULER, "tid": 1, "ts": at(*time), "args": weighed(decision),
+            }));
+        }
+        let tasks = self.graph.tasks.iter().zip(&self.outcome.tasks).zip(is_kept);
+        for ((task, run), _) in tasks.filter(|(_, is_kept)| !is_kept) {
             let device = self.outcome.devices.get(run.device).map_or("", |device| device.name.as_str());
             self.events.push(json!({
                 "ph": "i", "s": "t", "name": format!("{} to {device}", task.name), "cat": "decision",

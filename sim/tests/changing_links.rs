@@ -173,8 +173,7 @@ fn what_the_scheduler_measured_is_what_it_says_it_counted_with() {
             .explaining(2 * beat + 1)
             .run()
             .expect("it runs");
-        let (_, explanation) = outcome.explanations.last().cloned().expect("it was placed");
-        explanation.decision.expect("by the policy")
+        outcome.decisions.last().cloned().expect("it was placed").decision
     };
     let decision = run(50);
     let transfer = &decision.transfers[0];

@@ -2,7 +2,7 @@
 //! asserting silence; every invariant is checked after every step.
 
 use bytes::Bytes;
-use isochrone_model::message::ClientRequest;
+use isochrone_model::message::{ClientRequest, Decision, WEIGHED_BY_SCHEDULER};
 use isochrone_model::{
     Access, AgentId, Argument, BufferArgument, BufferId, BytesPerSecond, Command, CommandError, CommandId,
     CommandKind, Launch, Limits, NdRange, Payload, ProgramId, SessionId, Span, Timestamp,
@@ -25,11 +25,15 @@ impl Stage {
     /// A farm with one agent for each list of devices, which are known by their memory; each runs a work-item a
     /// microsecond.
     fn new(agents: &[&[u64]]) -> Self {
+        Self::with_limits(agents, Limits::default())
+    }
+
+    fn with_limits(agents: &[&[u64]], limits: Limits) -> Self {
         let links = LinkTruth { latency: LATENCY, jitter: Span::ZERO, rate: BytesPerSecond(1_000_000_000) };
         let options = FarmOptions {
             seed: 1,
             policy: "eager".to_owned(),
-            limits: Limits::default(),
+            limits,
             streamed_bytes_min: None,
             links,
             is_checked: true,
@@ -150,6 +154,33 @@ fn value(value: u64) -> Argument {
 
 fn rising(salt: u8, size: u8) -> Vec<u8> {
     (0..size).map(|place| salt.wrapping_add(place)).collect()
+}
+
+/// `eager` names no candidates: the scheduler weighs for it, as far as it may, and not at all where no decisions are kept.
+#[test]
+fn decisions_without_candidates_are_weighed_within_a_bound() {
+    let weighed = |limits: Limits| {
+        let mut stage = Stage::with_limits(&[&[1 << 20], &[1 << 20]], limits);
+        let tasks: Vec<CommandId> = (0..4).map(|_| stage.launch("noop", 1_000, Vec::new(), &[])).collect();
+        stage.submit();
+        stage.run();
+        stage.assert_silence();
+        let explained = |task: &CommandId| stage.farm.scheduler().explain(SESSION, *task).unwrap().decision;
+        tasks.iter().map(explained).collect::<Vec<_>>()
+    };
+    for decision in weighed(Limits::default()) {
+        let decision = decision.unwrap();
+        assert!(decision.candidates.len() == 2 && decision.is_weighed_by_scheduler(), "{decision:?}");
+        assert!(decision.reason.len() > WEIGHED_BY_SCHEDULER.len(), "{decision:?}");
+    }
+    // Two slots each: enough for two tasks of the four that are placed at once, and not for a part of a third.
+    let decisions = weighed(Limits { slots_weighed_per_plan_max: 5, ..Limits::default() });
+    let counts = decisions.iter().flatten().map(|decision| decision.candidates.len());
+    assert_eq!(counts.collect::<Vec<_>>(), [2, 2, 0, 0]);
+    let marks = decisions.iter().flatten().map(Decision::is_weighed_by_scheduler);
+    assert_eq!(marks.collect::<Vec<_>>(), [true, true, false, false]);
+    let none = weighed(Limits { decisions_kept_max: 0, ..Limits::default() });
+    assert!(none.iter().all(Option::is_none), "{none:?}");
 }
 
 #[test]

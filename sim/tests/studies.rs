@@ -133,6 +133,75 @@ fn threads_shards_and_interruptions_change_nothing() {
     assert_same(&at("one"), &at("resumed"));
 }
 
+/// The cells of a table's column.
+fn column(csv: &str, name: &str) -> Vec<Option<u64>> {
+    let mut lines = csv.lines().map(|line| {
+        // Labels are quoted and have commas.
+        let mut is_quoted = false;
+        line.split(move |letter: char| {
+            is_quoted ^= letter == '"';
+            letter == ',' && !is_quoted
+        })
+    });
+    let place = lines.next().unwrap().position(|found| found == name).unwrap_or_else(|| panic!("no {name}"));
+    lines.map(|mut cells| cells.nth(place).and_then(|cell| cell.parse().ok())).collect()
+}
+
+#[test]
+fn both_bounds_are_told_and_results_without_them_can_still_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    run(&path, &at("whole"), &WHOLE).unwrap();
+    let csv = fs::read_to_string(at("whole").join("results.csv")).unwrap();
+    let [larger, critical_path, area] =
+        ["lower_bound_ns", "critical_path_ns", "area_bound_ns"].map(|name| column(&csv, name));
+    assert!(larger.iter().all(Option::is_some));
+    let largest = critical_path.iter().zip(&area).map(|(critical_path, area)| *critical_path.max(area));
+    assert_eq!(largest.collect::<Vec<_>>(), larger);
+    assert!(larger != critical_path && larger != area, "each is the larger one somewhere");
+
+    // A shard of an older version, which kept the larger bound alone.
+    for number in 1..=2 {
+        let shard = Some(Shard { number, of: 2 });
+        run(&path, &at(&format!("shard-{number}")), &Wanted { threads: 2, shard, is_resumed: false })
+            .unwrap();
+    }
+    let results = at("shard-1").join("results.jsonl");
+    let text = fs::read_to_string(&results).unwrap();
+    let without = |line: &str| {
+        let begin = line.find("\"area_bound_ns\"")?;
+        let end = begin + line[begin..].find(',')? + 1;
+        Some(format!("{}{}", &line[..begin], &line[end..]))
+    };
+    let older: Vec<String> =
+        text.lines().map(|line| without(line).unwrap_or_else(|| line.to_owned())).collect();
+    assert!(older.len() > 2 && !older.join("").contains("area_bound_ns"));
+    // A cell that both have is no contradiction, and the one that tells more counts.
+    let both = [older[..older.len() / 2].join("\n"), String::new()].join("\n");
+    fs::create_dir(at("older")).unwrap();
+    fs::copy(at("shard-1").join("study.toml"), at("older").join("study.toml")).unwrap();
+    fs::create_dir(at("older").join("figures")).unwrap();
+    fs::write(at("older").join("results.jsonl"), both).unwrap();
+    for folders in [["older", "shard-1", "shard-2"], ["shard-2", "shard-1", "older"]] {
+        let output = at(&format!("merged-{}", folders[0]));
+        let summary = merge(&folders.map(at), &output, &RunManifest::default()).unwrap();
+        assert_eq!(summary.progress.finished, 144);
+        assert_eq!(fs::read_to_string(output.join("results.csv")).unwrap(), csv);
+    }
+    fs::write(&results, older.join("\n") + "\n").unwrap();
+    let shard = Some(Shard { number: 1, of: 2 });
+    run(&path, &at("shard-1"), &Wanted { threads: 1, shard, is_resumed: true }).unwrap();
+    merge(&["shard-1", "shard-2"].map(at), &at("merged"), &RunManifest::default()).unwrap();
+    let merged = fs::read_to_string(at("merged").join("results.csv")).unwrap();
+    assert_eq!(column(&merged, "lower_bound_ns"), larger);
+    for (found, (area, critical_path)) in
+        column(&merged, "area_bound_ns").iter().zip(area.iter().zip(&critical_path))
+    {
+        assert!(found == area || (found.is_none() && critical_path >= area), "{found:?} {area:?}");
+    }
+}
+
 #[test]
 fn results_are_neither_overwritten_nor_mixed() {
     let folder = tempfile::tempdir().unwrap();

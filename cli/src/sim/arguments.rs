@@ -30,6 +30,8 @@ pub enum SimCommand {
     Study(SimStudyArguments),
     /// Join the shards of a study
     Merge(SimMergeArguments),
+    /// Write a graph in another format
+    Convert(SimConvertArguments),
     /// Search for the instance on which one policy loses most to another
     Adversary(SimAdversaryArguments),
 }
@@ -245,6 +247,55 @@ pub struct SimMergeArguments {
     /// Where the whole goes
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  isochrone sim convert workflow.dax workflow.dot
+  isochrone sim convert 'cholesky(tiles=8,seed=3)' cholesky.wfcommons.json
+  isochrone sim convert workload/samples/mosaic.wfcommons-1.5.json mosaic.stg --lossy
+
+docs/studies.md says what each format can hold.";
+
+/// `isochrone sim convert`
+#[derive(Debug, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
+pub struct SimConvertArguments {
+    /// A graph file (JSON, WfCommons, DAX, STG, DOT) or a generator such as 'cholesky(tiles=8,ccr=0.5,seed=3)'
+    #[arg(value_name = "IN")]
+    pub graph: String,
+
+    /// The file to write; its ending says the format: .json, .wfcommons.json, .dax, .xml, .stg, .dot, .gv
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+
+    /// The format to write, whatever the ending: isochrone-task-graph, wfcommons, dax, stg or dot
+    #[arg(long, value_name = "FORMAT")]
+    pub to: Option<String>,
+
+    /// The format that is read, whatever the ending
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<String>,
+
+    /// Write the graph though the format cannot say all of it, and list what got lost
+    #[arg(long)]
+    pub lossy: bool,
+
+    /// Print one document of JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// The duration, in nanoseconds of work, of tasks whose duration the file does not say
+    #[arg(long, value_name = "NANOSECONDS")]
+    pub duration_unsaid: Option<u64>,
+
+    /// The size of files whose size the graph does not say
+    #[arg(long, value_name = "BYTES")]
+    pub bytes_unsaid: Option<u64>,
+
+    /// What goes along each edge of which the file says no size (STG without communication costs, DOT); nothing by default
+    #[arg(long, value_name = "BYTES")]
+    pub edge_bytes_unsaid: Option<u64>,
 }
 
 const ADVERSARY_EXAMPLES: &str = "\

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use isochrone_model::Span;
-use isochrone_model::message::PlannedTransfer;
+use isochrone_model::message::{PlannedTransfer, WEIGHED_BY_SCHEDULER};
 use isochrone_sim::explanation::{StoryDecision, TaskStory, story};
 use isochrone_sim::plot::{bytes, span};
 use isochrone_sim::simulation::Simulation;
@@ -49,13 +49,12 @@ fn told(story: &TaskStory) -> String {
             decision.policy,
             story.task,
             decision.chosen,
-            decision.reason
+            decision.reason.trim_end_matches(WEIGHED_BY_SCHEDULER)
         ));
-        if decision.candidates.is_empty() {
-            text.push_str(&format!("  {}\n", without_candidates(&decision.policy)));
-        } else {
-            text.push_str(&candidates(decision));
+        if decision.is_weighed_by_scheduler {
+            text.push_str(&format!("  {}\n", weighed_by_scheduler(&decision.policy)));
         }
+        text.push_str(&candidates(decision));
         for transfer in &decision.transfers {
             text.push_str(&planned(transfer));
         }
@@ -90,14 +89,14 @@ fn told(story: &TaskStory) -> String {
     text
 }
 
-/// Why a decision has no candidates, and where there are some.
-fn without_candidates(label: &str) -> String {
+/// Whose estimates follow, where they are not the policy's.
+fn weighed_by_scheduler(label: &str) -> String {
     let name = label.split('(').next().unwrap_or(label);
     let why = match isochrone_policies::info(label) {
         Some(info) if info.is_planned() => "plans the whole graph at once and keeps no candidates",
         Some(_) | None => "names no candidates",
     };
-    format!("`{name}` {why}; try --policy latency-eft to see some.")
+    format!("`{name}` {why}; this is what the scheduler expected of each when it took the choice:")
 }
 
 fn candidates(decision: &StoryDecision) -> String {

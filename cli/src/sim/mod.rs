@@ -4,6 +4,7 @@
 
 mod adversary;
 pub mod arguments;
+mod convert;
 mod explain;
 mod optimal;
 mod replay;
@@ -26,6 +27,7 @@ use arguments::{RunChoice, SimArguments, SimCommand};
 pub fn sim(arguments: &SimArguments) -> anyhow::Result<()> {
     match &arguments.command {
         SimCommand::Run(arguments) => run::run(arguments),
+        SimCommand::Convert(arguments) => convert::convert(arguments),
         SimCommand::Optimal(arguments) => optimal::optimal(arguments),
         SimCommand::Explain(arguments) => explain::explain(arguments),
         SimCommand::Replay(arguments) => replay::replay(arguments),

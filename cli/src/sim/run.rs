@@ -11,6 +11,9 @@ use super::arguments::SimRunArguments;
 use super::{Chosen, clock, write};
 use crate::output;
 
+/// Tasks x slots up to which a trace tells what was weighed: each takes some 150 bytes in the file, and as much in memory.
+const TRACED_CANDIDATES_MAX: usize = 1_000_000;
+
 /// Runs it and tells of it.
 pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
     let choice = &arguments.choice;
@@ -19,13 +22,17 @@ pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
     let model = network(&choice.network, &cluster, choice.seed)?;
     let yardstick = Yardstick::new(&problem(&source.graph, &cluster, model.as_ref()));
     let clock = clock();
-    let outcome = Simulation::new(&source.graph, &cluster, &arguments.policy)
+    let mut simulation = Simulation::new(&source.graph, &cluster, &arguments.policy)
         .network(&choice.network)
         .knowledge(knowledge)
         .seed(choice.seed)
         .commands_open_max(arguments.commands_open)
-        .stopwatch(&clock)
-        .run()?;
+        .stopwatch(&clock);
+    let slots: usize = cluster.devices().map(|(_, _, device)| usize::from(device.slots)).sum();
+    if arguments.trace.is_some() && source.graph.tasks.len().saturating_mul(slots) <= TRACED_CANDIDATES_MAX {
+        simulation = simulation.keeping_decisions();
+    }
+    let outcome = simulation.run()?;
     let settings = RunSettings {
         graph: choice.graph.clone(),
         cluster: choice.cluster.clone(),
@@ -68,9 +75,11 @@ fn told(report: &RunReport<'_>) -> String {
         [
             "lower bound".to_owned(),
             format!(
-                "{} (makespan is {} times it)",
+                "{} (makespan is {} times it; critical path {}, area {})",
                 span(Span(measures.lower_bound_ns)),
-                fixed(measures.makespan_ns as f64 / measures.lower_bound_ns.max(1) as f64, 3)
+                fixed(measures.makespan_ns as f64 / measures.lower_bound_ns.max(1) as f64, 3),
+                span(Span(measures.critical_path_ns)),
+                span(Span(measures.area_bound_ns))
             ),
         ],
         ["schedule length ratio".to_owned(), fixed(measures.slr, 3)],

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use isochrone_model::order::{BuildOutcome, BuiltKernel};
-use isochrone_model::{AddressSpace, ArgumentInfo, DeviceIndex, KernelSignature, ProgramKey};
+use isochrone_model::{AddressSpace, ArgumentInfo, DeviceIndex, KernelSignature, ProgramKey, SharedList};
 use opencl3::kernel::{
     CL_KERNEL_ARG_ADDRESS_CONSTANT, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ADDRESS_LOCAL,
     CL_KERNEL_ARG_ADDRESS_QUALIFIER, CL_KERNEL_ARG_NAME, CL_KERNEL_ARG_TYPE_CONST, CL_KERNEL_ARG_TYPE_NAME,
@@ -300,7 +300,7 @@ fn compile_apart(
                 .into_iter()
                 .map(|kernel| (kernel.signature.name, kernel.signature.arguments))
                 .filter(|(name, _)| !bare.contains(name))
-                .chain(bare.iter().map(|name| (name.clone(), Vec::new())))
+                .chain(bare.iter().map(|name| (name.clone(), SharedList::default())))
                 .collect::<BTreeMap<_, _>>()
         })
         .and_then(|described| load_kernels(&program, device, Some(&described)));
@@ -346,7 +346,7 @@ fn explained(call: &str, status: i32) -> String {
 }
 
 /// What kernels take, by their names.
-type Described = BTreeMap<String, Vec<ArgumentInfo>>;
+type Described = BTreeMap<String, SharedList<ArgumentInfo>>;
 
 /// The kernels of a program by name; what they take is asked of them unless it is known.
 fn load_kernels(
@@ -374,7 +374,7 @@ fn load_kernel(
     let arguments = match described {
         None => (0..count)
             .map(|index| load_argument(&kernel, index))
-            .collect::<Result<Vec<_>, _>>()
+            .collect::<Result<SharedList<_>, _>>()
             .map_err(|status| format!("kernel {name}: {}", explained("clGetKernelArgInfo", status)))?,
         Some(described) => described
             .get(&name)

@@ -214,7 +214,8 @@ mod tests {
                 argument_info("data".to_owned(), "float*", AddressSpace::Global, false),
                 argument_info("factor".to_owned(), "float", AddressSpace::Private, true),
                 argument_info("room".to_owned(), "float*", AddressSpace::Local, true),
-            ],
+            ]
+            .into(),
         };
         let shapes = shapes_of(&signature);
         let buffer = BoundArgument::Buffer {

@@ -334,7 +334,7 @@ impl Scanner {
             _ => return Err(self.fault(ScanFault::Expected { wanted: "a body" })),
         };
         self.skip_one()?;
-        Ok((KernelSignature { name, arguments }, has_body))
+        Ok((KernelSignature { name, arguments: arguments.into() }, has_body))
     }
 
     fn skip_attributes(&mut self) -> Result<(), ScanError> {

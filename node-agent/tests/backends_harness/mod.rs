@@ -56,7 +56,7 @@ pub fn launch(kernel: u16, items: u64, arguments: Vec<BoundArgument>) -> Operati
 pub fn launch_over(kernel: u16, range: NdRange, arguments: Vec<BoundArgument>) -> OperationKind {
     OperationKind::Launch {
         program: ProgramKey(1),
-        kernel: KernelIndex(kernel),
+        kernel: KernelIndex(u32::from(kernel)),
         range,
         arguments: arguments.into(),
     }

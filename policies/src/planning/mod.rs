@@ -17,6 +17,7 @@ mod planned;
 mod pose;
 mod problem;
 mod ranks;
+mod reach;
 mod replay;
 mod rows;
 mod schedule;

@@ -16,6 +16,7 @@ use super::client_contents::{in_order, settle};
 use super::guesses::Guesses;
 use super::pose::{Posed, has_place, is_at_client, problem_of};
 use super::problem::Problem;
+use super::reach::Reach;
 use super::schedule::Schedule;
 use crate::{Label, LabelError};
 
@@ -105,6 +106,8 @@ pub(crate) struct Planned<P> {
     places: Vec<u64>,
     /// When some tasks had no slot in the plan, what the view said of legality then: more devices may run them since.
     homeless_at: Option<u64>,
+    /// Where the planned tasks could run.
+    reach: Reach,
     /// By slot, the last task placed there by this policy.
     last_on_slot: Vec<Option<TaskIndex>>,
     /// What planners that judge are told besides.
@@ -141,6 +144,7 @@ impl<P: Planner> Planned<P> {
             submitted: BTreeMap::new(),
             places: Vec::new(),
             homeless_at: None,
+            reach: Reach::default(),
             last_on_slot: Vec::new(),
             guesses: Guesses::default(),
             sent: BTreeMap::new(),
@@ -155,6 +159,7 @@ impl<P: Planner> Planned<P> {
         let earlier = std::mem::take(&mut self.queue);
         self.placed = 0;
         self.homeless_at = None;
+        self.reach = Reach::default();
         self.open
             .retain(|task| has_place(view, *task) && view.is_mine(*task) && view.placed_on(*task).is_none());
         self.open.sort_unstable_by_key(|task| view.sequence(*task));
@@ -178,6 +183,7 @@ impl<P: Planner> Planned<P> {
             problem_of(view, &self.open, &self.places, &slots, None)
         };
         let schedule = self.planner.plan(&problem);
+        self.reach = Reach::of(&problem, view.legality_epoch());
         self.queue = self.queue_of(view, &problem, &schedule, &slots);
         let end = slots.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
         self.last_on_slot.resize(end.max(self.last_on_slot.len()), None);
@@ -326,6 +332,7 @@ impl<P: Planner> Policy for Planned<P> {
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
         let is_late_enough = view.now() >= self.replan_from;
         self.is_plan_due |= self.homeless_at.is_some_and(|epoch| epoch != view.legality_epoch());
+        self.is_plan_due |= self.placed < self.queue.len() && self.reach.has_changed(view, &self.open);
         if self.is_plan_due || (self.is_replan_wanted && is_late_enough && self.placed < self.queue.len()) {
             self.plan(view);
         }

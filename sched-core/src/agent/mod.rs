@@ -750,7 +750,7 @@ fn touched_buffers(order: &TaskOrder, buffers: &mut Vec<BufferKey>) {
     buffers.clear();
     match &order.work {
         Work::Kernel { arguments, .. } => {
-            for argument in arguments.iter() {
+            for argument in arguments {
                 match argument {
                     isochrone_model::BoundArgument::Buffer { buffer, .. } => buffers.push(*buffer),
                     isochrone_model::BoundArgument::Scalar(_) | isochrone_model::BoundArgument::Local(_) => {}

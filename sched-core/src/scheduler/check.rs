@@ -109,13 +109,10 @@ impl Scheduler {
             .ok_or(CommandError::UnknownProgram { program })?;
         let record = &self.state.programs[key.index()];
         self.program_error(key).map_or(Ok(()), Err)?;
-        let kernel =
-            record.kernels.iter().position(|signature| signature.name == launch.kernel).ok_or_else(|| {
-                CommandError::UnknownKernel {
-                    kernel: launch.kernel.clone(),
-                    known: record.kernels.iter().map(|signature| signature.name.clone()).collect(),
-                }
-            })?;
+        let kernel = record.kernel(&launch.kernel).ok_or_else(|| CommandError::UnknownKernel {
+            kernel: launch.kernel.clone(),
+            known: record.kernels.iter().map(|kernel| kernel.signature.name.clone()).collect(),
+        })?;
         let range = launch.range;
         if range.dimensions == 0 || range.dimensions > 3 || range.global.contains(&0) {
             let what = "an index space has 1 to 3 dimensions and no size of zero".to_owned();
@@ -125,15 +122,15 @@ impl Scheduler {
             let what = "a work-group size is given for all dimensions or for none".to_owned();
             return Err(CommandError::Malformed { what });
         }
-        let signature = &record.kernels[kernel];
+        let signature = &record.kernels[kernel.index()].signature;
         let mut checked = self.check_arguments(session, signature, &launch.arguments)?;
         let sizes = checked.buffers.iter().map(|buffer| self.state.buffers[*buffer].size_bytes);
         let (largest_buffer_bytes, all_buffer_bytes) =
             sizes.fold((0, 0_u64), |(largest, all), size| (size.max(largest), all.saturating_add(size)));
         checked.work = TaskWork::Kernel(Box::new(KernelTask {
             program: key,
-            kernel: KernelIndex::from_index(kernel),
-            row: record.rows[kernel],
+            kernel,
+            row: record.rows[kernel.index()],
             range: range.into(),
             arguments: self.bind(session, &launch.arguments),
             largest_buffer_bytes,
@@ -278,7 +275,7 @@ impl Scheduler {
     fn check_devices(
         &self,
         key: isochrone_model::ProgramKey,
-        kernel: usize,
+        kernel: KernelIndex,
         checked: &Checked,
     ) -> Result<(), CommandError> {
         let TaskWork::Kernel(work) = &checked.work else {
@@ -304,7 +301,7 @@ impl Scheduler {
                 }
                 match self.state.programs[key.index()].builds.get(device.index()) {
                     Some(BuildState::Built { work_group_size_max }) => {
-                        let most = work_group_size_max.get(kernel).copied().unwrap_or(0);
+                        let most = work_group_size_max.get(kernel.index()).copied().unwrap_or(0);
                         match work.range.group_items() {
                             Some(items) if items > most => {
                                 let reason = format!("work-group of {items} work-items, {most} at most");

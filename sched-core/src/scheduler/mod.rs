@@ -89,6 +89,8 @@ pub struct Scheduler {
     notices: BTreeMap<AgentId, Notices>,
     /// What was ordered to be moved with the placement under way.
     transfers_ordered: Vec<TransferRecord>,
+    /// Of the plan that is being taken: how many slots may still be weighed for decisions without candidates.
+    slots_to_weigh: u32,
     /// Empty between calls, and kept for its memory: successors of the task that is looked at.
     gaining: Vec<TaskIndex>,
     /// What has come in of one session since its policy was last told anything.
@@ -204,6 +206,7 @@ impl Scheduler {
             push_failures: BTreeMap::new(),
             notices: BTreeMap::new(),
             transfers_ordered: Vec::new(),
+            slots_to_weigh: 0,
             gaining: Vec::new(),
             submitted: Submitted::default(),
         };

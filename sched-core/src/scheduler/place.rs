@@ -14,7 +14,7 @@ use super::state::{OutputUse, Replica, ReplicaState, TaskState, TaskWork, Versio
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
 use crate::paths::Warmth;
-use crate::policy::{DecisionRecord, Plan, Proposal, Rejection};
+use crate::policy::{CandidateEstimate, DecisionRecord, Plan, Proposal, Rejection};
 use crate::view::View;
 
 /// So many actions and more are handed out before the policies are asked again: of a large graph the first tasks are under
@@ -175,6 +175,7 @@ impl Scheduler {
         entry.placeable = placeable;
         entry.hold_until = plan.hold_until;
         let mut has_moved = false;
+        self.slots_to_weigh = self.state.limits.slots_weighed_per_plan_max;
         for proposal in plan.proposals {
             match self.validate(policy, &proposal) {
                 Ok((agent, device)) => {
@@ -238,6 +239,12 @@ impl Scheduler {
         if self.state.limits.decisions_kept_max == 0 {
             return;
         }
+        let is_weighed_by_scheduler = proposal.candidates.is_empty();
+        let candidates = if is_weighed_by_scheduler {
+            self.weighed(policy, proposal.task)
+        } else {
+            proposal.candidates.clone()
+        };
         let record = self.state.task(proposal.task);
         let decision = DecisionRecord {
             session: record.session,
@@ -247,7 +254,8 @@ impl Scheduler {
             slot: proposal.slot,
             device,
             reason: proposal.reason,
-            candidates: proposal.candidates.clone(),
+            is_weighed_by_scheduler: is_weighed_by_scheduler && !candidates.is_empty(),
+            candidates,
             transfers: Vec::new(),
         };
         if self.state.decisions.len() >= self.state.limits.decisions_kept_max as usize
@@ -257,6 +265,19 @@ impl Scheduler {
             self.transfers_ordered = oldest.transfers;
         }
         self.state.decisions.push_back(decision);
+    }
+
+    /// All slots that can run a task that is about to be placed, weighed; none where a plan places too many.
+    fn weighed(&mut self, policy: usize, task: TaskIndex) -> Vec<CandidateEstimate> {
+        let view = View { state: &self.state, policy, placeable: &[], known: 0 };
+        let most = self.slots_to_weigh as usize;
+        let slots: Vec<SlotId> = view.legal_slots(task).take(most.saturating_add(1)).collect();
+        if slots.len() > most {
+            self.slots_to_weigh = 0;
+            return Vec::new();
+        }
+        self.slots_to_weigh -= slots.len() as u32;
+        slots.into_iter().map(|slot| view.weigh(task, slot, view.slot_free_at(slot))).collect()
     }
 
     /// Places reads where their contents are, and barriers and markers where a predecessor is; lets tasks that

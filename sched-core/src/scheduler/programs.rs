@@ -2,10 +2,10 @@
 
 use isochrone_model::error::BuildLog;
 use isochrone_model::message::{ClientReply, ProgramFacts};
-use isochrone_model::order::BuildOutcome;
+use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
     AgentId, Command, CommandError, CommandKind, DeviceId, DeviceIndex, Order, ProgramId, ProgramKey,
-    SessionId, Span, Timestamp,
+    SessionId, SharedList, Span, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -78,7 +78,8 @@ impl Scheduler {
             options: pair.1.clone(),
             digest,
             builds: vec![BuildState::Absent; self.state.devices.len()],
-            kernels: Vec::new(),
+            kernels: SharedList::default(),
+            by_name: Vec::new(),
             rows: Vec::new(),
             users: 0,
             started_at: self.state.now,
@@ -122,26 +123,21 @@ impl Scheduler {
         if record.builds.len() <= device.index() {
             record.builds.resize(device.index() + 1, BuildState::Absent);
         }
-        record.builds[device.index()] = BuildState::from_outcome(&outcome);
+        record.builds[device.index()] = record.build_state(&outcome);
         if let BuildOutcome::Built { kernels, .. } = outcome {
             record.first_built_at.get_or_insert(now);
             if record.kernels.is_empty() {
-                record.kernels = kernels.into_iter().map(|kernel| kernel.signature).collect();
+                record.list_kernels(kernels);
                 let names: Vec<KernelName> = record
                     .kernels
                     .iter()
                     .map(|kernel| KernelName {
                         program_digest: record.digest.clone(),
-                        kernel: kernel.name.clone(),
+                        kernel: kernel.signature.name.clone(),
                     })
                     .collect();
                 record.rows = names.iter().map(|name| self.state.costs.row(name)).collect();
-            } else if !record
-                .kernels
-                .iter()
-                .map(|kernel| &kernel.name)
-                .eq(kernels.iter().map(|kernel| &kernel.signature.name))
-            {
+            } else if !record.kernels.is_same(&kernels) && !names_of(&record.kernels).eq(names_of(&kernels)) {
                 // Its kernels would be called by the wrong place in the list.
                 record.builds[device.index()] = BuildState::Failed {
                     log: "this device's compiler lists other kernels than the first one's".to_owned(),
@@ -262,7 +258,8 @@ impl Scheduler {
 
     fn program_facts(&self, key: ProgramKey) -> ProgramFacts {
         let record = &self.state.programs[key.index()];
-        let mut facts = ProgramFacts { kernels: record.kernels.clone(), devices: 0, failures: Vec::new() };
+        let kernels = record.kernels.iter().map(|kernel| kernel.signature.clone()).collect();
+        let mut facts = ProgramFacts { kernels, devices: 0, failures: Vec::new() };
         for device in self.present_devices() {
             match record.builds.get(device.index()) {
                 Some(BuildState::Built { .. }) => facts.devices += 1,
@@ -293,6 +290,10 @@ impl Scheduler {
     }
 }
 
+fn names_of(kernels: &[BuiltKernel]) -> impl Iterator<Item = &str> {
+    kernels.iter().map(|kernel| kernel.signature.name.as_str())
+}
+
 /// The digest of a program's source and options, by which kernels are known across restarts.
 #[must_use]
 pub fn program_digest(source: &str, options: &str) -> String {
@@ -301,4 +302,62 @@ pub fn program_digest(source: &str, options: &str) -> String {
     hash.update(source.as_bytes());
     hash.update(options.as_bytes());
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use isochrone_model::order::BuiltKernel;
+    use isochrone_model::{KernelIndex, KernelSignature, SharedList};
+
+    use super::super::state::{BuildState, ProgramRecord};
+    use super::{BuildOutcome, Timestamp};
+
+    fn built(names: impl Iterator<Item = String>) -> SharedList<BuiltKernel> {
+        let signature = |name| KernelSignature { name, arguments: SharedList::default() };
+        names.map(|name| BuiltKernel { signature: signature(name), work_group_size_max: 64 }).collect()
+    }
+
+    fn record() -> ProgramRecord {
+        ProgramRecord {
+            source: String::new(),
+            options: String::new(),
+            digest: String::new(),
+            builds: Vec::new(),
+            kernels: SharedList::default(),
+            by_name: Vec::new(),
+            rows: Vec::new(),
+            users: 0,
+            started_at: Timestamp::ZERO,
+            first_built_at: None,
+            waiting: Vec::new(),
+            is_live: false,
+        }
+    }
+
+    #[test]
+    fn a_program_may_have_as_many_kernels_as_a_graph_has_tasks() {
+        let mut record = record();
+        record.list_kernels(built((0..70_000).map(|number| format!("k{number}"))));
+        for number in [0, 9, 10, 69_999] {
+            assert_eq!(record.kernel(&format!("k{number}")), Some(KernelIndex(number)));
+        }
+        assert_eq!(record.kernel("k70000"), None);
+        // An agent may list what it likes.
+        record.list_kernels(built(["b", "a", "b"].into_iter().map(str::to_owned)));
+        assert_eq!(record.kernel("b"), Some(KernelIndex(0)), "the first of a name counts");
+    }
+
+    #[test]
+    fn devices_that_build_alike_share_what_is_kept_of_it() {
+        let mut record = record();
+        let outcome =
+            || BuildOutcome::Built { kernels: built(std::iter::once("k".to_owned())), log: String::new() };
+        let first = record.build_state(&outcome());
+        record.builds.push(first.clone());
+        let BuildState::Built { work_group_size_max: first } = first else { panic!("it built") };
+        let BuildState::Built { work_group_size_max } = record.build_state(&outcome()) else {
+            panic!("it built")
+        };
+        assert!(work_group_size_max.is_same(&first));
+    }
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use isochrone_model::message::ClientRequest;
-use isochrone_model::order::{BuildOutcome, SessionSecret};
+use isochrone_model::order::{BuildOutcome, BuiltKernel, SessionSecret};
 use isochrone_model::{
     AgentFacts, AgentId, Attempt, BoundArguments, BufferId, BufferKey, ByteRange, CommandError, CommandId,
-    DeviceFacts, DeviceId, DeviceIndex, KernelIndex, KernelSignature, Limits, NdRange, Payload, ProgramId,
-    ProgramKey, SessionId, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
+    DeviceFacts, DeviceId, DeviceIndex, KernelIndex, Limits, NdRange, Payload, ProgramId, ProgramKey,
+    SessionId, SharedList, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
 };
 
 use super::id_table::IdTable;
@@ -146,7 +146,10 @@ pub(crate) struct ProgramRecord {
     pub digest: String,
     /// By device.
     pub builds: Vec<BuildState>,
-    pub kernels: Vec<KernelSignature>,
+    /// As the first device that built it lists them.
+    pub kernels: SharedList<BuiltKernel>,
+    /// Places in `kernels`, by name.
+    pub by_name: Vec<KernelIndex>,
     pub rows: Vec<KernelRow>,
     /// Sessions that hold it.
     pub users: u32,
@@ -163,7 +166,7 @@ pub(crate) enum BuildState {
     Building,
     Built {
         /// By kernel, the largest work-group.
-        work_group_size_max: Vec<u64>,
+        work_group_size_max: SharedList<u64>,
     },
     Failed {
         log: String,
@@ -570,6 +573,31 @@ impl State {
             .enumerate()
             .filter(|(_, agent)| agent.is_present)
             .map(|(index, _)| AgentId::from_index(index))
+    }
+}
+
+impl ProgramRecord {
+    /// The place of a kernel in the list.
+    pub fn kernel(&self, name: &str) -> Option<KernelIndex> {
+        let name_of = |place: &KernelIndex| self.kernels[place.index()].signature.name.as_str();
+        let place = self.by_name.binary_search_by(|place| name_of(place).cmp(name)).ok()?;
+        Some(self.by_name[place])
+    }
+
+    /// Takes in the kernels that the first device to build it lists. Of two of one name the first counts.
+    pub fn list_kernels(&mut self, kernels: SharedList<BuiltKernel>) {
+        self.by_name = (0..kernels.len()).map(KernelIndex::from_index).collect();
+        let name_of = |place: &KernelIndex| &kernels[place.index()].signature.name;
+        self.by_name.sort_by(|a, b| name_of(a).cmp(name_of(b)));
+        self.by_name.dedup_by(|later, first| name_of(later) == name_of(first));
+        self.kernels = kernels;
+    }
+
+    /// How a build ended. Most devices of a farm can have as large work-groups as the ones before, and then share the list.
+    pub fn build_state(&self, outcome: &BuildOutcome) -> BuildState {
+        let state = BuildState::from_outcome(outcome);
+        let alike = self.builds.iter().find(|known| **known == state);
+        alike.cloned().unwrap_or(state)
     }
 }
 

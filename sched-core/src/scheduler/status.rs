@@ -2,6 +2,7 @@
 
 use isochrone_model::message::{
     AgentStatus, Candidate, Decision, DeviceStatus, Explanation, FarmStatus, SessionStatus,
+    WEIGHED_BY_SCHEDULER,
 };
 use isochrone_model::{AgentId, CommandId, DeviceId, SessionId, Span};
 
@@ -186,11 +187,12 @@ impl Scheduler {
 
     fn decision(&self, record: &DecisionRecord) -> Decision {
         let slot = &self.state.slots[record.slot.index()];
+        let by_whom = if record.is_weighed_by_scheduler { WEIGHED_BY_SCHEDULER } else { "" };
         Decision {
             task: record.task,
             policy: self.policies[record.policy].label.clone(),
             chosen: format!("{}/{}", self.state.device_name(record.device), slot.index),
-            reason: record.reason.to_owned(),
+            reason: format!("{}{by_whom}", record.reason),
             candidates: record
                 .candidates
                 .iter()

@@ -10,7 +10,7 @@ pub struct LaunchKey {
     /// The program's source and options.
     pub program: String,
     /// The kernel's place in it.
-    pub kernel: u16,
+    pub kernel: u32,
     /// Work-items of the launch.
     pub items: u64,
 }
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    fn key(kernel: u16, items: u64) -> LaunchKey {
+    fn key(kernel: u32, items: u64) -> LaunchKey {
         LaunchKey { program: "p".to_owned(), kernel, items }
     }
 

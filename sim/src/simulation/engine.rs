@@ -10,20 +10,20 @@ use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
     AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
-    Span, TaskId, Timestamp,
+    SharedList, Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
 use isochrone_sched_core::agent::{
     AgentAction, AgentConfig, AgentEvent, Operation, OperationDone, OperationId, OperationKind,
 };
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
-use isochrone_workload::task_graph::{GraphError, GraphRequests, KernelShape, TaskGraph, task_of_scalar};
+use isochrone_workload::task_graph::{GraphError, GraphRequests, TaskGraph, task_of_scalar};
 
 use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
 use super::measuring::Measuring;
-use super::outcome::{Outcome, TaskRun, TransferRun};
+use super::outcome::{Outcome, TaskDecision, TaskRun, TransferRun};
 use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
@@ -53,7 +53,7 @@ pub struct Simulation<'a> {
     is_checked: bool,
     stopwatch: Option<Stopwatch<'a>>,
     steps_max: u64,
-    explained: Option<usize>,
+    kept: Kept,
     changes: Vec<LinkChange>,
     commands_open_max: usize,
 }
@@ -113,7 +113,7 @@ impl<'a> Simulation<'a> {
             is_checked: false,
             stopwatch: None,
             steps_max: u64::MAX,
-            explained: None,
+            kept: Kept::Nothing,
             changes: Vec::new(),
             commands_open_max: Limits::default().commands_per_session_max as usize,
         }
@@ -184,10 +184,17 @@ impl<'a> Simulation<'a> {
         self
     }
 
-    /// Keeps why a task was placed where it was, in [`Outcome::explanations`]; `task` is its place in the graph.
+    /// Keeps why a task was placed where it was, in [`Outcome::decisions`]; `task` is its place in the graph.
     #[must_use]
     pub fn explaining(mut self, task: usize) -> Self {
-        self.explained = Some(task);
+        self.kept = Kept::Of(task);
+        self
+    }
+
+    /// Keeps why each task was placed where it was, in [`Outcome::decisions`]: some 150 bytes for each task and slot.
+    #[must_use]
+    pub fn keeping_decisions(mut self) -> Self {
+        self.kept = Kept::All;
         self
     }
 
@@ -207,6 +214,25 @@ impl<'a> Simulation<'a> {
         engine.submit();
         engine.run()?;
         engine.outcome()
+    }
+}
+
+/// Of which tasks decisions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    /// Of the task at this place in the graph.
+    Of(usize),
+    All,
+}
+
+impl Kept {
+    fn has(self, task: usize) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Of(kept) => kept == task,
+            Self::All => true,
+        }
     }
 }
 
@@ -265,6 +291,8 @@ struct Engine<'a> {
     is_setting_up: bool,
     /// By program, one of its tasks.
     task_of_program: Vec<usize>,
+    /// By program, its kernels, once a device has built it.
+    built: Vec<Option<SharedList<BuiltKernel>>>,
     outcome: Outcome,
     ended: usize,
     /// Commands that the client has sent, and how many of those it does not know to have ended.
@@ -292,7 +320,8 @@ impl<'a> Engine<'a> {
             ..Limits::default()
         };
         // Nobody asks for others; and many tasks may be placed in the step that places the one to be explained.
-        limits.decisions_kept_max = if run.explained.is_some() { u32::MAX } else { 0 };
+        limits.decisions_kept_max = if run.kept == Kept::Nothing { 0 } else { u32::MAX };
+        limits.slots_weighed_per_plan_max = u32::MAX;
         let config = SchedulerConfig { limits: limits.clone(), policy: run.policy.clone(), costs: None };
         let registry = isochrone_policies::registry_with(&run.more_policies);
         let scheduler = Scheduler::new(config, registry).map_err(SimulationError::Policy)?;
@@ -303,7 +332,7 @@ impl<'a> Engine<'a> {
             InputPlace::Client => true,
             InputPlace::Everywhere => false,
         };
-        shown.appearance.are_commands_named = run.explained.is_some();
+        shown.appearance.are_commands_named = run.kept != Kept::Nothing;
         let mut task_of_program = vec![0; shown.appearance.sources.len()];
         for (place, class) in shown.appearance.class_of.iter().enumerate().rev() {
             task_of_program[shown.appearance.program_of[*class]] = place;
@@ -333,6 +362,7 @@ impl<'a> Engine<'a> {
             truth,
             requests,
             is_setting_up: true,
+            built: vec![None; task_of_program.len()],
             task_of_program,
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
@@ -476,10 +506,11 @@ impl<'a> Engine<'a> {
         let Order::Run(order) = order else { return };
         let Some(place) = self.requests.task_of(order.command) else { return };
         self.outcome.tasks[place].placed = self.now;
-        if self.run.explained == Some(place)
+        if self.run.kept.has(place)
             && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
+            && let Some(decision) = explanation.decision
         {
-            self.outcome.explanations.push((self.now, explanation));
+            self.outcome.decisions.push(TaskDecision { task: place, at: self.now, decision });
         }
     }
 
@@ -601,11 +632,13 @@ impl<'a> Engine<'a> {
     fn build(&mut self, agent: usize, program: ProgramKey, source: &str) {
         let number: usize =
             source.strip_prefix("task graph ").and_then(|rest| rest.parse().ok()).unwrap_or(0);
-        let kernels = &self.requests.kernels_of()[number];
-        let built: Vec<BuiltKernel> = kernels
-            .iter()
-            .map(|shape: &KernelShape| BuiltKernel { signature: shape.signature(), work_group_size_max: 256 })
-            .collect();
+        let requests = &self.requests;
+        // All devices build the same, and a graph may have as many kernels as tasks.
+        let built = self.built[number].get_or_insert_with(|| {
+            let kernel = |signature| BuiltKernel { signature, work_group_size_max: 256 };
+            requests.signatures(number).into_iter().map(kernel).collect()
+        });
+        let built = built.clone();
         let task = self.task_of_program.get(number).copied();
         let first = self.sites[agent].first_device;
         for device in 0..self.run.cluster.agents[agent].devices.len() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use isochrone_model::suggestion::did_you_mean;
-use isochrone_model::{AgentId, BytesPerSecond, Span};
+use isochrone_model::{AgentId, BytesPerSecond, SharedList, Span};
 use isochrone_sched_core::scheduler::program_digest;
 use isochrone_sched_core::{KernelName, StatedCosts, StatedDuration, StatedKernel, StatedLink};
 use isochrone_workload::task_graph::{Appearance, GraphRequests, TaskCost, TaskGraph};
@@ -102,7 +102,7 @@ impl FromStr for Knowledge {
 pub(super) struct Shown {
     pub appearance: Appearance,
     /// By class, then by device; empty when nothing is stated.
-    pub durations: Vec<Vec<StatedDuration>>,
+    pub durations: Vec<SharedList<StatedDuration>>,
 }
 
 /// How a graph's tasks look to a scheduler of some knowledge.
@@ -113,7 +113,7 @@ pub(super) fn shown(graph: &TaskGraph, truth: &Truth, knowledge: Knowledge, rand
     let claimed = claimed(graph, truth, knowledge, random);
     let mut classes = Classes::default();
     let mut appearance = Appearance::default();
-    let mut durations: Vec<Vec<StatedDuration>> = Vec::new();
+    let mut durations: Vec<SharedList<StatedDuration>> = Vec::new();
     // By row of the truth: tasks of a row are of one class, unless they claim durations of their own.
     let mut class_of_row: Vec<Option<usize>> = Vec::new();
     for (place, task) in graph.tasks.iter().enumerate() {
@@ -125,8 +125,8 @@ pub(super) fn shown(graph: &TaskGraph, truth: &Truth, knowledge: Knowledge, rand
                 appearance.items_of.push(claim.items());
                 continue;
             }
-            (Claim::Work(_), None) => truth.rates_of(place).to_vec(),
-            (Claim::Nothing, None) => Vec::new(),
+            (Claim::Work(_), None) => truth.rates_of(place).clone(),
+            (Claim::Nothing, None) => SharedList::default(),
             (Claim::Durations(list), _) => {
                 let of = |nanos: &u64| StatedDuration { base: Span(*nanos), nanos_per_mega_item: 0 };
                 list.iter().map(of).collect()
@@ -249,14 +249,14 @@ fn kind_means<'a>(graph: &'a TaskGraph, truth: &Truth) -> std::collections::BTre
 /// Which tasks are launches of one kernel, and of which program.
 #[derive(Default)]
 struct Classes<'a> {
-    classes: std::collections::HashMap<(&'a str, &'a [bool], Vec<StatedDuration>), usize>,
+    classes: std::collections::HashMap<(&'a str, &'a [bool], SharedList<StatedDuration>), usize>,
     programs: std::collections::HashMap<&'a [bool], usize>,
 }
 
 impl<'a> Classes<'a> {
-    fn of(&mut self, kind: &'a str, legal: &'a [bool], stated: &[StatedDuration]) -> (usize, bool) {
+    fn of(&mut self, kind: &'a str, legal: &'a [bool], stated: &SharedList<StatedDuration>) -> (usize, bool) {
         let next = self.classes.len();
-        let class = *self.classes.entry((kind, legal, stated.to_vec())).or_insert(next);
+        let class = *self.classes.entry((kind, legal, stated.clone())).or_insert(next);
         (class, class == next)
     }
 
@@ -273,7 +273,7 @@ impl<'a> Classes<'a> {
 
 /// What is stated to the scheduler; `None` when nothing is.
 pub(super) fn stated(
-    durations: &[Vec<StatedDuration>],
+    durations: &[SharedList<StatedDuration>],
     requests: &GraphRequests<'_>,
     cluster: &Cluster,
     network: &dyn Network,

@@ -15,6 +15,10 @@ pub struct Measures {
     pub turnaround_ns: u64,
     /// No schedule can end earlier: the larger of the critical path's and the area's bound.
     pub lower_bound_ns: u64,
+    /// The critical path's bound: the longest way through the graph with every task at its fastest and nothing moved.
+    pub critical_path_ns: u64,
+    /// The area's: all work, shared out over all slots as if tasks could be cut.
+    pub area_bound_ns: u64,
     /// Schedule length ratio: makespan over the critical path at the fastest executions, communication left out
     /// (Topcuoglu et al. 2002).
     pub slr: f64,
@@ -33,7 +37,7 @@ pub struct Measures {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Yardstick {
     critical_path: Span,
-    lower_bound: Span,
+    area: Span,
     alone: Option<Span>,
     slots: usize,
 }
@@ -51,12 +55,7 @@ impl Yardstick {
             })
         });
         let critical_path = bounds::critical_path(problem);
-        Self {
-            critical_path,
-            lower_bound: critical_path.max(bounds::area(problem)),
-            alone: alone.min(),
-            slots: problem.slots().max(1),
-        }
+        Self { critical_path, area: bounds::area(problem), alone: alone.min(), slots: problem.slots().max(1) }
     }
 
     /// The longest way through the graph with every task at its fastest.
@@ -71,10 +70,16 @@ impl Yardstick {
         self.alone
     }
 
-    /// No run can be shorter.
+    /// All work, shared out over all slots.
+    #[must_use]
+    pub fn area(&self) -> Span {
+        self.area
+    }
+
+    /// No run can be shorter: the larger of the two bounds.
     #[must_use]
     pub fn lower_bound(&self) -> Span {
-        self.lower_bound
+        self.critical_path.max(self.area)
     }
 
     /// The measures of a run.
@@ -87,7 +92,9 @@ impl Yardstick {
         Measures {
             makespan_ns: outcome.makespan.0,
             turnaround_ns: outcome.turnaround.0,
-            lower_bound_ns: self.lower_bound.0,
+            lower_bound_ns: self.lower_bound().0,
+            critical_path_ns: self.critical_path.0,
+            area_bound_ns: self.area.0,
             slr: makespan / self.critical_path.0.max(1) as f64,
             speedup,
             efficiency: speedup.map(|speedup| speedup / slots),

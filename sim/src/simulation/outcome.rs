@@ -1,6 +1,6 @@
 //! What came of a run.
 
-use isochrone_model::message::Explanation;
+use isochrone_model::message::Decision;
 use isochrone_model::{Span, Timestamp};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -28,8 +28,19 @@ pub struct Outcome {
     pub rejections: u64,
     /// What the scheduler's turns took on the host's clock, if a stopwatch was given.
     pub decision_time: Option<Span>,
-    /// Of the task that was to be explained: each decision about it, and when it was made.
-    pub explanations: Vec<(Timestamp, Explanation)>,
+    /// Decisions about the tasks of which they are kept, in order of time.
+    pub decisions: Vec<TaskDecision>,
+}
+
+/// A decision about a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskDecision {
+    /// The task, by its place in the graph.
+    pub task: usize,
+    /// When.
+    pub at: Timestamp,
+    /// What was weighed and chosen.
+    pub decision: Decision,
 }
 
 /// Where and when one task ran.

@@ -1,6 +1,9 @@
 //! What tasks really take on the devices of a cluster. Never shown to a policy.
 
-use isochrone_model::Span;
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use isochrone_model::{SharedList, Span};
 use isochrone_sched_core::StatedDuration;
 use isochrone_workload::task_graph::{TaskCost, TaskGraph};
 
@@ -20,13 +23,22 @@ pub(super) struct Truth {
     own: Vec<u64>,
 }
 
+/// The list that is known and equal: every task may be of a kind of its own, and there are as many entries as devices.
+fn shared<T: Clone + Eq + Hash>(known: &mut HashSet<SharedList<T>>, list: SharedList<T>) -> SharedList<T> {
+    if let Some(known) = known.get(&list) {
+        return known.clone();
+    }
+    known.insert(list.clone());
+    list
+}
+
 /// No durations of its own.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Row {
-    rates: Vec<StatedDuration>,
-    legal: Vec<bool>,
+    rates: SharedList<StatedDuration>,
+    legal: SharedList<bool>,
 }
 
 impl Truth {
@@ -44,6 +56,7 @@ impl Truth {
             own: Vec::new(),
         };
         let mut last: Option<(&str, usize)> = None;
+        let (mut known_rates, mut known_legal) = (HashSet::new(), HashSet::new());
         for task in &graph.tasks {
             let own = match &task.cost {
                 TaskCost::Work(_) => None,
@@ -73,7 +86,8 @@ impl Truth {
                     let legal = devices.iter().enumerate().map(|(place, device)| {
                         device.nanos_per_mega_work(kind).is_some() && !is_missing(place)
                     });
-                    rows.push(Row { rates: rates.collect(), legal: legal.collect() });
+                    let rates = shared(&mut known_rates, rates.collect());
+                    rows.push(Row { rates, legal: shared(&mut known_legal, legal.collect()) });
                     rows.len() - 1
                 })
             });
@@ -119,7 +133,7 @@ impl Truth {
     }
 
     /// By device, what a task's kind takes for its work.
-    pub fn rates_of(&self, task: usize) -> &[StatedDuration] {
+    pub fn rates_of(&self, task: usize) -> &SharedList<StatedDuration> {
         &self.rows[self.row_of(task)].rates
     }
 

@@ -137,20 +137,22 @@ fn add_measures(table: &mut Vec<Column>, ends: &[&CellEnd]) {
             CellEnd::Failed(_) => None,
         })
     };
-    type Part<T> = fn(&CellMeasures) -> T;
-    let wholes: [(&str, Part<u64>); 9] = [
-        ("tasks", |of| of.tasks),
-        ("slots", |of| of.slots),
-        ("makespan_ns", |of| of.makespan_ns),
-        ("turnaround_ns", |of| of.turnaround_ns),
-        ("lower_bound_ns", |of| of.lower_bound_ns),
-        ("moved_bytes", |of| of.moved_bytes),
-        ("transfers", |of| of.transfers),
-        ("steps", |of| of.steps),
-        ("rejections", |of| of.rejections),
+    type Part = fn(&CellMeasures) -> Option<u64>;
+    let wholes: [(&str, Part); 11] = [
+        ("tasks", |of| Some(of.tasks)),
+        ("slots", |of| Some(of.slots)),
+        ("makespan_ns", |of| Some(of.makespan_ns)),
+        ("turnaround_ns", |of| Some(of.turnaround_ns)),
+        ("lower_bound_ns", |of| Some(of.lower_bound_ns)),
+        ("critical_path_ns", |of| Some(of.critical_path_ns)),
+        ("area_bound_ns", CellMeasures::area_bound),
+        ("moved_bytes", |of| Some(of.moved_bytes)),
+        ("transfers", |of| Some(of.transfers)),
+        ("steps", |of| Some(of.steps)),
+        ("rejections", |of| Some(of.rejections)),
     ];
     for (name, part) in wholes {
-        let values = done().map(|measures| measures.map(|measures| whole(part(measures))));
+        let values = done().map(|measures| measures.and_then(|measures| part(measures).map(whole)));
         table.push(column(name, Values::Whole(values.collect())));
     }
     let ratio = |above: u64, below: u64| above as f64 / below.max(1) as f64;

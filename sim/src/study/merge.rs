@@ -9,7 +9,7 @@ use super::grid::Study;
 use super::html::write_all;
 use super::results::{RESULTS_FILE, ResultsFile, read};
 use super::run::{Progress, Records, StudySummary, gantt_file, write_manifest};
-use super::{CellEnd, StudyError};
+use super::{CellEnd, CellRecord, StudyError};
 
 /// Joins the results of folders into another and writes tables and report, as one run of the whole would have.
 ///
@@ -27,11 +27,15 @@ pub fn merge(folders: &[PathBuf], output: &Path, manifest: &RunManifest) -> Resu
         }
         for (key, record) in read {
             if let Some(known) = records.get(&key)
-                && known.end != record.end
+                && !known.end.agrees_with(&record.end)
             {
                 return Err(StudyError::Conflict { key });
             }
-            records.insert(key, record);
+            // Of two that agree, the one that tells more.
+            let is_fuller = |known: &CellRecord| known.end == record.end || tells_area(&record);
+            if records.get(&key).is_none_or(is_fuller) {
+                records.insert(key, record);
+            }
         }
     }
     let path = first.join("study.toml");
@@ -56,6 +60,13 @@ pub fn merge(folders: &[PathBuf], output: &Path, manifest: &RunManifest) -> Resu
     let cells = study.instance_count() * study.policies.len();
     let progress = Progress { cells, finished: records.len(), failed, ..Progress::default() };
     Ok(StudySummary { progress, found: records.len(), files })
+}
+
+fn tells_area(record: &CellRecord) -> bool {
+    match &record.end {
+        CellEnd::Done(measures) => measures.area_bound_ns.is_some(),
+        CellEnd::Failed(_) => false,
+    }
 }
 
 fn copy_gantts(study: &Study, folders: &[PathBuf], output: &Path) -> Result<(), StudyError> {

@@ -70,8 +70,11 @@ pub struct CellMeasures {
     pub turnaround_ns: u64,
     /// The longest path with every task at its fastest.
     pub critical_path_ns: u64,
-    /// No run can be shorter.
+    /// No run can be shorter: the larger of the critical path's and the area's bound.
     pub lower_bound_ns: u64,
+    /// All work, shared out over all slots. Older results had the larger bound alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area_bound_ns: Option<u64>,
     /// All tasks on the best single slot.
     pub alone_ns: Option<u64>,
     /// Busy time over all slots.
@@ -86,6 +89,36 @@ pub struct CellMeasures {
     pub rejections: u64,
     /// Of the whole run.
     pub digest: String,
+}
+
+impl CellMeasures {
+    /// The area's bound; `None` where an older file does not tell it.
+    #[must_use]
+    pub fn area_bound(&self) -> Option<u64> {
+        // The larger of the two is told: it is the area's unless it is the critical path's.
+        let larger = (self.lower_bound_ns > self.critical_path_ns).then_some(self.lower_bound_ns);
+        self.area_bound_ns.or(larger)
+    }
+}
+
+impl CellEnd {
+    /// Whether two runs of a cell ended alike, as far as both files tell.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Done(here), Self::Done(there)) => {
+                let told = here.area_bound_ns.and(there.area_bound_ns);
+                let area_of = |of: &CellMeasures| told.and(of.area_bound_ns);
+                let (here, there) = (
+                    CellMeasures { area_bound_ns: area_of(here), ..here.clone() },
+                    CellMeasures { area_bound_ns: area_of(there), ..there.clone() },
+                );
+                here == there
+            }
+            (Self::Failed(here), Self::Failed(there)) => here == there,
+            (Self::Done(_), Self::Failed(_)) | (Self::Failed(_), Self::Done(_)) => false,
+        }
+    }
 }
 
 /// The file's name in a folder of results.

@@ -264,6 +264,7 @@ fn measures(prepared: &Prepared, outcome: &Outcome) -> CellMeasures {
         turnaround_ns: outcome.turnaround.0,
         critical_path_ns: prepared.yardstick.critical_path().0,
         lower_bound_ns: prepared.yardstick.lower_bound().0,
+        area_bound_ns: Some(prepared.yardstick.area().0),
         alone_ns: prepared.yardstick.alone().map(|span| span.0),
         busy_ns: outcome.devices.iter().fold(0, |sum, device| sum.saturating_add(device.busy.0)),
         moved_bytes: outcome.moved_bytes,

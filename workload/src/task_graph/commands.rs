@@ -3,13 +3,13 @@
 //! What a task costs is not said here: a launch only carries how large its index space is to look and which kernel
 //! it is to be known by. Holds no kernel's code and nothing of a farm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use isochrone_model::message::ClientRequest;
 use isochrone_model::{
     Access, AddressSpace, Argument, ArgumentInfo, BufferArgument, BufferId, Command, CommandId, CommandKind,
-    KernelSignature, Launch, NdRange, Payload, ProgramId,
+    KernelSignature, Launch, NdRange, Payload, ProgramId, SharedList,
 };
 
 use super::TaskGraph;
@@ -54,8 +54,7 @@ impl KernelShape {
     }
 
     /// The kernel's arguments: inputs, outputs, the buffer to work in, the work-items claimed, the task's index.
-    #[must_use]
-    pub fn signature(&self) -> KernelSignature {
+    fn arguments(&self) -> SharedList<ArgumentInfo> {
         let buffer = |name: String, is_const| ArgumentInfo {
             name,
             type_name: "uchar*".to_owned(),
@@ -76,7 +75,7 @@ impl KernelShape {
         arguments.extend(self.has_scratch.then(|| buffer("scratch".to_owned(), false)));
         arguments.push(value("items", "ulong", 8));
         arguments.push(value("task", "uint", 4));
-        KernelSignature { name: self.name(), arguments }
+        arguments.into()
     }
 }
 
@@ -166,6 +165,22 @@ impl<'a> GraphRequests<'a> {
     #[must_use]
     pub fn kernels_of(&self) -> &[Vec<KernelShape>] {
         &self.kernels_of
+    }
+
+    /// The kernels of a program as a build lists them. Those with as many buffers share what is told of their arguments.
+    ///
+    /// # Panics
+    /// When there are not so many programs.
+    #[must_use]
+    pub fn signatures(&self, program: usize) -> Vec<KernelSignature> {
+        let mut known: BTreeMap<(usize, usize, bool), SharedList<ArgumentInfo>> = BTreeMap::new();
+        let mut arguments = |shape: &KernelShape| {
+            let buffers = (shape.inputs, shape.outputs, shape.has_scratch);
+            known.entry(buffers).or_insert_with(|| shape.arguments()).clone()
+        };
+        let signature =
+            |shape| KernelSignature { name: KernelShape::name(shape), arguments: arguments(shape) };
+        self.kernels_of[program].iter().map(signature).collect()
     }
 
     /// How many commands there are.
@@ -464,11 +479,35 @@ mod tests {
         assert_eq!(names, ["task0_1x0", "task0_1x1"]);
         let CommandKind::Launch(launch) = &second.kind else { panic!("a launch") };
         assert_eq!(launch.range.items(), 1);
-        assert_eq!(launch.arguments.len(), requests.kernels_of()[0][0].signature().arguments.len());
+        let signatures = requests.signatures(0);
+        assert_eq!(signatures.iter().map(|kernel| kernel.name.as_str()).collect::<Vec<_>>(), names);
+        assert_eq!(launch.arguments.len(), signatures[0].arguments.len());
         let Some(Argument::Scalar(bytes)) = launch.arguments.last() else {
             panic!("the task's index is last")
         };
         assert_eq!(task_of_scalar(bytes), Some(1));
+    }
+
+    #[test]
+    fn kernels_with_as_many_buffers_share_what_is_told_of_their_arguments() {
+        let graph = TaskGraph {
+            name: "three".to_owned(),
+            tasks: vec![task("a", vec![], vec![0]), task("b", vec![], vec![1]), task("c", vec![0], vec![])],
+            items: [0, 1]
+                .map(|task| DataItem { name: format!("i{task}"), size_bytes: 8, producer: Some(task) })
+                .to_vec(),
+            device_columns: Vec::new(),
+        };
+        let appearance = Appearance {
+            class_of: vec![0, 1, 2],
+            items_of: vec![1; 3],
+            program_of: vec![0; 3],
+            sources: vec!["s".to_owned()],
+            ..Appearance::default()
+        };
+        let signatures = GraphRequests::new(&graph, appearance).signatures(0);
+        assert!(signatures[0].arguments.is_same(&signatures[1].arguments));
+        assert_eq!([1, 2].map(|place| signatures[place].arguments[0].name.clone()), ["output0", "input0"]);
     }
 
     #[test]

@@ -204,7 +204,7 @@ pub(super) fn write(graph: &TaskGraph) -> Result<WrittenGraph, WriteError> {
         }
     }
     text.push_str("</adag>\n");
-    Ok(WrittenGraph { text, losses })
+    Ok(WrittenGraph { text, losses, additions: Vec::new() })
 }
 
 fn escaped(text: &str) -> String {

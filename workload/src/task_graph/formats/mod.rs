@@ -132,6 +132,8 @@ pub struct WrittenGraph {
     pub text: String,
     /// What of the graph the format cannot say, a sentence each; empty when nothing got lost.
     pub losses: Vec<String>,
+    /// What the format asks for and the graph does not say, with what was written, a sentence each.
+    pub additions: Vec<String>,
 }
 
 /// Reads a graph from a file.
@@ -201,7 +203,9 @@ fn detect(path: &Path, text: &str) -> Option<GraphFormat> {
 pub fn format_graph(graph: &TaskGraph, format: GraphFormat) -> Result<WrittenGraph, WriteError> {
     graph.validate().map_err(|source| WriteError::Graph { source })?;
     match format {
-        GraphFormat::Native => Ok(WrittenGraph { text: native::write(graph), losses: Vec::new() }),
+        GraphFormat::Native => {
+            Ok(WrittenGraph { text: native::write(graph), losses: Vec::new(), additions: Vec::new() })
+        }
         GraphFormat::WfCommons => wfcommons::write(graph),
         GraphFormat::Dax => dax::write(graph),
         GraphFormat::Stg => stg::write(graph),

@@ -308,7 +308,7 @@ pub(super) fn write(graph: &TaskGraph) -> Result<WrittenGraph, WriteError> {
         text.push('\n');
     }
     let _ = writeln!(text, "{UNITS} time_unit_ns=1 data_unit_bytes=1");
-    Ok(WrittenGraph { text, losses: losses(graph) })
+    Ok(WrittenGraph { text, losses: losses(graph), additions: Vec::new() })
 }
 
 fn losses(graph: &TaskGraph) -> Vec<String> {

@@ -415,7 +415,7 @@ pub(super) fn write(graph: &TaskGraph) -> Result<WrittenGraph, WriteError> {
         }
     }
     text.push_str("}\n");
-    Ok(WrittenGraph { text, losses: Vec::new() })
+    Ok(WrittenGraph { text, losses: Vec::new(), additions: Vec::new() })
 }
 
 fn refuse_unsayable(graph: &TaskGraph) -> Result<(), WriteError> {
