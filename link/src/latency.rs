@@ -254,21 +254,39 @@ impl JitterSampler {
         let coefficient = match self.correlation {
             Correlation::None => return self.sampler.draw(random),
             Correlation::BetweenDatagrams(coefficient) => coefficient.clamp(0.0, 1.0),
-            Correlation::OverTime(span) => exp(-(now.since(self.drawn_at).0 as f64) / span.0.max(1) as f64),
+            Correlation::OverTime(span) => over_time(now.since(self.drawn_at), span),
         };
         self.drawn_at = now;
-        let fresh = random.normal();
         let normal = match self.normal {
-            None => fresh,
-            Some(last) => coefficient * last + (1.0 - coefficient * coefficient).sqrt() * fresh,
+            None => random.normal(),
+            Some(last) => next_normal(last, coefficient, random),
         };
         self.normal = Some(normal);
-        let probability = 0.5 * libm::erfc(-normal / std::f64::consts::SQRT_2);
-        self.sampler.at(probability)
+        self.sampler.of_normal(normal)
     }
 }
 
+fn over_time(span: Span, persistence: Span) -> f64 {
+    exp(-(span.0 as f64) / persistence.0.max(1) as f64)
+}
+
+fn next_normal(last: f64, coefficient: f64, random: &mut Random) -> f64 {
+    coefficient * last + (1.0 - coefficient * coefficient).sqrt() * random.normal()
+}
+
+/// What a standard normal variable becomes after a span, when its correlation falls by e^-1 in `persistence`: how latencies go on under
+/// [`Correlation::OverTime`] (an Ornstein-Uhlenbeck process).
+pub fn normal_after(last: f64, span: Span, persistence: Span, random: &mut Random) -> f64 {
+    next_normal(last, over_time(span, persistence), random)
+}
+
 impl LatencySampler {
+    /// The latency that a standard normal variable stands for: of the same probability not to be exceeded.
+    #[must_use]
+    pub fn of_normal(&self, normal: f64) -> Span {
+        self.at(0.5 * libm::erfc(-normal / std::f64::consts::SQRT_2))
+    }
+
     /// What is not exceeded with this probability.
     fn at(&self, probability: f64) -> Span {
         let steps = self.table.len() as u64 - 1;

@@ -22,7 +22,7 @@ mod wire;
 
 pub use chance::Chance;
 pub use description::{DescriptionError, Distribution, LinkDescription, LinkSettings};
-pub use latency::{Correlation, Jitter, Latency, LatencySampler};
+pub use latency::{Correlation, Jitter, Latency, LatencySampler, normal_after};
 pub use loss::{Loss, datagrams_to_loss};
 pub use network::{Change, Counters, Delivery, Network, QueueId, RouteId, Stage, WireId};
 pub use parse::{ParseError, parse_bytes, parse_chance, parse_rate, parse_span};

@@ -35,7 +35,8 @@ pub struct Limits {
     pub decisions_kept_max: u32,
     /// Slots that the scheduler weighs itself for what one plan of a policy places without naming what it weighed, so that
     /// `explain` has something to show; what is placed beyond is kept with its reason alone. Placing thousands at once must
-    /// not wait for estimates that nobody reads.
+    /// not wait for estimates that nobody reads. Journals from before it was there are read with 0.
+    #[serde(default)]
     pub slots_weighed_per_plan_max: u32,
 }
 

@@ -12,6 +12,7 @@ mod agenda;
 mod changing;
 mod classic;
 mod cubic;
+mod delays;
 mod options;
 mod quic;
 #[cfg(test)]

@@ -24,14 +24,15 @@
 //! (geometric, by inversion), so that losses are events of their own. A loss adds a datagram's bytes to the oldest flow of the connection, which
 //! cannot end before the resent datagram is there, 9/8 R after the lost one (quinn-proto's time threshold); and it cuts W, once a round trip.
 //!
-//! **Latency that varies** stays the same for about 2 ms and keeps datagrams in order, as on emulated links: the last byte of a flow that lasts longer
-//! has the largest of several draws, each less by how much earlier it was sent, and so have the round trips of windows, of more draws the
-//! longer a window takes to pass.
+//! **Latency that varies** goes on from datagram to datagram as on emulated links, correlated over 2 ms and the same for all that a pair sends at one
+//! time (see [`Delays`](super::delays::Delays)), and datagrams keep their order: a flow begins to arrive by the least latency and ends when none of
+//! its datagrams is under way any more; and round trips of windows grow by how long a window takes to pass, since the later ones wait for
+//! the late among the earlier ones.
 //!
 //! **Stream window.** One stream has at most w = 4 MiB on its way. The receiver gives credit again in eighths of w, so that, w bytes being gone, a
 //! stream moves 7/8 w each R: its first w bytes are a flow without that limit, the others one with it. The connection's window bounds W.
 //!
-//! **Messages** take o' (`message_us`) + L, drawn for each, + size / bandwidth, wait for handshakes, keep the order of their pair (a late one
+//! **Messages** take o' (`message_us`) + L, that of the time, + size / bandwidth, wait for handshakes, keep the order of their pair (a late one
 //! delays those behind it), and do not share links: they are small and go first.
 //!
 //! What this leaves out: delay that queues add to round trips, tail
@@ -39,10 +40,11 @@
 //! size datagram by datagram: a connection has the initial size for `discovery_round_trips`, then the final one.
 //! Random numbers are drawn in the order of calls and events, so that equal runs are equal.
 
-use isochrone_link::{LATENCY_PERSISTENCE, datagrams_to_loss};
+use isochrone_link::{LATENCY_PERSISTENCE, datagrams_to_loss, normal_after};
 use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::agenda::Agenda;
+use super::delays::Delays;
 use super::options::{QuicOptions, Warm, micros};
 use super::sender::{RoundTrips, Sender, Stage};
 use super::sharing::{Rate, Sharing, time_of, units, whole_bytes};
@@ -55,8 +57,10 @@ use crate::random::Random;
 const UNMADE: u32 = u32::MAX;
 /// How many stretches of latency before a datagram can hold it up: what was sent earlier is there in any case, or very late.
 const LATE_STEPS: u64 = 16;
-/// For a mean that no formula gives.
-const MEAN_DRAWS: u64 = 512;
+/// Datagrams that follow each other faster are looked at this often.
+const SPACING_MIN: Span = Span::from_micros(125);
+/// For means that no formula gives.
+const MEAN_FLOWS: u64 = 128;
 /// How long the part of a window that the pacer lets pass at once takes.
 const BURST_SPAN: Span = Span::from_micros(1);
 
@@ -73,6 +77,8 @@ pub struct Quic {
     /// By slot, made when one is first needed.
     stream_links: Vec<u32>,
     pairs: Vec<Pair>,
+    /// By ordered pair.
+    delays: Vec<Delays>,
     kinds: Vec<Kind>,
     senders: Vec<Sender>,
     /// What senders do next.
@@ -81,11 +87,14 @@ pub struct Quic {
 }
 
 /// What pairs with the same link have in common.
-struct Kind {
-    sampler: LatencySampler,
+pub(super) struct Kind {
+    pub(super) sampler: LatencySampler,
     is_fixed: bool,
+    least: Span,
     mean: Span,
-    /// The mean delay of a datagram that follows others for so many stretches of [`LATENCY_PERSISTENCE`], from one on.
+    /// Between datagrams that follow each other.
+    pub(super) spacing: Span,
+    /// The mean delay of a datagram alone, and of one that follows others for one stretch of [`LATENCY_PERSISTENCE`], two, and so on.
     means_in_flow: Vec<Span>,
     bandwidth: BytesPerSecond,
     loss: f64,
@@ -110,7 +119,11 @@ struct Transfer {
     size_bytes: u64,
     /// On the wire: what waits for credit of the stream's window.
     rest_bytes: u64,
+    /// When its first byte leaves.
+    sent: Timestamp,
     first_byte: Timestamp,
+    /// When it begins to flow: were its latency the least there is.
+    begins: Timestamp,
     /// Before this what was lost has not come again.
     not_before: Timestamp,
     phase: Phase,
@@ -138,20 +151,7 @@ impl Quic {
             let link = cluster.topology.link(from, to);
             let found = kinds.iter().rposition(|(other, _)| std::ptr::eq(*other, link));
             let kind = found.unwrap_or_else(|| {
-                let sampler = link.latency.sampler();
-                let kind = Kind {
-                    is_fixed: link.latency.is_fixed(),
-                    mean: link.latency.mean(),
-                    means_in_flow: if link.latency.is_fixed() {
-                        vec![link.latency.mean()]
-                    } else {
-                        (1..=LATE_STEPS).map(|steps| mean_in_flow(&sampler, steps)).collect()
-                    },
-                    sampler,
-                    bandwidth: link.bandwidth,
-                    loss: link.loss,
-                };
-                kinds.push((link, kind));
+                kinds.push((link, Kind::new(link, &options)));
                 kinds.len() - 1
             });
             let is_warm = match options.warm {
@@ -175,6 +175,7 @@ impl Quic {
             transfers: Vec::new(),
             begins: Agenda::default(),
             stream_links: Vec::new(),
+            delays: vec![Delays::default(); pairs.len()],
             pairs,
             kinds: kinds.into_iter().map(|(_, kind)| kind).collect(),
             senders: Vec::new(),
@@ -202,9 +203,11 @@ impl Quic {
         (0..there.len().max(back.len())).map(|place| at(there, place) + at(back, place)).collect()
     }
 
-    fn draw_latency(&mut self, from: Party, to: Party) -> Span {
-        let kind = self.pairs[self.index(from, to)].kind as usize;
-        self.kinds[kind].sampler.draw(&mut self.random)
+    /// Of a datagram that is sent at a time.
+    fn latency(&mut self, sent: Timestamp, from: Party, to: Party) -> Span {
+        let index = self.index(from, to);
+        let kind = &self.kinds[self.pairs[index].kind as usize];
+        if kind.is_fixed { kind.mean } else { self.delays[index].at(kind, sent, &mut self.random) }
     }
 
     /// When the connection can be used that is asked for now.
@@ -257,7 +260,7 @@ impl Quic {
         Some(self.pairs[index].sender)
     }
 
-    /// A transfer's first byte is there.
+    /// A transfer begins to flow.
     fn begin(&mut self, now: Timestamp, slot: u32) {
         let Transfer { from, to, size_bytes, .. } = self.transfers[slot as usize];
         self.transfers[slot as usize].phase = Phase::Flowing;
@@ -544,22 +547,21 @@ impl Quic {
         }
     }
 
-    /// The end of a flow waits for what was sent before it and is later.
+    /// The end of a flow waits for the latest of its datagrams.
     fn hold_for_late(&mut self, at: Timestamp, slot: u32) {
-        let Transfer { from, to, first_byte, .. } = self.transfers[slot as usize];
+        let Transfer { from, to, sent, begins, .. } = self.transfers[slot as usize];
         if from == to || self.kind(from, to).is_fixed {
             return;
         }
-        let lasted = at.since(first_byte).0 / LATENCY_PERSISTENCE.0;
-        if lasted > 0 {
-            let kind = self.pairs[self.index(from, to)].kind as usize;
-            let late = latest(&self.kinds[kind].sampler, lasted.min(LATE_STEPS - 1) + 1, &mut self.random);
-            let until = at + Span(late.0.saturating_sub(self.kinds[kind].mean.0));
-            let transfer = &mut self.transfers[slot as usize];
-            transfer.not_before = transfer.not_before.max(until);
-            let index = self.index(from, to);
-            self.pairs[index].last_arrival = self.pairs[index].last_arrival.max(until);
-        }
+        let index = self.index(from, to);
+        let kind = &self.kinds[self.pairs[index].kind as usize];
+        // What was sent long before the end is there by then.
+        let last = sent + at.since(begins);
+        let first = sent.max(Timestamp(last.0.saturating_sub(LATE_STEPS * LATENCY_PERSISTENCE.0)));
+        let until = self.delays[index].last_arrival(kind, first, last, &mut self.random);
+        let transfer = &mut self.transfers[slot as usize];
+        transfer.not_before = transfer.not_before.max(until);
+        self.pairs[index].last_arrival = self.pairs[index].last_arrival.max(until);
     }
 
     /// All bytes of a transfer are there, but perhaps for one that was lost.
@@ -585,34 +587,64 @@ impl Quic {
     }
 }
 
-/// The delay of a datagram that keeps behind those that were sent so many times [`LATENCY_PERSISTENCE`] before it.
-fn latest(sampler: &LatencySampler, steps: u64, random: &mut Random) -> Span {
-    let delays = (0..steps).map(|step| sampler.draw(random).0.saturating_sub(step * LATENCY_PERSISTENCE.0));
-    Span(delays.max().unwrap_or(0))
-}
+impl Kind {
+    fn new(link: &LinkSpec, options: &QuicOptions) -> Self {
+        let mut kind = Self {
+            sampler: link.latency.sampler(),
+            is_fixed: link.latency.is_fixed(),
+            least: link.latency.smallest(),
+            mean: link.latency.mean(),
+            spacing: link.bandwidth.span_for(options.on_the_wire(options.datagram_bytes, 0)).max(SPACING_MIN),
+            means_in_flow: vec![link.latency.mean()],
+            bandwidth: link.bandwidth,
+            loss: link.loss,
+        };
+        if !kind.is_fixed {
+            kind.means_in_flow.extend(kind.means_behind_others());
+        }
+        kind
+    }
 
-fn mean_in_flow(sampler: &LatencySampler, steps: u64) -> Span {
-    let mut random = Random::new(0);
-    let sum: u64 = (0..MEAN_DRAWS).map(|_| latest(sampler, steps, &mut random).0).sum();
-    Span(sum / MEAN_DRAWS)
+    /// The mean delay of datagrams in the middle of the first stretch of a flow, of the second, and so on.
+    fn means_behind_others(&self) -> Vec<Span> {
+        let mut random = Random::new(0);
+        let mut sums = vec![0_u64; LATE_STEPS as usize];
+        for _ in 0..MEAN_FLOWS {
+            let (mut sent, mut normal) = (Span::ZERO, random.normal());
+            let mut latest = self.sampler.of_normal(normal);
+            for (stretch, sum) in sums.iter_mut().enumerate() {
+                let middle = Span((2 * stretch as u64 + 1) * LATENCY_PERSISTENCE.0 / 2);
+                while sent < middle {
+                    let step = self.spacing.min(middle.saturating_sub(sent));
+                    normal = normal_after(normal, step, LATENCY_PERSISTENCE, &mut random);
+                    sent += step;
+                    latest = latest.max(sent + self.sampler.of_normal(normal));
+                }
+                *sum += latest.saturating_sub(sent).0;
+            }
+        }
+        sums.into_iter().map(|sum| Span(sum / MEAN_FLOWS)).collect()
+    }
 }
 
 impl Network for Quic {
     fn start(&mut self, now: Timestamp, from: Party, to: Party, size_bytes: u64) -> TransferId {
-        let first_byte = if from == to {
-            now
+        let (sent, first_byte, begins) = if from == to {
+            (now, now, now)
         } else {
             let sent = self.ready(now, from, to) + micros(self.options.transfer_us);
-            sent + self.draw_latency(from, to)
+            (sent, sent + self.latency(sent, from, to), sent + self.kind(from, to).least)
         };
         let (id, slot) = self.slots.start();
         let (not_before, phase) = (Timestamp::ZERO, Phase::Waiting);
-        let transfer = Transfer { id, from, to, size_bytes, rest_bytes: 0, first_byte, not_before, phase };
+        let rest_bytes = 0;
+        let transfer =
+            Transfer { id, from, to, size_bytes, rest_bytes, sent, first_byte, begins, not_before, phase };
         match self.transfers.get_mut(slot as usize) {
             Some(place) => *place = transfer,
             None => self.transfers.push(transfer),
         }
-        self.begins.set(slot, first_byte, id.0);
+        self.begins.set(slot, begins, id.0);
         id
     }
 
@@ -648,7 +680,8 @@ impl Network for Quic {
             return now;
         }
         let sent = self.ready(now, from, to) + micros(self.options.message_us);
-        let arrival = sent + self.draw_latency(from, to) + self.kind(from, to).bandwidth.span_for(size_bytes);
+        let arrival =
+            sent + self.latency(sent, from, to) + self.kind(from, to).bandwidth.span_for(size_bytes);
         let index = self.index(from, to);
         let pair = &mut self.pairs[index];
         pair.last_arrival = pair.last_arrival.max(arrival);

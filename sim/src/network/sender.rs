@@ -26,7 +26,8 @@ const BUCKET_DATAGRAMS_MAX: u64 = 256;
 /// Round trips of a path.
 #[derive(Clone, Debug)]
 pub(super) struct RoundTrips {
-    /// Of datagrams that follow others for one stretch of [`LATENCY_PERSISTENCE`], two, and so on; the last for all that are longer.
+    /// Of a datagram alone, and of those that follow others for one stretch of [`LATENCY_PERSISTENCE`], two, and so on; the last for all that
+    /// are longer.
     pub by_stretch: Vec<Span>,
     /// At which a window passes.
     pub bandwidth: BytesPerSecond,
@@ -39,11 +40,21 @@ impl RoundTrips {
         last.saturating_sub(first).as_secs_f64() / last.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// That of a window. What was sent a round trip ago holds up some of its first datagrams too, for about a stretch.
-    fn of(&self, window: u64) -> Span {
+    /// The stretch in which the last of a window passes.
+    fn last_stretch(&self, window: u64) -> usize {
         let stretches = self.bandwidth.span_for(window).0 / LATENCY_PERSISTENCE.0 + 1;
         let last = self.by_stretch.len() - 1;
-        self.by_stretch[usize::try_from(stretches).unwrap_or(last).min(last)]
+        usize::try_from(stretches).unwrap_or(last).min(last)
+    }
+
+    /// That of a window whose datagrams follow those of the window before it.
+    fn of(&self, window: u64) -> Span {
+        self.by_stretch[self.last_stretch(window)]
+    }
+
+    /// That of what goes first: it waits for nobody, what it makes room for is sent as soon, and the pacer goes by round trips of the time before.
+    fn of_first(&self) -> Span {
+        self.by_stretch[0]
     }
 }
 
@@ -121,7 +132,7 @@ impl Sender {
         let window = options.window(round_trips.variation());
         Self {
             link,
-            round_trip: round_trips.of(window.bytes()) + micros(options.acknowledgement_us),
+            round_trip: round_trips.of_first() + micros(options.acknowledgement_us),
             round_trips,
             window,
             loss,
@@ -199,7 +210,10 @@ impl Sender {
     /// Takes in what is acknowledged as a step begins, and says what it may send.
     pub fn begin_step(&mut self, now: Timestamp, options: &QuicOptions) -> Plan {
         self.step_began = now;
-        self.round_trip = self.round_trips.of(self.window.bytes()) + micros(options.acknowledgement_us);
+        let is_first = self.passed[0].burst + self.passed[0].paced == 0;
+        let window = self.window.bytes();
+        let round_trip = if is_first { self.round_trips.of_first() } else { self.round_trips.of(window) };
+        self.round_trip = round_trip + micros(options.acknowledgement_us);
         let datagram = self.datagram(now, options);
         let oldest = self.passed[0];
         // What comes back later in the step is known to a window that grows by rounds, since the first of it tells.
