@@ -52,9 +52,10 @@ impl RoundTrips {
         self.by_stretch[self.last_stretch(window)]
     }
 
-    /// That of what goes first: it waits for nobody, what it makes room for is sent as soon, and the pacer goes by round trips of the time before.
-    fn of_first(&self) -> Span {
-        self.by_stretch[0]
+    /// That of a window that nothing goes before: its first datagrams wait for nobody, and what they make room for is sent as soon.
+    fn of_first(&self, window: u64) -> Span {
+        let means = &self.by_stretch[..=self.last_stretch(window)];
+        Span(means.iter().map(|mean| mean.0).sum::<u64>() / means.len() as u64)
     }
 }
 
@@ -132,7 +133,7 @@ impl Sender {
         let window = options.window(round_trips.variation());
         Self {
             link,
-            round_trip: round_trips.of_first() + micros(options.acknowledgement_us),
+            round_trip: round_trips.of_first(window.bytes()) + micros(options.acknowledgement_us),
             round_trips,
             window,
             loss,
@@ -212,7 +213,8 @@ impl Sender {
         self.step_began = now;
         let is_first = self.passed[0].burst + self.passed[0].paced == 0;
         let window = self.window.bytes();
-        let round_trip = if is_first { self.round_trips.of_first() } else { self.round_trips.of(window) };
+        let round_trip =
+            if is_first { self.round_trips.of_first(window) } else { self.round_trips.of(window) };
         self.round_trip = round_trip + micros(options.acknowledgement_us);
         let datagram = self.datagram(now, options);
         let oldest = self.passed[0];
