@@ -3,6 +3,7 @@
 //! The checks know nothing of the planners or of the engine: they are written down naively from the graph, the cluster
 //! and the outcome. `ISOCHRONE_SEEDS` says how many seeds are tried.
 
+mod definitions;
 mod foresight;
 mod instances;
 mod latency_eft;
