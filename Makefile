@@ -39,11 +39,11 @@ unit:
 	    $(CARGO) test --workspace --locked --no-fail-fast; \
 	fi
 
-bench: live speed ## Measure everything of results/baseline that needs no GPU
+bench: live speed ## Measure the live farm (results/latency/live.md) and the speeds of results/baseline
 
-live: opencl ## Measure the live farm beside its floors; writes results/baseline/live.md
+live: opencl ## Measure the live farm beside its floors; writes results/latency/live.md
 	$(CARGO) build --release --locked --package isochrone-cli --package isochrone-benches
-	target/release/live-bench --output results/baseline
+	target/release/live-bench --output results/latency
 
 # What results/baseline/README.md has in its table of speeds. One thing after the other, on one thread but for the last.
 speed: ## Measure the scheduler's machine, planners, the simulator and how studies scale

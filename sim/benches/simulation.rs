@@ -28,7 +28,7 @@ fn main() {
     let mut criterion = Criterion::default().without_plots().configure_from_args();
     let mut group = criterion.benchmark_group("sim-run");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(10));
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(15));
     for (name, commands_open_max) in [("bound", BOUND), ("default", DEFAULT)] {
         for steps in [20, 200] {
             let tasks = WIDTH * steps;

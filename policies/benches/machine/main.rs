@@ -26,11 +26,12 @@ fn main() {
     let mut criterion = Criterion::default().without_plots().configure_from_args();
     let mut group = criterion.benchmark_group("machine");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(5));
+    group.warm_up_time(Duration::from_millis(500));
     let manners: [Manner; 2] = [("pieces", Farm::run_in_pieces), ("at-once", Farm::run_at_once)];
     for (name, run) in manners {
         for tasks in [100_000, 1_000_000_u64] {
             group.throughput(Throughput::Elements(tasks));
+            group.measurement_time(Duration::from_secs(if tasks < 1_000_000 { 5 } else { 16 }));
             group.bench_with_input(BenchmarkId::new(name, tasks), &tasks, |bencher, tasks| {
                 bencher.iter_custom(|runs| (0..runs).map(|_| one_run(run, *tasks)).sum());
             });
