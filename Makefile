@@ -1,7 +1,10 @@
 CARGO ?= cargo
 ISOCHRONE := target/release/isochrone
 
-.PHONY: help demo test opencl build format lint docs unit bench clean
+# Where `make studies` writes.
+STUDIES ?= target/studies
+
+.PHONY: help demo test opencl build format lint docs unit bench live speed studies clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -36,9 +39,24 @@ unit:
 	    $(CARGO) test --workspace --locked --no-fail-fast; \
 	fi
 
-bench: opencl ## Measure the live farm beside its floors; writes results/baseline
+bench: live speed ## Measure the live farm (results/latency/live.md) and the speeds of results/baseline
+
+live: opencl ## Measure the live farm beside its floors; writes results/latency/live.md
 	$(CARGO) build --release --locked --package isochrone-cli --package isochrone-benches
-	target/release/live-bench --output results/baseline
+	target/release/live-bench --output results/latency
+
+# What results/baseline/README.md has in its table of speeds. One thing after the other, on one thread but for the last.
+speed: ## Measure the scheduler's machine, planners, the simulator and how studies scale
+	$(CARGO) bench --locked --package isochrone-policies --package isochrone-sim --bench machine --bench planning --bench simulation
+	$(CARGO) build --release --locked --package isochrone-policies --package isochrone-sim --examples
+	target/release/examples/machine-memory
+	target/release/examples/sim-bench
+	target/release/examples/study-scaling sim/studies/quick.toml 2
+
+studies: build ## Run the first study, which is four, into STUDIES (target/studies)
+	for study in latency-crossover scheduler-distance offloading variable-latency; do \
+	    $(ISOCHRONE) sim study sim/studies/$$study.toml --output $(STUDIES)/$$study --resume || exit 1; \
+	done
 
 clean:
 	$(CARGO) clean

@@ -65,10 +65,19 @@ impl Shortest {
     }
 }
 
+/// So many tasks are proposed at one time at most: what a proposal and its order take is then not there for all tasks of a large
+/// graph at once. The policy is asked again as long as it has placed any.
+const PROPOSALS_MAX: usize = 4_096;
+
 /// The policy without a bound.
 #[derive(Clone, Debug, Default)]
 pub struct Eager {
     shortest: Shortest,
+    /// In the order in which they became placeable.
+    waiting: VecDeque<Held>,
+    /// Of those that were looked at, the ones that no slot could run.
+    nowhere: Vec<Held>,
+    legality_epoch: u64,
 }
 
 impl Policy for Eager {
@@ -76,13 +85,36 @@ impl Policy for Eager {
         INFO.name.to_owned()
     }
 
+    fn remembers_tasks(&self) -> bool {
+        true
+    }
+
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
+        if self.legality_epoch != view.legality_epoch() {
+            self.legality_epoch = view.legality_epoch();
+            for held in self.nowhere.drain(..).rev() {
+                self.waiting.push_front(held);
+            }
+        }
+        self.waiting.extend(view.newly_placeable().iter().map(|task| Held::new(view, *task)));
         self.shortest.slots.clear();
         self.shortest.slots.extend(view.slots().map(|slot| Reverse((view.slot_queue(slot), slot))));
-        for task in view.placeable() {
-            if let Some((slot, _)) = self.shortest.give(u32::MAX, |slot| view.is_legal(*task, slot)) {
-                plan.place(*task, slot, REASON);
+        let mut proposed = 0;
+        while proposed < PROPOSALS_MAX {
+            let Some(held) = self.waiting.pop_front() else { break };
+            if !held.is_placeable(view) {
+                continue;
             }
+            match self.shortest.give(u32::MAX, |slot| view.is_legal(held.task, slot)) {
+                Some((slot, _)) => {
+                    plan.place(held.task, slot, REASON);
+                    proposed += 1;
+                }
+                None => self.nowhere.push(held),
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to(PROPOSALS_MAX);
         }
     }
 }

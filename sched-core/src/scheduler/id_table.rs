@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::state::ROOM_MIN;
+
 /// Ids that may be left out between two records of the window; what comes after a larger gap is kept apart.
 const GAP_MAX: u64 = 4_096;
 /// A window longer than this is kept so full at least that it takes no more than so many places for each record: what stays
@@ -45,6 +47,7 @@ impl<T> IdTable<T> {
         let end = self.first + self.window.len() as u64;
         let before = match id.checked_sub(end) {
             Some(gap) if gap <= GAP_MAX => {
+                self.make_room(gap as usize + 1);
                 self.window.resize_with(self.window.len() + gap as usize, || None);
                 self.window.push_back(Some(record));
                 None
@@ -56,6 +59,13 @@ impl<T> IdTable<T> {
         };
         self.len += usize::from(before.is_none());
         self.thin();
+    }
+
+    /// Makes room for so many places more: a quarter more than there are, where twice as many would leave up to half of them empty.
+    fn make_room(&mut self, more: usize) {
+        if self.window.len() + more > self.window.capacity() {
+            self.window.reserve_exact(more + (self.window.len() / 4).max(ROOM_MIN));
+        }
     }
 
     /// Keeps the front of a window apart that is nearly empty.

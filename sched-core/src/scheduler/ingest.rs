@@ -12,7 +12,7 @@ use super::check::Checked;
 use super::event::Action;
 use super::state::{
     BufferIndex, BufferRecord, CommandRecord, CommandTasks, InputUse, OutputUse, TaskRecord, TaskState,
-    TaskWork, VersionIndex, VersionRecord,
+    TaskWork, VersionIndex, VersionRecord, make_room,
 };
 use crate::dag::{DependencyKind, TaskIndex, find_cycle};
 use crate::few::Few;
@@ -502,6 +502,7 @@ impl Scheduler {
         }
         let index = self.state.dag.add_task();
         if self.state.tasks.len() <= index.index() {
+            make_room(&mut self.state.tasks, index.index() + 1);
             self.state.tasks.resize_with(index.index() + 1, || None);
             self.state.generations.resize(index.index() + 1, 0);
         }

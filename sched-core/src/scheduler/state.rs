@@ -384,6 +384,17 @@ impl TaskState {
     }
 }
 
+/// The least number of places that a table grows by.
+pub(super) const ROOM_MIN: usize = 32;
+
+/// Makes room in a table of one large record a task: a quarter more than there is. Twice as much, as is usual, would leave up to half of the
+/// table empty, which for a graph of any size is more than all else that a task takes.
+pub(super) fn make_room<T>(table: &mut Vec<T>, len: usize) {
+    if len > table.capacity() {
+        table.reserve_exact(len - table.len() + (table.len() / 4).max(ROOM_MIN));
+    }
+}
+
 /// Records at places that are used again.
 pub(crate) struct Table<T> {
     records: Vec<Option<T>>,

@@ -3,6 +3,7 @@
 //! The checks know nothing of the planners or of the engine: they are written down naively from the graph, the cluster
 //! and the outcome. `ISOCHRONE_SEEDS` says how many seeds are tried.
 
+mod definitions;
 mod foresight;
 mod instances;
 mod latency_eft;
@@ -324,6 +325,25 @@ fn heteroprio_sends_each_kind_to_its_better_device() {
         builder.work("dense", 10, &[], &[]);
     }
     assert_eq!(run(&builder.0, &cluster, "heteroprio").devices[0].tasks, 0);
+}
+
+/// More tasks than it proposes at one time, of which some have only one slot to go to.
+#[test]
+fn eager_places_all_of_a_large_graph_at_once() {
+    let devices = vec![vec![only(&["left"], "left"), only(&["left", "right"], "both")]];
+    let cluster = cluster(devices, Span::ZERO, UNLIMITED);
+    let mut builder = Builder::default();
+    for place in 0..10_000 {
+        builder.work(if place % 4 == 0 { "right" } else { "left" }, 1, &[], &[]);
+    }
+    let simulation = Simulation::new(&builder.0, &cluster, "eager");
+    let outcome = simulation.steps_max(STEPS_MAX).run().unwrap();
+    for (place, task) in outcome.tasks.iter().enumerate() {
+        assert_eq!((task.placed, task.attempts), (Timestamp::ZERO, 1), "task {place}");
+        assert!(place % 4 != 0 || task.device == 1, "task {place} can run on one device only");
+    }
+    let tasks: Vec<usize> = outcome.devices.iter().map(|device| device.tasks).collect();
+    assert_eq!(tasks, [5_000, 5_000]);
 }
 
 #[test]
