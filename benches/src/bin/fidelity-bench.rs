@@ -281,12 +281,19 @@ impl Run {
         // The last, since the first run of all on a machine is slower: nothing of the binary is in memory yet.
         let mut reference = self.live(&self.arguments.reference, true).await?;
         reference.use_links_of(&self.cluster)?;
+        // Farms of other clusters may still run beside this: what they wait for must not wait for a simulation.
+        tokio::task::block_in_place(|| self.compare(&reference, &live))
+    }
+
+    /// What the simulator makes of the reference run, beside what was measured.
+    fn compare(&self, reference: &Recording, live: &[(String, Recording)]) -> anyhow::Result<Vec<Point>> {
+        let text = &self.text;
         let mut points = Vec::new();
         for (policy, recorded) in live {
-            let simulate = |seed| reference.run(Some(&policy), &self.arguments.network, seed);
+            let simulate = |seed| reference.run(Some(policy), &self.arguments.network, seed);
             let simulated: Result<Vec<Rerun>, RerunError> = (0..self.arguments.seeds).map(simulate).collect();
             let simulated = simulated.with_context(|| format!("simulating {policy} on {text}"))?;
-            let of_policy = self.points(&policy, &recorded, &simulated)?;
+            let of_policy = self.points(policy, recorded, &simulated)?;
             for point in &of_policy {
                 eprintln!(
                     "  {}: {:.1} ms live, {:.1} ms simulated ({:+.1} %)",

@@ -184,9 +184,9 @@ impl MadeUpAgent {
         match order {
             Order::Run(order) => self.runs.push((order.task, order.attempt)),
             Order::Build { program, .. } => {
-                let signature = KernelSignature { name: "noop".to_owned(), arguments: Vec::new() };
+                let signature = KernelSignature { name: "noop".to_owned(), arguments: Vec::new().into() };
                 let kernels = vec![BuiltKernel { signature, work_group_size_max: 256 }];
-                let outcome = BuildOutcome::Built { kernels, log: String::new() };
+                let outcome = BuildOutcome::Built { kernels: kernels.into(), log: String::new() };
                 self.others.push(Report::Built { program, device: DeviceIndex(0), outcome });
             }
             _ => {}

@@ -66,3 +66,61 @@ impl Delays {
         normal
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use isochrone_link::{Latency, LinkSpec};
+    use isochrone_model::BytesPerSecond;
+
+    use super::*;
+    use crate::network::options::QuicOptions;
+
+    fn kind() -> Kind {
+        let latency =
+            Latency::LogNormal { median: Span::from_millis(5), sigma: 0.8, min: Span::from_millis(1) };
+        let link = LinkSpec { latency, bandwidth: BytesPerSecond(5_000_000), loss: 0.0 };
+        Kind::new(&link, &QuicOptions::default())
+    }
+
+    fn at(micros: u64) -> Timestamp {
+        Timestamp(micros * 1_000)
+    }
+
+    #[test]
+    fn what_is_sent_at_one_time_is_late_together_and_what_is_far_apart_is_not() {
+        let (kind, mut delays, mut random) = (kind(), Delays::default(), Random::new(3));
+        let first = delays.at(&kind, at(10_000), &mut random);
+        assert_eq!(delays.at(&kind, at(10_050), &mut random), first, "less than two datagrams apart");
+        assert_eq!(delays.at(&kind, at(10_000), &mut random), first, "asked again");
+        assert_ne!(delays.at(&kind, at(90_000), &mut random), first);
+        // A datagram's time apart they are much alike.
+        let pairs: Vec<(f64, f64)> = (1..2_000)
+            .map(|place| {
+                let sent = at(place * 50_000);
+                let one = delays.at(&kind, sent, &mut random);
+                let next = delays.at(&kind, sent + kind.spacing, &mut random);
+                (one.as_secs_f64(), next.as_secs_f64())
+            })
+            .collect();
+        let mean = pairs.iter().map(|(one, _)| one).sum::<f64>() / pairs.len() as f64;
+        let stated = kind.mean.as_secs_f64();
+        assert!((mean / stated - 1.0).abs() < 0.08, "{mean} s on average, {stated} stated");
+        let apart = pairs.iter().map(|(one, next)| (one - next).abs()).sum::<f64>() / pairs.len() as f64;
+        assert!(apart < 0.5 * mean, "{apart} s from one datagram to the next, {mean} s on average");
+    }
+
+    #[test]
+    fn the_last_of_many_waits_for_the_latest() {
+        let (kind, mut delays, mut random) = (kind(), Delays::default(), Random::new(5));
+        let (mut alone, mut behind) = (0.0, 0.0);
+        for place in 1..400 {
+            let (first, last) = (at(place * 100_000), at(place * 100_000 + 20_000));
+            let arrival = delays.last_arrival(&kind, first, last, &mut random);
+            let of_last = last + delays.at(&kind, last, &mut random);
+            assert!(arrival >= of_last && arrival >= first + delays.at(&kind, first, &mut random));
+            alone += of_last.since(last).as_secs_f64();
+            behind += arrival.since(last).as_secs_f64();
+        }
+        assert!(behind > 1.3 * alone, "{behind} s in all behind others, {alone} alone");
+    }
+}

@@ -91,7 +91,7 @@ pub(super) struct Kind {
     pub(super) sampler: LatencySampler,
     is_fixed: bool,
     least: Span,
-    mean: Span,
+    pub(super) mean: Span,
     /// Between datagrams that follow each other.
     pub(super) spacing: Span,
     /// The mean delay of a datagram alone, and of one that follows others for one stretch of [`LATENCY_PERSISTENCE`], two, and so on.
@@ -588,7 +588,7 @@ impl Quic {
 }
 
 impl Kind {
-    fn new(link: &LinkSpec, options: &QuicOptions) -> Self {
+    pub(super) fn new(link: &LinkSpec, options: &QuicOptions) -> Self {
         let mut kind = Self {
             sampler: link.latency.sampler(),
             is_fixed: link.latency.is_fixed(),
