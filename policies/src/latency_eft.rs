@@ -161,8 +161,8 @@ impl LatencyEft {
         weighed.is_seen || exploring.is_none_or(Vec::is_empty)
     }
 
-    /// When a task would be done, and how long it would be held for that, if it waited until it is known how long its kernel takes on
-    /// a device where one explores.
+    /// When a task would be done, and until when it would be held, if it waited until it is known how long its kernel takes on a device
+    /// where one explores.
     fn after_exploration(&self, view: &View<'_>, weighed: &Weighed) -> Option<(Timestamp, Timestamp)> {
         let explorers = self.exploring.get(&view.device_of(weighed.candidate.slot))?;
         let (now, one_way) = (view.now(), view.control_one_way(weighed.agent));
@@ -294,8 +294,8 @@ impl Policy for LatencyEft {
             let barred = weighed.iter().filter(|weighed| !is_alone && !self.may_go(view, weighed));
             let waiting = barred.filter_map(|weighed| self.after_exploration(view, weighed)).min();
             // To learn may cost as much as what is learnt about takes.
-            let bearable = (now + best.candidate.finish).since(Timestamp(best.candidate.execution.0));
-            if let Some((_, until)) = waiting.filter(|(finish, _)| finish.0 < bearable.0) {
+            let bearable = now + best.candidate.finish.saturating_sub(best.candidate.execution);
+            if let Some((_, until)) = waiting.filter(|(finish, _)| *finish < bearable) {
                 plan.hold_until(until);
                 passed_over.push((rank, Reverse(held)));
                 continue;
