@@ -129,7 +129,8 @@ impl Plan {
         self.proposals.push(Proposal { task, slot, reason, candidates, behind: None });
     }
 
-    /// Asks to be called again at this time at the latest, for tasks that it holds back.
+    /// Asks to be called again at this time at the latest, for tasks that it holds back. A time that has passed is a mistake, which is
+    /// counted: it would be asked again for ever before anything else can happen, so that it is asked a millisecond later.
     pub fn hold_until(&mut self, time: Timestamp) {
         self.hold_until = Some(self.hold_until.map_or(time, |held| held.min(time)));
     }
@@ -150,6 +151,8 @@ pub enum Rejection {
     AgentAbsent,
     /// The program did not build there, or the buffers or the work-group do not fit.
     IllegalDevice,
+    /// Not of a task: tasks are held back until a time that has passed. The policy is asked again a little later.
+    HeldUntilThePast,
 }
 
 impl Rejection {
@@ -163,6 +166,7 @@ impl Rejection {
             Self::NotYours => "task of another policy",
             Self::AgentAbsent => "agent absent",
             Self::IllegalDevice => "device cannot run it",
+            Self::HeldUntilThePast => "held until a time that has passed",
         }
     }
 }

@@ -18,7 +18,8 @@ fn graph(label: &str) -> TaskGraph {
 fn run(graph: &TaskGraph, policy: &str, agents: usize, commands_open_max: usize) -> Outcome {
     let label = format!("uniform(agents={agents},latency_us=5000,bandwidth_mbit=1000)");
     let cluster = sources::cluster(&label, Path::new(".")).unwrap();
-    let simulation = Simulation::new(graph, &cluster, policy).policies(&[ONCE]).network("shared").checked();
+    let simulation =
+        Simulation::new(graph, &cluster, policy).policies(&[ONCE, BEHIND_TIME]).network("shared").checked();
     simulation.commands_open_max(commands_open_max).run().unwrap()
 }
 
@@ -54,6 +55,53 @@ impl Policy for Once {
             plan.place(*task, first, "the first slot");
         }
     }
+}
+
+const BEHIND_TIME: PolicyInfo = PolicyInfo {
+    name: "behind-time",
+    summary: "to the first slot, after it has held everything back three times until a time that has passed",
+    parameters: &[],
+    make: make_behind_time,
+};
+
+fn make_behind_time(_label: &Label) -> Result<Box<dyn Policy>, LabelError> {
+    Ok(Box::new(BehindTime { held: 0 }))
+}
+
+struct BehindTime {
+    held: u32,
+}
+
+impl Policy for BehindTime {
+    fn label(&self) -> PolicyLabel {
+        "behind-time".to_owned()
+    }
+
+    fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
+        if self.held < 3 {
+            self.held += 1;
+            return plan.hold_until(view.now());
+        }
+        let first = view.slots().next().unwrap();
+        for task in view.placeable() {
+            plan.place(*task, first, "the first slot");
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_waits_for_the_past_is_asked_again_a_little_later() {
+    let graph = graph("task-bench(pattern=trivial,width=1,steps=1,work=1000)");
+    let outcome = run(&graph, "behind-time", 1, usize::MAX);
+    assert_eq!(outcome.makespan, Span::from_millis(5 + 5 + 3) + Span(1_000));
+}
+
+#[test]
+fn tasks_that_become_placeable_together_are_listed_as_they_were_submitted() {
+    let graph = graph("fork-join(width=7,stages=1,work=1000)");
+    let outcome = run(&graph, "once(tasks=9)", 1, usize::MAX);
+    let starts: Vec<_> = outcome.tasks.iter().map(|run| run.start).collect();
+    assert!(starts.is_sorted(), "{starts:?}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ use crate::view::View;
 /// So many actions and more are handed out before the policies are asked again: of a large graph the first tasks are under
 /// way while the last are placed, and what is to be done takes little memory.
 const ACTIONS_OF_TURN: usize = 4_096;
+/// When a policy is asked again that holds tasks back until a time that has passed.
+const HOLD_MIN: Span = Span::from_millis(1);
 
 impl Scheduler {
     /// Counts the predecessors that are not placed.
@@ -87,7 +89,9 @@ impl Scheduler {
     /// failed one was, it is settled too.
     pub(super) fn successors_gain(&mut self, task: TaskIndex, open: &mut Vec<TaskIndex>) {
         let mut gaining = std::mem::take(&mut self.gaining);
+        // The graph has the latest first; who was submitted first is to be told first.
         gaining.extend(self.state.dag.successors(task).map(|(next, _)| next));
+        gaining.reverse();
         let mut place = 0;
         while let Some(next) = gaining.get(place).copied() {
             place += 1;
@@ -105,7 +109,9 @@ impl Scheduler {
                 TaskState::Failed { .. } => {
                     record.waiting -= 1;
                     if record.waiting == 0 {
+                        let behind = gaining.len();
                         gaining.extend(self.state.dag.successors(next).map(|(next, _)| next));
+                        gaining[behind..].reverse();
                     }
                 }
                 TaskState::Floating | TaskState::Placeable | TaskState::Dispatched { .. } => {}
@@ -173,7 +179,11 @@ impl Scheduler {
         entry.policy.place(&view, &mut plan);
         placeable.known = placeable.tasks.len();
         entry.placeable = placeable;
-        entry.hold_until = plan.hold_until;
+        let has_passed = plan.hold_until.is_some_and(|time| time <= self.state.now);
+        entry.hold_until = if has_passed { Some(self.state.now + HOLD_MIN) } else { plan.hold_until };
+        if has_passed {
+            *self.state.counters.rejections.entry(Rejection::HeldUntilThePast).or_default() += 1;
+        }
         let mut has_moved = false;
         self.slots_to_weigh = self.state.limits.slots_weighed_per_plan_max;
         for proposal in plan.proposals {

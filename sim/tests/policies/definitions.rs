@@ -52,14 +52,13 @@ impl<'a> Definition<'a> {
         self.schedule.ready(self.problem, task, slot).expect("those before it are placed")
     }
 
-    /// Gives a task to a slot behind all that is there; gives those that nothing holds back any more. Of those that one placement
-    /// lets go, the scheduler tells the policies the one first that was submitted last.
+    /// Gives a task to a slot behind all that is there; gives those that nothing holds back any more, as they were submitted.
     fn place(&mut self, task: usize, slot: usize) -> Vec<usize> {
         let start = self.ready(task, slot).max(self.free(slot));
         let finish = start + self.problem.execution(task, slot);
         self.schedule.assignments[task] = Some(Assignment { slot, start, finish });
         let mut after: Vec<usize> = self.problem.successors(task).iter().map(|edge| edge.task).collect();
-        after.sort_unstable_by_key(|next| Reverse(*next));
+        after.sort_unstable();
         after.retain(|next| {
             let mut before = self.problem.predecessors(*next).iter();
             before.all(|edge| self.schedule.assignments[edge.task].is_some())
