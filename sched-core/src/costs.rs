@@ -646,26 +646,28 @@ impl CostModel {
     #[must_use]
     pub fn snapshot(&self, agent_name: impl Fn(AgentId) -> Option<String>) -> CostSnapshot {
         let mut snapshot = self.remembered.clone();
+        // What was measured takes the place of what is remembered; of devices with the same key the last counts.
+        let mut kernels: BTreeMap<_, _> =
+            snapshot.kernels.drain(..).map(|(kernel, on, sizes)| ((kernel, on), sizes)).collect();
         for (row, cells) in self.kernels.iter().enumerate() {
             for (device, cell) in cells.iter().filter(|(_, cell)| !cell.sizes.is_empty()) {
-                let (name, key) = (self.names[row].clone(), self.devices[device.index()].key.clone());
                 let mut sizes: Vec<(u64, DistributionSnapshot)> =
                     cell.sizes.iter().map(|(items, _, spans)| (*items, spans.snapshot())).collect();
                 sizes.sort_by_key(|(items, _)| *items);
-                snapshot.kernels.retain(|(kernel, on, _)| *kernel != name || *on != key);
-                snapshot.kernels.push((name, key, sizes));
+                kernels.insert((self.names[row].clone(), self.devices[device.index()].key.clone()), sizes);
             }
         }
+        snapshot.kernels = kernels.into_iter().map(|((kernel, on), sizes)| (kernel, on, sizes)).collect();
+        let mut links: BTreeMap<_, _> =
+            snapshot.links.drain(..).map(|(from, to, rates)| ((from, to), rates)).collect();
         for (from, to, path) in self.paths.iter_agents() {
             if let (Some(from), Some(to)) = (agent_name(from), agent_name(to))
                 && let Some(rates) = path.rates_snapshot()
             {
-                snapshot.links.retain(|(a, b, _)| *a != from || *b != to);
-                snapshot.links.push((from, to, rates));
+                links.insert((from, to), rates);
             }
         }
-        snapshot.kernels.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-        snapshot.links.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        snapshot.links = links.into_iter().map(|((from, to), rates)| (from, to, rates)).collect();
         snapshot
     }
 }
