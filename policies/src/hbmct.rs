@@ -10,7 +10,7 @@
 //! of the arrival of their inputs, behind earlier groups (no insertion). Of the tasks of the slot that ends last two are
 //! considered for each other slot, the one that takes least there and the last in line, and the move that ends
 //! first is made if it ends before the slot that ends last does; the paper tries more, which would take time quadratic
-//! in a group. For the same reason a group of n tasks makes at most 4 n moves.
+//! in a group. For the same reason a group has at most 8,192 tasks, and one of n tasks makes at most 4 n moves.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -38,6 +38,9 @@ fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hbmct;
 
+/// Tasks of a group: moving one takes time in proportion to them, if little.
+const GROUP_MAX: usize = 8_192;
+
 impl Planner for Hbmct {
     fn plan(&self, problem: &Problem) -> Schedule {
         let ranks = upward_ranks(problem);
@@ -50,7 +53,8 @@ impl Planner for Hbmct {
         let mut ready: BinaryHeap<(Span, Reverse<usize>)> =
             partial.entries().into_iter().map(|task| (ranks[task], Reverse(task))).collect();
         while let Some((_, Reverse(task))) = ready.pop() {
-            if problem.predecessors(task).iter().any(|edge| group_of[edge.task] == number) {
+            let follows = problem.predecessors(task).iter().any(|edge| group_of[edge.task] == number);
+            if follows || group.len() == GROUP_MAX {
                 Group::new(&mut partial, &group).balance().assign(&mut partial);
                 group.clear();
                 number += 1;
