@@ -24,6 +24,9 @@ kernel void touch(global uchar *bytes) { bytes[get_global_id(0)] += 1; }
 /// Latencies are medians of so many.
 const SAMPLES: usize = 400;
 const HANDSHAKES: usize = 20;
+/// Agents of the farm in which messages and transfers are measured, and of the one in which a client dials many at one time.
+const FEW_AGENTS: usize = 2;
+const MANY_AGENTS: usize = 6;
 /// Hops of a chain between two agents.
 const HOPS: u32 = 100;
 const CHAINS: usize = 5;
@@ -38,7 +41,9 @@ const LAUNCH_MESSAGES: f64 = 3.0;
 struct Measured {
     no_op: f64,
     connect: f64,
-    handshake: f64,
+    /// A session's first contents to all of so many agents, beside later ones.
+    dial_few: f64,
+    dial_many: f64,
     small_hop: f64,
     large_hop: f64,
 }
@@ -46,6 +51,16 @@ struct Measured {
 impl Measured {
     fn message(&self) -> f64 {
         self.no_op / LAUNCH_MESSAGES
+    }
+
+    /// How long an end is taken by a handshake before it can begin another.
+    fn handshake_turn(&self) -> f64 {
+        ((self.dial_many - self.dial_few) / (MANY_AGENTS - FEW_AGENTS) as f64).max(0.0)
+    }
+
+    /// A handshake alone.
+    fn handshake(&self) -> f64 {
+        (self.dial_few - self.handshake_turn() * (FEW_AGENTS - 1) as f64).max(0.0)
     }
 
     /// Bytes a second at which contents follow each other.
@@ -59,25 +74,33 @@ impl Measured {
     }
 }
 
-/// Measures a farm of processes on this machine and writes the file.
+/// Measures farms of processes on this machine and writes the file.
 pub async fn calibrate(arguments: CalibrateArguments) -> anyhow::Result<()> {
-    let mut device = VirtualDevice::new("modelled", 1_000, 2 << 30, BytesPerSecond(u64::MAX / 2));
-    device.launch_overhead = Span::ZERO;
-    let devices = Devices::Virtual(VirtualOptions { devices: vec![device], spin: false, seed: 0 });
-    let mut options = local_farm::of_this_binary()?.agents(2, &devices).policy("round-robin");
-    if arguments.emulated {
-        options = options.links(Topology::uniform(2, LinkSpec::LOCAL), 1);
-    }
-    let farm = Farm::start(options).await?;
+    let farm = start(FEW_AGENTS, arguments.emulated).await?;
     let measured = measure(&farm).await;
     farm.stop().await;
-    let measured = measured?;
+    let mut measured = measured?;
+    let farm = start(MANY_AGENTS, arguments.emulated).await?;
+    let dial = dial_alone(&farm).await;
+    farm.stop().await;
+    measured.dial_many = dial?;
     let text = text(&measured, arguments.emulated);
     std::fs::write(&arguments.file, &text)
         .with_context(|| format!("cannot write {}", arguments.file.display()))?;
     output::print(&text);
     output::line(format!("\nUse it with --network 'quic(calibration={})'", arguments.file.display()));
     Ok(())
+}
+
+async fn start(agents: usize, is_emulated: bool) -> anyhow::Result<Farm> {
+    let mut device = VirtualDevice::new("modelled", 1_000, 2 << 30, BytesPerSecond(u64::MAX / 2));
+    device.launch_overhead = Span::ZERO;
+    let devices = Devices::Virtual(VirtualOptions { devices: vec![device], spin: false, seed: 0 });
+    let mut options = local_farm::of_this_binary()?.agents(agents, &devices).policy("round-robin");
+    if is_emulated {
+        options = options.links(Topology::uniform(agents, LinkSpec::LOCAL), 1);
+    }
+    Ok(Farm::start(options).await?)
 }
 
 async fn measure(farm: &Farm) -> anyhow::Result<Measured> {
@@ -89,7 +112,7 @@ async fn measure(farm: &Farm) -> anyhow::Result<Measured> {
         client.close().await;
     }
     let client = farm.connect().await?;
-    let handshake = handshake(&client).await?;
+    let dial_few = dial(&client, FEW_AGENTS).await?;
     let session = client.session(SessionOptions::new()).await?;
     let program = session.program(SOURCE).build();
     program.built().await?;
@@ -103,28 +126,50 @@ async fn measure(farm: &Farm) -> anyhow::Result<Measured> {
     let large_hop = hop(&client, &session, &program, LARGE_BYTES, LARGE_HOPS).await?;
     session.close().await?;
     client.close().await;
-    Ok(Measured { no_op: median(launches), connect: median(connects), handshake, small_hop, large_hop })
+    Ok(Measured {
+        no_op: median(launches),
+        connect: median(connects),
+        dial_few,
+        dial_many: dial_few,
+        small_hop,
+        large_hop,
+    })
 }
 
-/// What a session's first contents take longer than later ones, since its agents are still being dialled: by a client that has been
-/// connected with them before, as most are.
-async fn handshake(client: &Client) -> anyhow::Result<f64> {
+async fn dial_alone(farm: &Farm) -> anyhow::Result<f64> {
+    let client = farm.connect().await?;
+    let dial = dial(&client, MANY_AGENTS).await?;
+    client.close().await;
+    Ok(dial)
+}
+
+/// What a session's first contents to all of its agents take longer than later ones, since the agents are still being dialled: by a client
+/// that has been connected with them before, as most are.
+async fn dial(client: &Client, agents: usize) -> anyhow::Result<f64> {
     const LATER: usize = 6;
     let mut times = Vec::new();
-    for _ in 0..HANDSHAKES {
+    for _ in 0..=HANDSHAKES {
         let session = client.session(SessionOptions::new()).await?;
-        let buffer = session.buffer(SMALL_BYTES);
-        let mut writes = Vec::new();
+        let program = session.program(SOURCE).build();
+        let buffers: Vec<_> = (0..agents).map(|_| session.buffer(SMALL_BYTES)).collect();
+        let mut rounds = Vec::new();
         for _ in 0..=LATER {
             let begun = now();
-            session.write(&buffer, 0, vec![0_u8; SMALL_BYTES as usize]).enqueue().await?;
-            writes.push(begun.elapsed());
+            let mut graph = session.graph();
+            for buffer in &buffers {
+                graph.write(buffer, 0, vec![0_u8; SMALL_BYTES as usize]).enqueue();
+                graph.launch(&program, "touch").range([1]).read_write(buffer).enqueue();
+            }
+            graph.submit()?.await?;
+            rounds.push(begun.elapsed());
         }
-        let first = writes.remove(0);
-        writes.sort_unstable();
-        times.push(first.saturating_sub(writes[LATER / 2]));
+        let first = rounds.remove(0);
+        rounds.sort_unstable();
+        times.push(first.saturating_sub(rounds[LATER / 2]));
         session.close().await?;
     }
+    // The first session's client has not been connected with the agents before.
+    times.remove(0);
     Ok(median(times))
 }
 
@@ -188,16 +233,19 @@ fn text(measured: &Measured, is_emulated: bool) -> String {
     }
     let _ = write!(
         text,
-        "\n[quic]\nmessage_us = {:.1}\ntransfer_us = {:.1}\nhandshake_us = {:.1}\nrate_bytes_per_second = {:.0}\n\n\
-         [measured]\nno_op_launch_us = {:.1}\nhop_{SMALL_BYTES}_bytes_us = {:.1}\nhop_{LARGE_BYTES}_bytes_us = {:.1}\nconnect_us = {:.1}\n",
+        "\n[quic]\nmessage_us = {:.1}\ntransfer_us = {:.1}\nhandshake_us = {:.1}\nhandshake_turn_us = {:.1}\nrate_bytes_per_second = {:.0}\n\n\
+         [measured]\nno_op_launch_us = {:.1}\nhop_{SMALL_BYTES}_bytes_us = {:.1}\nhop_{LARGE_BYTES}_bytes_us = {:.1}\nconnect_us = {:.1}\ndial_{FEW_AGENTS}_agents_us = {:.1}\ndial_{MANY_AGENTS}_agents_us = {:.1}\n",
         measured.message(),
         measured.transfer(),
-        measured.handshake,
+        measured.handshake(),
+        measured.handshake_turn(),
         measured.rate(),
         measured.no_op,
         measured.small_hop,
         measured.large_hop,
-        measured.connect
+        measured.connect,
+        measured.dial_few,
+        measured.dial_many
     );
     text
 }
@@ -211,10 +259,13 @@ mod tests {
         let measured = Measured {
             no_op: 300.0,
             connect: 2_000.0,
-            handshake: 900.0,
+            dial_few: 2_400.0,
+            dial_many: 4_400.0,
             small_hop: 200.0,
             large_hop: 20_200.0,
         };
+        assert!((measured.handshake_turn() - 500.0).abs() < 1e-9);
+        assert!((measured.handshake() - 1_900.0).abs() < 1e-9);
         assert!((measured.message() - 100.0).abs() < 1e-9);
         assert!((measured.rate() - 838_451_200.0).abs() < 1.0, "{}", measured.rate());
         assert!((measured.transfer() - 190.2).abs() < 0.1, "{}", measured.transfer());

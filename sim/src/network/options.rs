@@ -119,6 +119,9 @@ pub struct QuicOptions {
     /// What a handshake costs beyond round trips, in microseconds: 700, as measured for mutual TLS with quinn 0.11 and rustls
     /// 0.23 over loopback (720 us with the round trip).
     pub handshake_us: f64,
+    /// How long of that it keeps an end's processors busy, in microseconds: another handshake that the end makes meanwhile begins so much
+    /// later. 0, as though processors were without number; `isochrone calibrate` measures it.
+    pub handshake_turn_us: f64,
     /// Bytes of the first window: 57,600, which contents begin with here (48 datagrams, `transport/src/short_queue.rs`). Bare quinn has 12,000
     /// (quinn-proto `CubicConfig::default`).
     pub initial_window_bytes: u64,
@@ -167,6 +170,7 @@ impl Default for QuicOptions {
         Self {
             handshake_round_trips: 3,
             handshake_us: 700.0,
+            handshake_turn_us: 0.0,
             initial_window_bytes: 57_600,
             datagram_bytes_initial: 1_200,
             datagram_bytes: 1_466,
@@ -192,6 +196,7 @@ impl Default for QuicOptions {
 const KNOWN: &[&str] = &[
     "handshake_round_trips",
     "handshake_us",
+    "handshake_turn_us",
     "initial_window_bytes",
     "datagram_bytes_initial",
     "datagram_bytes",
@@ -231,6 +236,7 @@ impl QuicOptions {
             |n| *n <= 100,
         )?;
         label.get("handshake_us", &mut options.handshake_us, micros, is_micros)?;
+        label.get("handshake_turn_us", &mut options.handshake_turn_us, micros, is_micros)?;
         label.get("initial_window_bytes", &mut options.initial_window_bytes, bytes, is_bytes)?;
         label.get("datagram_bytes_initial", &mut options.datagram_bytes_initial, datagram, is_datagram)?;
         label.get("datagram_bytes", &mut options.datagram_bytes, datagram, is_datagram)?;

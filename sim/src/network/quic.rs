@@ -1,7 +1,8 @@
 //! `quic`: `shared`, and what a QUIC connection adds: handshakes, windows, loss, overheads, a control plane with latency.
 //!
 //! **Connections.** A pair of parties has one connection, used in both directions. What needs it first makes it: it is ready h R + c later
-//! (h round trips, c for cryptography; R is the mean latency there and back). Then it stays, unless `idle_ms` is set and
+//! (h round trips, c for cryptography; R is the mean latency there and back), and an end that makes several at one time begins them one after the
+//! other, `handshake_turn_us` apart. Then it stays, unless `idle_ms` is set and
 //! passes without use. Who waits for a handshake waits with everything behind it.
 //!
 //! **A transfer** of s bytes that starts at t on a connection that is ready at t' is sent from u = max(t, t') + o on (o: `transfer_us`); its first
@@ -77,6 +78,8 @@ pub struct Quic {
     /// By slot, made when one is first needed.
     stream_links: Vec<u32>,
     pairs: Vec<Pair>,
+    /// When a party can begin another handshake.
+    free_at: Vec<Timestamp>,
     /// By ordered pair.
     delays: Vec<Delays>,
     kinds: Vec<Kind>,
@@ -177,6 +180,7 @@ impl Quic {
             stream_links: Vec::new(),
             delays: vec![Delays::default(); pairs.len()],
             pairs,
+            free_at: vec![Timestamp::ZERO; parties],
             kinds: kinds.into_iter().map(|(_, kind)| kind).collect(),
             senders: Vec::new(),
             turns: Agenda::default(),
@@ -226,7 +230,12 @@ impl Quic {
 
     /// Makes a connection; says when it can be used.
     fn make(&mut self, now: Timestamp, from: Party, to: Party) -> Timestamp {
-        let ready = now + self.options.handshake(self.round_trip(from, to));
+        let ends = [from.place(), to.place()];
+        let begun = ends.iter().map(|end| self.free_at[*end]).fold(now, Timestamp::max);
+        for end in ends {
+            self.free_at[end] = begun + micros(self.options.handshake_turn_us);
+        }
+        let ready = begun + self.options.handshake(self.round_trip(from, to));
         let index = self.index(from.min(to), from.max(to));
         self.pairs[index].ready_at = Some(ready);
         for index in [self.index(from, to), self.index(to, from)] {

@@ -100,6 +100,25 @@ fn a_window_stays_warm_and_a_lost_connection_starts_anew() {
 }
 
 #[test]
+fn an_end_makes_handshakes_one_after_the_other() {
+    let options = "quic(message_us=0,transfer_us=0,handshake_us=1000,handshake_turn_us=400)";
+    let mut network = quic(options, LinkSpec::fixed(ONE_WAY, UNLIMITED));
+    let start = Timestamp(1_000_000);
+    network.connect(start, A, B);
+    network.connect(start, A, C);
+    network.connect(start, C, B);
+    let done = start + Span(3 * ROUND_TRIP + 1_000_000) + ONE_WAY;
+    let turn = Span(400_000);
+    assert_eq!(network.message(start, B, A, 0), done);
+    assert_eq!(network.message(start, C, A, 0), done + turn);
+    // Both ends must be free.
+    assert_eq!(network.message(start, B, C, 0), done + turn + turn);
+    // A pair of which neither is busy does not wait.
+    network.connect(start, Party::Client, Party::Scheduler);
+    assert_eq!(network.message(start, Party::Client, Party::Scheduler, 0), done);
+}
+
+#[test]
 fn a_handshake_is_made_once_and_all_wait_for_it() {
     let options =
         "quic(message_us=0,transfer_us=0,handshake_us=1000,quic_overhead_bytes=0,ip_overhead_bytes=0)";
