@@ -172,6 +172,7 @@ Examples:
   isochrone run graphs/vector-add/graph.toml --verify
   isochrone run graphs/cholesky/graph.toml --set tiles=16 --policy heft --verify
   isochrone run graphs/image-pipeline/graph.toml --local-farm 3 --json
+  isochrone run 'chains(length=4)' --explain link_0_2
 
 Exit status 0 only if every command ran, every output was written, and with --verify every number held.";
 
@@ -199,6 +200,11 @@ pub struct RunArguments {
     /// Compare the outputs with an independent computation on this machine's processor
     #[arg(long)]
     pub verify: bool,
+
+    /// Tell afterwards why this task (of a task graph) or step (by its label in a graph file) ran where it ran; may be
+    /// repeated
+    #[arg(long, value_name = "TASK")]
+    pub explain: Vec<String>,
 
     /// Wait for all devices to build the programs before anything is submitted, so that the makespan holds no
     /// compiler's time

@@ -213,6 +213,7 @@ fn plan(arguments: &DemoArguments, name: &str) -> anyhow::Result<GraphPlan> {
         output_directory: Some(output_directory),
         verify: arguments.backend == DemoBackend::Opencl,
         build_first: true,
+        explain: Vec::new(),
     })
 }
 
@@ -313,6 +314,7 @@ mod tests {
             devices: Vec::new(),
             outputs: Vec::<PathBuf>::new(),
             verification: None,
+            explanations: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ mod certificates;
 mod clock;
 mod config;
 mod daemons;
+mod decisions;
 mod demo;
 mod inputs;
 mod link;

@@ -8,6 +8,7 @@ use isochrone_testbed::{FarmUse, RunReport};
 use isochrone_workload::reference::Verification;
 use serde::Serialize;
 
+use crate::decisions::ExplanationSummary;
 use crate::output;
 use crate::values::{ByteSize, kind_name};
 
@@ -38,6 +39,8 @@ pub struct RunSummary {
     pub outputs: Vec<PathBuf>,
     /// What was verified; none when it was not asked for.
     pub verification: Option<VerificationSummary>,
+    /// Why steps ran where they ran, as asked for.
+    pub explanations: Vec<ExplanationSummary>,
 }
 
 /// What one device did.
@@ -98,6 +101,7 @@ impl RunSummary {
             devices: devices.collect(),
             outputs: Vec::new(),
             verification: None,
+            explanations: ExplanationSummary::of(report.explanations.clone()),
         }
     }
 
@@ -145,6 +149,9 @@ impl RunSummary {
                 verification.tolerance,
                 verification.what
             ));
+        }
+        for told in &self.explanations {
+            text.push_str(&format!("\n{}", told.shown()));
         }
         text
     }

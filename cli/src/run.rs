@@ -35,6 +35,8 @@ pub struct GraphPlan {
     pub verify: bool,
     /// Whether to wait for all builds before submitting.
     pub build_first: bool,
+    /// Steps whose placement is to be told.
+    pub explain: Vec<String>,
 }
 
 /// `isochrone run`
@@ -49,6 +51,7 @@ pub async fn run(arguments: RunArguments, config: Config) -> anyhow::Result<()> 
         output_directory: arguments.output_directory,
         verify: arguments.verify,
         build_first: arguments.build_first,
+        explain: arguments.explain,
     };
     let summary = signals::unless_asked_to_stop(async {
         match arguments.local_farm {
@@ -140,9 +143,10 @@ pub async fn run_loaded(
     let session = farm.session(options).await?;
     let present = before.devices.iter().filter(|device| device.is_present).count();
     let builds_awaited = if plan.build_first { u32::try_from(present).unwrap_or(u32::MAX) } else { 0 };
+    let run_options = RunOptions { builds_awaited, explain: plan.explain.clone() };
     let name = file.name.clone();
     let mut progress = |progress: Progress| show_progress(&name, progress);
-    let ran = graph.run(&session, RunOptions { builds_awaited }, &mut progress).await;
+    let ran = graph.run(&session, run_options, &mut progress).await;
     output::clear_progress();
     let report = ran.with_context(|| format!("{name} failed"))?;
     session.close().await.with_context(|| format!("{name} failed"))?;

@@ -7,12 +7,13 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use isochrone_client::{Farm, Role, SessionOptions};
 use isochrone_sim::sources;
-use isochrone_testbed::{Counters, Devices, Progress, TaskWork, run_task_graph};
+use isochrone_testbed::{Counters, Devices, Progress, TaskWork, run_task_graph_and_explain};
 use isochrone_workload::task_graph::{ReadOptions, TaskGraph};
 use serde::Serialize;
 
 use crate::arguments::RunArguments;
 use crate::config::Config;
+use crate::decisions::ExplanationSummary;
 use crate::report::{DeviceSummary, seconds};
 use crate::values::{ByteSize, kind_name};
 use crate::{ask, local_farm, output, run, signals};
@@ -38,6 +39,8 @@ struct TaskRunSummary {
     verified_bytes: Option<u64>,
     /// What each device did.
     devices: Vec<DeviceSummary>,
+    /// Why tasks ran where they ran, as asked for.
+    explanations: Vec<ExplanationSummary>,
     /// What the graph's file leaves unsaid, and was assumed.
     assumptions: Vec<String>,
 }
@@ -58,20 +61,22 @@ pub async fn run(arguments: RunArguments, config: Config) -> anyhow::Result<()> 
     let source = sources::graph(&name, Path::new("."), &ReadOptions::default())
         .with_context(|| format!("cannot use {name} as a task graph"))?;
     let policy = arguments.policy.or(config.client.policy.clone());
+    let explain = arguments.explain;
     let summary = signals::unless_asked_to_stop(async {
         match arguments.local_farm {
             None => {
                 let farm = ask::connect(Role::Client, &arguments.connect, &config.client)
                     .await
                     .context("no farm to run on; start one with `isochrone up`, or add --local-farm 3")?;
-                run_and_close(farm, &source.graph, policy.as_deref()).await
+                run_and_close(farm, &source.graph, policy.as_deref(), &explain).await
             }
             Some(agents) => {
                 let options = local_farm::of_this_binary()?
                     .agents(agents, &Devices::default())
                     .processor_threads(local_farm::threads(None, agents));
                 let local = isochrone_testbed::Farm::start(options).await?;
-                let result = run_and_close(local.connect().await?, &source.graph, policy.as_deref()).await;
+                let client = local.connect().await?;
+                let result = run_and_close(client, &source.graph, policy.as_deref(), &explain).await;
                 local.stop().await;
                 result
             }
@@ -94,13 +99,19 @@ async fn run_and_close(
     farm: Farm,
     graph: &TaskGraph,
     policy: Option<&str>,
+    explain: &[String],
 ) -> anyhow::Result<TaskRunSummary> {
-    let result = run_on(&farm, graph, policy).await;
+    let result = run_on(&farm, graph, policy, explain).await;
     farm.close().await;
     result
 }
 
-async fn run_on(farm: &Farm, graph: &TaskGraph, policy: Option<&str>) -> anyhow::Result<TaskRunSummary> {
+async fn run_on(
+    farm: &Farm,
+    graph: &TaskGraph,
+    policy: Option<&str>,
+    explain: &[String],
+) -> anyhow::Result<TaskRunSummary> {
     let before = Counters::now(farm).await?;
     let mut options = SessionOptions::new();
     let label = match policy {
@@ -112,7 +123,7 @@ async fn run_on(farm: &Farm, graph: &TaskGraph, policy: Option<&str>) -> anyhow:
     };
     let session = farm.session(options).await?;
     let mut progress = |progress: Progress| run::show_progress(&graph.name, progress);
-    let ran = run_task_graph(graph, &session, &before.devices, &mut progress).await;
+    let ran = run_task_graph_and_explain(graph, &session, &before.devices, explain, &mut progress).await;
     output::clear_progress();
     let report = ran.with_context(|| format!("{} failed", graph.name))?;
     session.close().await?;
@@ -140,6 +151,7 @@ async fn run_on(farm: &Farm, graph: &TaskGraph, policy: Option<&str>) -> anyhow:
                 busy_seconds: device.busy.as_secs_f64(),
             })
             .collect(),
+        explanations: ExplanationSummary::of(report.explanations),
         assumptions: Vec::new(),
     })
 }
@@ -168,6 +180,7 @@ impl TaskRunSummary {
                 seconds(device.busy_seconds)
             ));
         }
+        lines.extend(self.explanations.iter().map(|told| format!("\n{}", told.shown().trim_end())));
         lines.extend(self.assumptions.iter().map(|assumption| format!("  assumed: {assumption}")));
         lines.join("\n")
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use isochrone_client::{
-    Buffer, CommandError, CommandHandle, DeviceStatus, FillBuilder, Graph, GraphError, GraphHandle,
-    LaunchBuilder, Program, ReadHandle, Session,
+    AskError, Buffer, CommandError, CommandHandle, DeviceStatus, Explanation, FillBuilder, Graph, GraphError,
+    GraphHandle, LaunchBuilder, Program, ReadHandle, Session,
 };
 use isochrone_workload::graph_file::{
     Access, Argument, AssembleError, BufferArgument, ByteRange, CommandKind, GraphFile, GraphFileErrors,
@@ -29,6 +29,9 @@ const BUILD_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// Failures that are told one by one; the rest are counted.
 const FAILURES_TOLD_MAX: usize = 20;
 
+/// Labels that are named where one is not found.
+const LABELS_TOLD_MAX: usize = 8;
+
 /// A graph file that can be run, once or many times.
 #[derive(Clone, Debug)]
 pub struct PreparedGraph {
@@ -37,12 +40,14 @@ pub struct PreparedGraph {
 }
 
 /// How to run a graph.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// Wait until this many devices have built every program before anything is submitted, so that no
     /// time of the run is a compiler's; 0, the default, submits at once, and launches go to devices as
     /// they finish building.
     pub builds_awaited: u32,
+    /// Labels of steps whose placement is to be told once the graph has ended.
+    pub explain: Vec<String>,
 }
 
 /// How far a run is.
@@ -71,6 +76,8 @@ pub struct RunReport {
     pub build: Duration,
     /// Time from submitting the graph to the end of its last command, inputs and outputs included.
     pub makespan: Duration,
+    /// What was to be told of placements, by label.
+    pub explanations: Vec<(String, Explanation)>,
 }
 
 /// What a failure is about.
@@ -190,6 +197,23 @@ pub enum RunError {
     /// The bytes read back do not make the output.
     #[error("cannot assemble an output")]
     Assemble(#[from] AssembleError),
+    /// A placement is to be told of a step that is not there.
+    #[error("no step has the label `{label}`; there are {some}")]
+    NoStep {
+        /// The label.
+        label: String,
+        /// Some that are there.
+        some: String,
+    },
+    /// The scheduler does not tell of a placement.
+    #[error("cannot learn why step `{label}` ran where it ran")]
+    Explain {
+        /// The label.
+        label: String,
+        /// Why.
+        #[source]
+        error: AskError,
+    },
 }
 
 /// What was submitted.
@@ -241,6 +265,7 @@ impl PreparedGraph {
         options: RunOptions,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<RunReport, RunError> {
+        self.check_labels(&options.explain)?;
         let programs: Vec<Program> = self
             .file
             .programs
@@ -261,7 +286,29 @@ impl PreparedGraph {
         if outcome.is_err() {
             return Err(self.failures(&programs, &submitted).into());
         }
-        self.report(&submitted, build, makespan).await
+        let mut report = self.report(&submitted, build, makespan).await?;
+        let steps = self.file.commands.iter().zip(&submitted.steps);
+        for (command, handle) in steps.filter(|(command, _)| options.explain.contains(&command.label)) {
+            let label = command.label.clone();
+            match session.explain(handle).await {
+                Ok(explanation) => report.explanations.push((label, explanation)),
+                Err(error) => return Err(RunError::Explain { label, error }),
+            }
+        }
+        Ok(report)
+    }
+
+    fn check_labels(&self, labels: &[String]) -> Result<(), RunError> {
+        let has = |label: &String| self.file.commands.iter().any(|command| command.label == *label);
+        match labels.iter().find(|label| !has(label)) {
+            None => Ok(()),
+            Some(label) => {
+                let some =
+                    self.file.commands.iter().take(LABELS_TOLD_MAX).map(|command| command.label.as_str());
+                let some = some.collect::<Vec<_>>().join(", ");
+                Err(RunError::NoStep { label: label.clone(), some })
+            }
+        }
     }
 
     async fn await_builds(&self, programs: &[Program], devices: u32) -> Result<(), RunFailures> {
@@ -370,7 +417,8 @@ impl PreparedGraph {
         }
         let written_bytes = self.contents.iter().flatten().map(|content| content.len() as u64).sum();
         let commands = submitted.handle.len();
-        Ok(RunReport { outputs, commands, written_bytes, read_bytes, build, makespan })
+        let explanations = Vec::new();
+        Ok(RunReport { outputs, commands, written_bytes, read_bytes, build, makespan, explanations })
     }
 
     /// What failed first, in the order of the file; what failed in consequence is counted.

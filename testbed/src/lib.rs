@@ -35,4 +35,6 @@ pub use opencl_tests::has_opencl;
 pub use options::{AgentSpecification, FarmOptions, Hosting};
 pub use process::{READY_LISTENING, ReadyLine};
 pub use recorded::{ReadRecordingError, read_recording};
-pub use task_graph_run::{TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph};
+pub use task_graph_run::{
+    TaskGraphReport, TaskGraphRunError, TaskWork, run_task_graph, run_task_graph_and_explain,
+};

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isochrone_client::{
-    Buffer, CommandError, CommandHandle, DeviceKind, DeviceStatus, Graph, GraphError, Session,
+    AskError, Buffer, CommandError, CommandHandle, DeviceKind, DeviceStatus, Explanation, Graph, GraphError,
+    Session,
 };
 use isochrone_workload::task_graph::{
     BUSY_ITEMS, BusyBytes, GraphError as TaskGraphError, GraphTask, KernelShape, TaskCost, TaskGraph,
@@ -23,6 +24,8 @@ use crate::graph_run::{Progress, await_end};
 const CALIBRATION_ROUNDS: u64 = 4_000_000;
 /// How many launches calibrate; the shortest counts.
 const CALIBRATIONS: usize = 5;
+/// Tasks that are named where one is not found.
+const NAMES_TOLD_MAX: usize = 8;
 
 /// How tasks are run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +52,8 @@ pub struct TaskGraphReport {
     pub executions: Vec<Duration>,
     /// Bytes read back and found right; `None` on virtual devices, which compute nothing.
     pub verified_bytes: Option<u64>,
+    /// What was to be told of placements, by the task's name.
+    pub explanations: Vec<(String, Explanation)>,
 }
 
 /// Why a task graph did not run to its end.
@@ -78,6 +83,23 @@ pub enum TaskGraphRunError {
     /// Calibration failed.
     #[error("cannot measure how long a round takes")]
     Calibration(#[source] CommandError),
+    /// A placement is to be told of a task that is not there.
+    #[error("the graph has no task `{task}`; there are {some}")]
+    NoTask {
+        /// The name.
+        task: String,
+        /// Some that are there.
+        some: String,
+    },
+    /// The scheduler does not tell of a placement.
+    #[error("cannot learn why task `{task}` ran where it ran")]
+    Explain {
+        /// Its name.
+        task: String,
+        /// Why.
+        #[source]
+        error: AskError,
+    },
     /// An item came back with other bytes than its tasks write.
     #[error("item {item} has a wrong byte at {at}: {found} in place of {expected}")]
     Wrong {
@@ -105,7 +127,22 @@ pub async fn run_task_graph(
     devices: &[DeviceStatus],
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<TaskGraphReport, TaskGraphRunError> {
+    run_task_graph_and_explain(graph, session, devices, &[], progress).await
+}
+
+/// The same, and asks at the end why the named tasks ran where they ran.
+///
+/// # Errors
+/// `TaskGraphRunError`.
+pub async fn run_task_graph_and_explain(
+    graph: &TaskGraph,
+    session: &Session,
+    devices: &[DeviceStatus],
+    explain: &[String],
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<TaskGraphReport, TaskGraphRunError> {
     graph.validate().map_err(TaskGraphRunError::Graph)?;
+    let explained = explain.iter().map(|name| named(graph, name)).collect::<Result<Vec<_>, _>>()?;
     let present: Vec<bool> = devices
         .iter()
         .filter(|device| device.is_present)
@@ -177,7 +214,23 @@ pub async fn run_task_graph(
     }
     let execution = |task: &CommandHandle| task.execution().map_or(Duration::ZERO, Duration::from);
     let executions = tasks.iter().map(execution).collect();
-    Ok(TaskGraphReport { tasks: tasks.len(), makespan, work, executions, verified_bytes })
+    let mut explanations = Vec::new();
+    for task in explained {
+        let name = graph.tasks[task].name.clone();
+        match session.explain(&tasks[task]).await {
+            Ok(explanation) => explanations.push((name, explanation)),
+            Err(error) => return Err(TaskGraphRunError::Explain { task: name, error }),
+        }
+    }
+    Ok(TaskGraphReport { tasks: tasks.len(), makespan, work, executions, verified_bytes, explanations })
+}
+
+fn named(graph: &TaskGraph, name: &str) -> Result<usize, TaskGraphRunError> {
+    graph.tasks.iter().position(|task| task.name == name).ok_or_else(|| {
+        let some: Vec<&str> =
+            graph.tasks.iter().take(NAMES_TOLD_MAX).map(|task| task.name.as_str()).collect();
+        TaskGraphRunError::NoTask { task: name.to_owned(), some: some.join(", ") }
+    })
 }
 
 /// The shapes of the tasks' kernels. All of a kind are of one class, so that the farm learns what a kind takes.

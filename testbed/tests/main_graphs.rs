@@ -57,7 +57,8 @@ async fn every_policy_computes_the_shipped_graphs_and_the_journal_replays() {
             let before = Counters::when_quiet(&client).await.unwrap();
             let session = client.session(SessionOptions::new().policy(policy)).await.unwrap();
             let mut silent = |_| {};
-            let run = graph.run(&session, RunOptions { builds_awaited: 3 }, &mut silent);
+            let run =
+                graph.run(&session, RunOptions { builds_awaited: 3, ..RunOptions::default() }, &mut silent);
             let report = tokio::time::timeout(Duration::from_secs(120), run).await.expect("in time");
             let report = report.unwrap_or_else(|error| panic!("{name} under {policy}: {error}"));
             let verified = reference::verify(name, graph.file(), &report.outputs)

@@ -334,7 +334,8 @@ impl Run {
                 let context = || format!("running {name}");
                 match source {
                     Source::File(graph) => {
-                        let options = RunOptions { builds_awaited: devices.len() as u32 };
+                        let options =
+                            RunOptions { builds_awaited: devices.len() as u32, ..RunOptions::default() };
                         graph.run(&session, options, &mut |_| {}).await.with_context(context)?;
                     }
                     Source::Tasks(graph) => {

@@ -2,13 +2,13 @@
 
 use anyhow::Context;
 use isochrone_model::Span;
-use isochrone_model::message::{PlannedTransfer, WEIGHED_BY_SCHEDULER};
-use isochrone_sim::explanation::{StoryDecision, TaskStory, story};
+use isochrone_sim::explanation::{TaskStory, story};
 use isochrone_sim::plot::{bytes, span};
 use isochrone_sim::simulation::Simulation;
 
 use super::Chosen;
 use super::arguments::SimExplainArguments;
+use crate::decisions::told_decision;
 use crate::output;
 
 /// Runs the graph and tells of the task.
@@ -43,21 +43,15 @@ fn told(story: &TaskStory) -> String {
     let at = |nanos: u64| span(Span(nanos));
     let mut text = String::new();
     for decision in &story.decisions {
-        text.push_str(&format!(
-            "{}: `{}` placed `{}` on {} ({})\n",
-            at(decision.at_ns),
-            decision.policy,
-            story.task,
-            decision.chosen,
-            decision.reason.trim_end_matches(WEIGHED_BY_SCHEDULER)
+        text.push_str(&format!("{}: ", at(decision.at_ns)));
+        text.push_str(&told_decision(
+            &story.task,
+            &decision.policy,
+            &decision.chosen,
+            &decision.reason,
+            &decision.candidates,
+            &decision.transfers,
         ));
-        if decision.is_weighed_by_scheduler {
-            text.push_str(&format!("  {}\n", weighed_by_scheduler(&decision.policy)));
-        }
-        text.push_str(&candidates(decision));
-        for transfer in &decision.transfers {
-            text.push_str(&planned(transfer));
-        }
     }
     text.push_str(&format!(
         "\nWhat happened: ordered {}, began {}, ended {} on {} (took {})\n",
@@ -87,55 +81,4 @@ fn told(story: &TaskStory) -> String {
         ));
     }
     text
-}
-
-/// Whose estimates follow, where they are not the policy's.
-fn weighed_by_scheduler(label: &str) -> String {
-    let name = label.split('(').next().unwrap_or(label);
-    let why = match isochrone_policies::info(label) {
-        Some(info) if info.is_planned() => "plans the whole graph at once and keeps no candidates",
-        Some(_) | None => "names no candidates",
-    };
-    format!("`{name}` {why}; this is what the scheduler expected of each when it took the choice:")
-}
-
-fn candidates(decision: &StoryDecision) -> String {
-    let rows: Vec<Vec<String>> = decision
-        .candidates
-        .iter()
-        .map(|candidate| {
-            let is_chosen = decision.chosen.starts_with(&format!("{}/", candidate.name));
-            vec![
-                format!("  {}{}", candidate.name, if is_chosen { " *" } else { "" }),
-                span(candidate.queueing),
-                span(candidate.transfer),
-                span(candidate.execution),
-                span(candidate.finish),
-            ]
-        })
-        .collect();
-    output::table(&["  candidate", "queueing", "transfer", "execution", "finish in"], &rows)
-}
-
-/// A transfer that was ordered with the placement, and what its estimate rests on.
-fn planned(transfer: &PlannedTransfer) -> String {
-    let parts = &transfer.parts;
-    let rests_on = match transfer.age {
-        Some(age) => format!("{} round trips, the last {} ago", transfer.samples, span(age)),
-        None => "no measurement".to_owned(),
-    };
-    format!(
-        "  orders {} from {} to {}: queue {}, handshake {}, one way {}, slow start {}, bytes {} \
-         (round trip {}, {}/s; {rests_on})\n",
-        bytes(transfer.size_bytes),
-        transfer.from,
-        transfer.to,
-        span(parts.queueing),
-        span(parts.handshake),
-        span(parts.latency),
-        span(parts.slow_start),
-        span(parts.carrying),
-        span(transfer.round_trip),
-        bytes(transfer.rate.0),
-    )
 }

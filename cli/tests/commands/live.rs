@@ -107,6 +107,26 @@ fn a_sessions_policy_comes_from_flag_environment_file_and_farm_in_that_order() {
 }
 
 #[test]
+fn a_live_run_tells_why_its_tasks_ran_where_they_ran() {
+    let mut shell = Shell::new();
+    slow_graph(&shell);
+    let farm = farm(&mut shell, "--policy latency-eft");
+    let summary = shell.json("isochrone run 'chains(length=3,work=1000000)' --explain link_0_1 --json");
+    let told = &summary["explanations"][0];
+    assert_eq!(told["task"], "link_0_1", "{summary}");
+    let decision = &told["explanation"]["decision"];
+    assert_eq!(decision["candidates"].as_array().unwrap().len(), 2, "one for each device: {decision}");
+    assert!(decision["reason"].as_str().unwrap().contains("finish"), "{decision}");
+    let text = shell.run("isochrone run slow.toml --explain 'wait(1)' --policy heft");
+    assert!(text.contains("placed `wait(1)` on agent-") && text.contains("candidate"), "{text}");
+    let error = shell.fail("isochrone run slow.toml --explain 'wait(7)'");
+    assert!(error.contains("`wait(7)`") && error.contains("wait(0)"), "{error}");
+    let error = shell.fail("isochrone run 'chains(length=3)' --explain nobody");
+    assert!(error.contains("`nobody`") && error.contains("link_0_0"), "{error}");
+    farm.terminate();
+}
+
+#[test]
 fn a_recorded_run_is_simulated_under_its_policy_and_under_others() {
     let mut shell = Shell::new();
     let farm = farm(&mut shell, "--policy round-robin --journal run.journal");
