@@ -3,8 +3,10 @@ ISOCHRONE := target/release/isochrone
 
 # Where `make studies` writes.
 STUDIES ?= target/studies
+# Where `make plot` writes.
+PLOT ?= first
 
-.PHONY: help demo test opencl build format lint docs unit bench live speed studies clean
+.PHONY: help demo test opencl build plot format lint docs unit bench live speed studies clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -19,6 +21,11 @@ opencl: ## Install PoCL if this machine has no OpenCL platform
 
 build: ## Build the isochrone command
 	$(CARGO) build --release --locked --package isochrone-cli
+
+plot: ## Build the command quickly and compare three policies on a workflow, into PLOT (first)
+	@echo 'Compiling some 180 crates, without optimisation: about two minutes on two cores.'
+	$(CARGO) build --profile quick --locked --package isochrone-cli
+	target/quick/isochrone sim study sim/studies/first.toml --output $(PLOT)
 
 format:
 	$(CARGO) fmt --all -- --check

@@ -8,10 +8,9 @@ use isochrone_benches::cpu::CpuTimes;
 use isochrone_client::{Buffer, Program, Session, SessionOptions};
 use isochrone_metrics::{Figure, Latencies, Summary};
 use isochrone_model::Span;
-use isochrone_model::units::BytesPerSecond;
-use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
+use crate::farm::modelled;
 use crate::{Effort, SOURCE, latency, span};
 
 /// Launches in a long burst.
@@ -54,11 +53,8 @@ impl Burst {
 
 /// Measures on PoCL, or whatever OpenCL offers, and on a modelled device whose kernels take no time.
 pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Vec<Figure>> {
-    let mut modelled = VirtualDevice::new("modelled", 1_000, 2 << 30, BytesPerSecond(10_000_000_000));
-    modelled.launch_overhead = Span::ZERO;
-    let modelled = Devices::Virtual(VirtualOptions { devices: vec![modelled], spin: false, seed: 0 });
     let mut figures = Vec::new();
-    for (devices, name) in [(Devices::default(), "OpenCL"), (modelled, "modelled device")] {
+    for (devices, name) in [(Devices::default(), "OpenCL"), (modelled(), "modelled device")] {
         let computes = matches!(devices, Devices::OpenCl(_));
         let farm = Farm::start(FarmOptions::processes(binary).agents(1, &devices)).await?;
         let client = farm.connect().await?;

@@ -9,6 +9,8 @@ use isochrone_benches::{cpu, links};
 use isochrone_client::{Program, Session, SessionOptions};
 use isochrone_metrics::{Latencies, Rates, Summary};
 use isochrone_model::Span;
+use isochrone_model::units::BytesPerSecond;
+use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
 use isochrone_sim::cluster::Cluster;
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
@@ -18,6 +20,8 @@ use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, NO_LOCAL_BULK, SOURCE, laten
 /// What the farm does with small commands.
 pub struct Launches {
     pub no_op: Summary,
+    /// On a modelled device that takes no time: what the farm alone adds to its hops.
+    pub modelled_no_op: Summary,
     pub dependent: Summary,
     pub independent: Summary,
     pub write_launch_read: Summary,
@@ -46,7 +50,27 @@ pub async fn launches(binary: &Path, effort: Effort) -> anyhow::Result<Launches>
     session.close().await?;
     client.close().await;
     farm.stop().await;
-    Ok(Launches { no_op, dependent, independent, write_launch_read, beside_bulk })
+    let modelled_no_op = modelled_no_op(binary, effort).await?;
+    Ok(Launches { no_op, modelled_no_op, dependent, independent, write_launch_read, beside_bulk })
+}
+
+async fn modelled_no_op(binary: &Path, effort: Effort) -> anyhow::Result<Summary> {
+    let farm = Farm::start(FarmOptions::processes(binary).agents(1, &modelled())).await?;
+    let client = farm.connect().await?;
+    let session = client.session(SessionOptions::new()).await?;
+    let program = session.program(SOURCE).build();
+    let summary = no_op(&session, &program, effort).await?;
+    session.close().await?;
+    client.close().await;
+    farm.stop().await;
+    Ok(summary)
+}
+
+/// A modelled device whose kernels take no time.
+pub fn modelled() -> Devices {
+    let mut device = VirtualDevice::new("modelled", 1_000, 2 << 30, BytesPerSecond(10_000_000_000));
+    device.launch_overhead = Span::ZERO;
+    Devices::Virtual(VirtualOptions { devices: vec![device], spin: false, seed: 0 })
 }
 
 /// No-op launches over an emulated link, and while a GiB is written over it.

@@ -196,6 +196,8 @@ fn launch_figures(farm: &farm::Launches, direct: &direct::Direct, bare: &echo::B
             .floor(CHAIN, bare.chain)
             .floor("bare quinn, two processes and back, 64 B", bare.pair)
             .floor(DIRECTLY, direct.no_op),
+        Figure::new("no-op launch on a modelled device, which takes no time", farm.modelled_no_op)
+            .floor(CHAIN, bare.chain),
         Figure::new("no-op launch while large writes go to the same agent", farm.beside_bulk)
             .floor("the farm's no-op launch", farm.no_op),
         Figure::new("1,000 dependent launches, each", farm.dependent).floor(DIRECTLY, direct.dependent),
