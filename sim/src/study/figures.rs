@@ -211,9 +211,11 @@ impl Along<'_> {
     fn ratios(&self, file: &str) -> Figure {
         let series = self.series(|rows| self.comparison.mean_ratios(rows));
         let (_, highest) = shown_ends(&series);
+        let most = (highest.max(1.05) * 1.1).min(FACTOR_MAX);
         let y = Axis {
             label: "makespan over the best of the instance".to_owned(),
-            scale: Scale::logarithmic(1.0, (highest.max(1.05) * 1.1).min(FACTOR_MAX)),
+            // A little below 1, so that a line along the best is not on the axis.
+            scale: Scale::logarithmic(libm::pow(most, -0.03), most),
             ticks: None,
         };
         let axis = axis_label(self.study);

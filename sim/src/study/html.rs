@@ -12,7 +12,7 @@ use super::figures::{
     Figure, ONE_GRAPH, Standing, axis_figures, by_family, conditions, graph_count, interval_name, rows_of,
     whole_figures,
 };
-use super::findings::{Finding, findings};
+use super::findings::{Finding, NEAR, findings};
 use super::grid::{Cell, Study};
 use super::methods::{methods, terms};
 use super::parquet_file::parquet;
@@ -221,7 +221,11 @@ impl Report<'_> {
         }
         text.push_str("</ul>\n");
         let apart = if graph_count(self.comparison) > 1 {
-            format!(", or where the {} of their ratio holds 1", interval_name(self.study))
+            let percent = fixed((NEAR - 1.0) * 100.0, 0);
+            format!(
+                ", or by less than {percent} % where the {} of their ratio holds 1",
+                interval_name(self.study)
+            )
         } else {
             String::new()
         };
