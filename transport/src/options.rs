@@ -17,6 +17,10 @@ const NO_LOCAL_VARIABLE: &str = "ISOCHRONE_NO_LOCAL_BULK";
 /// Bulk streams that a peer may open beside the control stream: what has to go while there is no second connection.
 const CONTROL_BULK_STREAMS_MAX: u32 = 16;
 
+/// Packets of messages that a peer may leave without an acknowledgement, for 25 ms at most. QUIC's own is one, and an acknowledgement that
+/// goes alone costs both ends as much as a message; most travel with what goes the other way. What overtakes is told of at once as ever.
+const CONTROL_PACKETS_UNACKNOWLEDGED: u32 = 7;
+
 /// The smallest datagram that every path of QUIC carries, in bytes.
 const DATAGRAM_BYTES_FLOOR: u16 = 1200;
 
@@ -237,7 +241,11 @@ impl TransportOptions {
         let bulk_streams_max = self.bulk_streams_max.min(CONTROL_BULK_STREAMS_MAX);
         let mut transport =
             self.quinn_with(bulk_streams_max, &congestion.for_control(self.control_rate_assumed));
-        transport.max_concurrent_bidi_streams(peer_control_streams_max.into());
+        let mut acknowledgements = quinn::AckFrequencyConfig::default();
+        acknowledgements.ack_eliciting_threshold(CONTROL_PACKETS_UNACKNOWLEDGED.into());
+        transport
+            .max_concurrent_bidi_streams(peer_control_streams_max.into())
+            .ack_frequency_config(Some(acknowledgements));
         transport
     }
 
