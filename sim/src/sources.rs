@@ -72,6 +72,24 @@ pub fn is_file(text: &str, directory: &Path) -> bool {
     !text.trim_end().ends_with(')') && directory.join(text).is_file()
 }
 
+/// What people call a graph: the generator's label, or the name that the file gives it, or the file's own without its folders.
+#[must_use]
+pub fn graph_name(text: &str, directory: &Path, graph: &TaskGraph) -> String {
+    if !is_file(text, directory) {
+        return text.to_owned();
+    }
+    if graph.name.trim().is_empty() { file_name(text) } else { graph.name.trim().to_owned() }
+}
+
+/// A path without its folders; what is a generator or a short form stays whole.
+#[must_use]
+pub fn file_name(text: &str) -> String {
+    if text.trim_end().ends_with(')') {
+        return text.to_owned();
+    }
+    Path::new(text).file_name().map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The graph of a file, or of a generator such as `cholesky(tiles=8,ccr=0.5,seed=3)`. Files start at `directory`.
 ///
 /// # Errors

@@ -1,10 +1,13 @@
 //! `isochrone sim run`: one simulated run.
 
+use std::path::Path;
+
 use isochrone_model::Span;
 use isochrone_sim::network::network;
 use isochrone_sim::plot::{bytes, fixed, gantt, span};
 use isochrone_sim::run_report::{RunReport, RunSettings};
 use isochrone_sim::simulation::{Simulation, Yardstick, problem};
+use isochrone_sim::sources::{file_name, graph_name};
 use isochrone_sim::trace::chrome_trace;
 
 use super::arguments::SimRunArguments;
@@ -47,7 +50,8 @@ pub fn run(arguments: &SimRunArguments) -> anyhow::Result<()> {
         write(path, &chrome_trace(&source.graph, &cluster, &outcome).to_string())?;
     }
     if let Some(path) = &arguments.gantt {
-        let title = format!("{} on {} under {}", choice.graph, choice.cluster, arguments.policy);
+        let name = graph_name(&choice.graph, Path::new(""), &source.graph);
+        let title = format!("{name} on {} under {}", file_name(&choice.cluster), arguments.policy);
         write(path, &gantt(&title, &source.graph, &cluster, &outcome))?;
     }
     let measures = yardstick.measure(&outcome);

@@ -88,6 +88,12 @@ fn tell(summary: &StudySummary) {
         counted(progress.cells, "run"),
         progress.failed
     ));
+    for sentence in &summary.sentences {
+        output::line(sentence);
+    }
+    for note in &summary.notes {
+        output::line(format!("note: {note}"));
+    }
 }
 
 /// The line that says where to look.

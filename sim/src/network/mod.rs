@@ -160,10 +160,12 @@ pub fn summary(label: &str) -> Option<&'static str> {
              take no time, as in papers on scheduling",
         ),
         "shared" => Some(
-            "as classic, but transfers share links (max-min fair), and messages take the latency of their path",
+            "transfers that meet on a link share its rate (max-min fair); each transfer and each message with the scheduler takes \
+             the latency of its path, and nothing more",
         ),
         "quic" => Some(
-            "as shared, with handshakes, slow start, loss, and what each message and transfer costs its hosts",
+            "transfers share links, over connections that behave as QUIC's do: handshakes, slow start by round trips, loss; each \
+             message and transfer also costs its hosts time",
         ),
         _ => None,
     }

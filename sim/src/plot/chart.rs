@@ -1,6 +1,6 @@
 //! Lines over two axes, with a legend.
 
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, Marker, Svg};
 use super::{DASHES, GREY, INK, PALETTE, Scale};
 
 /// One axis.
@@ -53,14 +53,15 @@ pub struct Chart {
     pub is_stepped: bool,
 }
 
-const WIDTH: f64 = 940.0;
+const WIDTH: f64 = 950.0;
 const HEIGHT: f64 = 520.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 690.0;
 const TOP: f64 = 66.0;
 const BOTTOM: f64 = 452.0;
 /// Letters of a name in the legend.
-const NAME_LETTERS_MAX: usize = 29;
+const NAME_LETTERS_MAX: usize = 28;
+const LEGEND_ROW: f64 = 22.0;
 
 impl Chart {
     /// As a document.
@@ -74,9 +75,18 @@ impl Chart {
         for series in self.series.iter().filter(is_background) {
             self.draw(&mut svg, series);
         }
-        // The first are drawn last, so that they are on top.
-        for series in self.series.iter().rev().filter(|series| !is_background(series)) {
+        // The first is whole and below: where others lie on it, it shows through their gaps.
+        let own = || self.series.iter().filter(|series| !is_background(series));
+        for series in own() {
             self.draw(&mut svg, series);
+        }
+        if !self.is_stepped {
+            for series in own() {
+                for (x, y) in &series.points {
+                    let look = Look::of(series.stroke);
+                    svg.marker(look.marker, self.place(*x, *y), look.colour);
+                }
+            }
         }
         self.draw_legend(&mut svg);
         svg.finish()
@@ -121,11 +131,11 @@ impl Chart {
     }
 
     fn draw(&self, svg: &mut Svg, series: &Series) {
-        let (stroke, width, dash) = look(series.stroke);
+        let look = Look::of(series.stroke);
         if !series.band.is_empty() {
             let lower = series.band.iter().map(|(x, low, _)| self.place(*x, *low));
             let upper = series.band.iter().rev().map(|(x, _, high)| self.place(*x, *high));
-            svg.area(&lower.chain(upper).collect::<Vec<_>>(), stroke);
+            svg.area(&lower.chain(upper).collect::<Vec<_>>(), look.colour);
         }
         let mut places: Vec<(f64, f64)> = Vec::with_capacity(series.points.len() * 2);
         for (x, y) in &series.points {
@@ -148,44 +158,55 @@ impl Chart {
             let last = self.place(*x, *y);
             places.extend([last, (RIGHT, last.1)]);
         }
-        svg.polyline(&places, stroke, width, dash);
-        if !self.is_stepped && series.stroke != Stroke::Background {
-            for at in places {
-                svg.dot(at, 3.2, stroke);
-            }
-        }
+        svg.polyline(&places, look.colour, look.width, look.dash);
     }
 
     fn draw_legend(&self, svg: &mut Svg) {
         let mut y = TOP + 8.0;
         for series in self.series.iter().filter(|series| series.stroke != Stroke::Background) {
-            let (stroke, width, dash) = look(series.stroke);
-            svg.polyline(&[(RIGHT + 18.0, y), (RIGHT + 46.0, y)], stroke, width, dash);
+            let look = Look::of(series.stroke);
+            svg.polyline(&[(RIGHT + 18.0, y), (RIGHT + 62.0, y)], look.colour, look.width, look.dash);
+            if !self.is_stepped {
+                svg.marker(look.marker, (RIGHT + 40.0, y), look.colour);
+            }
             svg.text(
-                (RIGHT + 53.0, y + 4.3),
+                (RIGHT + 69.0, y + 4.3),
                 Anchor::Start,
                 12.5,
                 &shortened(&series.name, NAME_LETTERS_MAX),
             );
-            y += 20.0;
+            y += LEGEND_ROW;
         }
         let background = self.series.iter().filter(|series| series.stroke == Stroke::Background).count();
         if background > 0 {
-            svg.polyline(&[(RIGHT + 18.0, y), (RIGHT + 46.0, y)], GREY, 1.1, "");
+            svg.polyline(&[(RIGHT + 18.0, y), (RIGHT + 62.0, y)], GREY, 1.1, "");
             let others = if background == 1 { "1 other".to_owned() } else { format!("{background} others") };
-            svg.text((RIGHT + 53.0, y + 4.3), Anchor::Start, 12.5, &others);
+            svg.text((RIGHT + 69.0, y + 4.3), Anchor::Start, 12.5, &others);
         }
     }
 }
 
-fn look(stroke: Stroke) -> (&'static str, f64, &'static str) {
-    match stroke {
-        Stroke::Own(number) => {
-            // Neither colour nor pattern alone tells lines apart for everybody.
-            let (round, place) = (number / PALETTE.len(), number % PALETTE.len());
-            (PALETTE[place], 2.2, DASHES[(place + round) % DASHES.len()])
+/// What tells a line from others: neither colour nor pattern alone does for everybody.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Look {
+    colour: &'static str,
+    width: f64,
+    dash: &'static str,
+    marker: Marker,
+}
+
+impl Look {
+    fn of(stroke: Stroke) -> Self {
+        match stroke {
+            // Seven colours and eight patterns have no common factor: no pair comes again before all have been used.
+            Stroke::Own(number) => Self {
+                colour: PALETTE[number % PALETTE.len()],
+                width: if number % DASHES.len() == 0 { 2.8 } else { 2.2 },
+                dash: DASHES[number % DASHES.len()],
+                marker: Marker::ALL[number % Marker::ALL.len()],
+            },
+            Stroke::Background => Self { colour: GREY, width: 1.1, dash: "", marker: Marker::Dot },
         }
-        Stroke::Background => (GREY, 1.1, ""),
     }
 }
 
@@ -205,9 +226,46 @@ mod tests {
     #[test]
     fn lines_differ_in_colour_or_pattern() {
         let looks: Vec<_> =
-            (0..PALETTE.len() * DASHES.len()).map(|number| look(Stroke::Own(number))).collect();
+            (0..PALETTE.len() * DASHES.len()).map(|number| Look::of(Stroke::Own(number))).collect();
         for (place, one) in looks.iter().enumerate() {
-            assert!(looks[..place].iter().all(|other| (one.0, one.2) != (other.0, other.2)), "{place}");
+            let differs = |other: &Look| (one.colour, one.dash) != (other.colour, other.dash);
+            assert!(looks[..place].iter().all(differs), "{place}");
         }
+        // Without any colour the first eight differ still, and only the lowest of them has no gaps.
+        for (place, one) in looks[..8].iter().enumerate() {
+            assert!(looks[..place].iter().all(|other| one.marker != other.marker && one.dash != other.dash));
+            assert_eq!(one.dash.is_empty(), place == 0);
+        }
+    }
+
+    /// Of two lines with the same points both are there, each with its own pattern and markers, the whole one below.
+    #[test]
+    fn lines_on_each_other_are_both_drawn() {
+        let series = |number: usize| Series {
+            name: format!("line {number}"),
+            points: vec![(1.0, 1.0), (2.0, 1.5)],
+            band: Vec::new(),
+            stroke: Stroke::Own(number),
+        };
+        let axis =
+            |label: &str| Axis { label: label.to_owned(), scale: Scale::linear(0.0, 2.0), ticks: None };
+        let chart = Chart {
+            title: "t".to_owned(),
+            subtitle: "s".to_owned(),
+            x: axis("x"),
+            y: axis("y"),
+            series: vec![series(0), series(1)],
+            is_stepped: false,
+        };
+        let svg = chart.svg();
+        let place = |text: &str| svg.find(text).unwrap_or_else(|| panic!("no {text} in {svg}"));
+        let whole = place("stroke=\"#0072b2\" stroke-width=\"2.8\" stroke-linejoin=\"round\"/>");
+        let dashed = place(
+            "stroke=\"#d55e00\" stroke-width=\"2.2\" stroke-linejoin=\"round\" stroke-dasharray=\"10 6\"",
+        );
+        assert!(whole < dashed);
+        // Two points and the legend.
+        assert_eq!(svg.matches("<circle").count(), 3);
+        assert_eq!(svg.matches("<path").count(), 3);
     }
 }

@@ -15,7 +15,7 @@ pub use chart::{Axis, Chart, Series, Stroke};
 pub use difference::{DifferenceDiagram, RankedName};
 pub use forest::{Forest, ForestRow};
 pub use gantt::gantt;
-pub use numbers::{bytes, counted, fixed, significant, span};
+pub use numbers::{bytes, counted, duration, fixed, significant, span};
 pub use scale::Scale;
 pub use svg::{Anchor, Svg, escaped};
 
@@ -29,8 +29,9 @@ pub const GREY: &str = "#b8b8b8";
 /// Text, axes.
 pub const INK: &str = "#222222";
 
-/// Patterns of lines, for readers without colours; empty is a whole line.
-pub const DASHES: [&str; 4] = ["", "7 3", "2 3", "9 3 2 3"];
+/// Patterns of lines, for readers without colours, and so that a line shows through the gaps of those drawn over it; the first, which
+/// is drawn below all others, is whole.
+pub const DASHES: [&str; 8] = ["", "10 6", "2 5", "12 4 2 4", "5 5", "12 4 2 4 2 4", "18 6", "6 3 1 3"];
 
 /// A colour for a category beyond the palette too: each round through the palette is lighter.
 #[must_use]

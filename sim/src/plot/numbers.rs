@@ -40,9 +40,19 @@ pub fn counted(count: usize, noun: &str) -> String {
 /// A span in the unit that reads best, with three significant digits at most.
 #[must_use]
 pub fn span(span: Span) -> String {
-    let value = span.0 as f64;
-    let (unit, name) = unit_of(value);
-    format!("{} {name}", significant(value / unit, 3))
+    let nanos = span.0 as f64;
+    duration(nanos, nanos, 3)
+}
+
+/// Nanoseconds, with so many significant digits, in the unit that reads best for `like`: values side by side that take the same one can be
+/// compared.
+#[must_use]
+pub fn duration(nanos: f64, like: f64, digits: i32) -> String {
+    if !nanos.is_finite() {
+        return significant(nanos, digits);
+    }
+    let (unit, name) = unit_of(like);
+    format!("{} {name}", significant(nanos / unit, digits))
 }
 
 /// The unit for spans up to this one: its nanoseconds and name.
@@ -84,6 +94,8 @@ mod tests {
         assert_eq!(significant(999.99, 3), "1000");
         assert_eq!(span(Span(1_500_000)), "1.5 ms");
         assert_eq!(span(Span(0)), "0 ns");
+        assert_eq!(duration(1_500_000.0, 999_000.0, 4), "1500 us");
+        assert_eq!(duration(f64::NAN, 1.0, 4), "n/a");
         assert_eq!(bytes(1_234_000), "1.23 MB");
     }
 }

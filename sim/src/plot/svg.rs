@@ -15,6 +15,33 @@ pub enum Anchor {
     End,
 }
 
+/// What marks a point of a line. Each but the first is hollow and of a size of its own, so that all are seen where they lie on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// A small dot.
+    Dot,
+    /// A square.
+    Square,
+    /// A square on its corner.
+    Diamond,
+    /// A triangle that points up.
+    Up,
+    /// A triangle that points down.
+    Down,
+    /// A cross on its side.
+    Cross,
+    /// An upright cross.
+    Plus,
+    /// A ring.
+    Ring,
+}
+
+impl Marker {
+    /// All, in the order in which lines take them.
+    pub const ALL: [Self; 8] =
+        [Self::Dot, Self::Square, Self::Diamond, Self::Up, Self::Down, Self::Cross, Self::Plus, Self::Ring];
+}
+
 /// A document under way.
 #[derive(Clone, Debug)]
 pub struct Svg {
@@ -113,6 +140,39 @@ impl Svg {
     pub fn dot(&mut self, at: (f64, f64), radius: f64, fill: &str) {
         let (x, y, radius) = (place(at.0), place(at.1), place(radius));
         let _ = writeln!(self.body, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" fill=\"{fill}\"/>");
+    }
+
+    /// A marker around a point.
+    pub fn marker(&mut self, marker: Marker, at: (f64, f64), stroke: &str) {
+        let (x, y) = at;
+        let path = |steps: &[(f64, f64)], end: &str| {
+            let corners: Vec<String> = steps
+                .iter()
+                .map(|(right, down)| format!("{} {}", place(x + right), place(y + down)))
+                .collect();
+            format!("M{}{end}", corners.join("L"))
+        };
+        let drawn = match marker {
+            Marker::Dot => return self.dot(at, 3.2, stroke),
+            Marker::Ring => {
+                let (x, y) = (place(x), place(y));
+                let _ = writeln!(
+                    self.body,
+                    "<circle cx=\"{x}\" cy=\"{y}\" r=\"7\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"1.6\"/>"
+                );
+                return;
+            }
+            Marker::Square => path(&[(-4.6, -4.6), (4.6, -4.6), (4.6, 4.6), (-4.6, 4.6)], "Z"),
+            Marker::Diamond => path(&[(0.0, -8.2), (8.2, 0.0), (0.0, 8.2), (-8.2, 0.0)], "Z"),
+            Marker::Up => path(&[(0.0, -8.0), (7.0, 4.5), (-7.0, 4.5)], "Z"),
+            Marker::Down => path(&[(0.0, 8.0), (7.0, -4.5), (-7.0, -4.5)], "Z"),
+            Marker::Cross => path(&[(-5.5, -5.5), (5.5, 5.5)], "") + &path(&[(-5.5, 5.5), (5.5, -5.5)], ""),
+            Marker::Plus => path(&[(0.0, -8.0), (0.0, 8.0)], "") + &path(&[(-8.0, 0.0), (8.0, 0.0)], ""),
+        };
+        let _ = writeln!(
+            self.body,
+            "<path d=\"{drawn}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"1.6\"/>"
+        );
     }
 
     /// A line of text in ink; its baseline is at the point.

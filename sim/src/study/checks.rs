@@ -50,8 +50,7 @@ pub(super) fn check(study: &Study) -> Result<(), Wrong> {
         let what = format!("`{reference}` is not among the policies of the study{instead}");
         return Err(Wrong::new("report.reference", what));
     }
-    check_axis(study)?;
-    check_gantts(study)
+    check_axis(study)
 }
 
 fn check_size(study: &Study) -> Result<(), Wrong> {
@@ -98,18 +97,8 @@ fn check_axis(study: &Study) -> Result<(), Wrong> {
     }
 }
 
-fn check_gantts(study: &Study) -> Result<(), Wrong> {
-    let mut choices = study.file.report.gantts.iter().zip(study.gantts_found()).enumerate();
-    match choices.find(|(_, (_, cell))| cell.is_none()) {
-        Some((number, (choice, _))) => {
-            Err(Wrong::new(format!("report.gantts[{number}]"), unmatched(study, choice)))
-        }
-        None => Ok(()),
-    }
-}
-
 /// Which key of a choice no run of the grid begins with.
-fn unmatched(study: &Study, choice: &GanttChoice) -> String {
+pub(super) fn unmatched(study: &Study, choice: &GanttChoice) -> String {
     let texts = |points: &[super::Point]| {
         let of = |point: &super::Point| {
             study.seeds.iter().map(|seed| seeded(&point.text, *seed)).collect::<Vec<_>>()

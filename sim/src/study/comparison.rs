@@ -7,6 +7,9 @@ use super::results::CellEnd;
 use super::run::Records;
 use crate::statistics::geometric_mean;
 
+/// Makespans whose ratio is below this tie: tables and sentences print two digits.
+pub(super) const TIE: f64 = 1.005;
+
 /// An instance with all its makespans.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -127,15 +130,18 @@ impl Comparison {
         clusters.into_values().collect()
     }
 
-    /// How often a policy is better than, as good as, worse than another.
+    /// How often a policy is better than, as good as (within half a percent), worse than another.
     #[must_use]
     pub fn wins_ties_losses(&self, policy: usize, reference: usize) -> (usize, usize, usize) {
         let mut counts = (0, 0, 0);
         for row in &self.rows {
-            match row.makespans[policy].total_cmp(&row.makespans[reference]) {
-                std::cmp::Ordering::Less => counts.0 += 1,
-                std::cmp::Ordering::Equal => counts.1 += 1,
-                std::cmp::Ordering::Greater => counts.2 += 1,
+            let (one, other) = (row.makespans[policy], row.makespans[reference]);
+            if one == other || (one < other * TIE && other < one * TIE) {
+                counts.1 += 1;
+            } else if one < other {
+                counts.0 += 1;
+            } else {
+                counts.2 += 1;
             }
         }
         counts

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::comparison::{Comparison, Row};
+use super::axis::{AxisGroups, axis_label, by_axis};
+use super::comparison::{Comparison, Row, TIE};
 use super::grid::Study;
 use crate::plot::{
-    Axis, Chart, DifferenceDiagram, Forest, ForestRow, RankedName, Scale, Series, Stroke, counted, fixed,
-    significant,
+    Axis, Chart, DifferenceDiagram, Forest, ForestRow, RankedName, Scale, Series, Stroke, counted, duration,
+    fixed, significant,
 };
 use crate::statistics::{friedman, geometric_mean, nemenyi_difference, profile, ratio_interval};
 
@@ -123,8 +124,23 @@ pub(super) fn rows_of(comparison: &Comparison, network: usize, knowledge: usize)
     comparison.rows.iter().filter(is_of).collect()
 }
 
-/// All figures, in the order of the report.
-pub(super) fn figures(study: &Study, comparison: &Comparison, standing: &Standing) -> Vec<Figure> {
+/// The figures along the axis, in the order of the report: ratio and makespan for each condition.
+pub(super) fn axis_figures(study: &Study, comparison: &Comparison, standing: &Standing) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (network, knowledge, name) in &conditions(study) {
+        let rows = rows_of(comparison, *network, *knowledge);
+        let file = format!("axis-{}-{}", network + 1, knowledge + 1);
+        let along = Along { study, comparison, standing, groups: by_axis(study, &rows), condition: name };
+        if along.groups.len() > 1 {
+            figures.push(along.ratios(&file));
+            figures.push(along.makespans(&format!("makespan-{}-{}", network + 1, knowledge + 1)));
+        }
+    }
+    figures
+}
+
+/// The figures of all instances, in the order of the report.
+pub(super) fn whole_figures(study: &Study, comparison: &Comparison, standing: &Standing) -> Vec<Figure> {
     let all: Vec<&Row> = comparison.rows.iter().collect();
     let mut figures = vec![profile_figure(comparison, standing, &all, "profile", "all conditions")];
     let conditions = conditions(study);
@@ -133,15 +149,6 @@ pub(super) fn figures(study: &Study, comparison: &Comparison, standing: &Standin
             let rows = rows_of(comparison, *network, *knowledge);
             let file = format!("profile-{}-{}", network + 1, knowledge + 1);
             figures.push(profile_figure(comparison, standing, &rows, &file, name));
-        }
-    }
-    for (network, knowledge, name) in &conditions {
-        let rows = rows_of(comparison, *network, *knowledge);
-        let file = format!("axis-{}-{}", network + 1, knowledge + 1);
-        let along = Along { study, comparison, standing, groups: by_axis(study, &rows), condition: name };
-        if along.groups.len() > 1 {
-            figures.push(along.ratios(&file));
-            figures.push(along.makespans(&format!("makespan-{}-{}", network + 1, knowledge + 1)));
         }
     }
     figures.extend(difference_figure(study, comparison));
@@ -191,31 +198,6 @@ fn profile_figure(
     }
 }
 
-/// A value of the axis, as it is written, and the rows that have it.
-pub(super) type AxisGroups<'a> = Vec<(f64, String, Vec<&'a Row>)>;
-
-/// The values of the axis and the rows at each, by rising value.
-pub(super) fn by_axis<'a>(study: &Study, rows: &[&'a Row]) -> AxisGroups<'a> {
-    let Some(axis) = &study.file.report.axis else { return Vec::new() };
-    let mut groups: AxisGroups<'_> = Vec::new();
-    for row in rows {
-        let Some(text) = study.clusters[row.instance.cluster].parameters.get(axis) else { continue };
-        let Ok(value) = text.parse::<f64>() else { continue };
-        match groups.iter_mut().find(|(known, _, _)| *known == value) {
-            Some((_, _, rows)) => rows.push(row),
-            None => groups.push((value, text.clone(), vec![row])),
-        }
-    }
-    groups.sort_by(|left, right| left.0.total_cmp(&right.0));
-    groups
-}
-
-/// What the axis is called.
-pub(super) fn axis_label(study: &Study) -> String {
-    let report = &study.file.report;
-    report.axis_label.clone().or_else(|| report.axis.clone()).unwrap_or_default()
-}
-
 /// One condition along the axis.
 struct Along<'a> {
     study: &'a Study,
@@ -229,20 +211,24 @@ impl Along<'_> {
     fn ratios(&self, file: &str) -> Figure {
         let series = self.series(|rows| self.comparison.mean_ratios(rows));
         let (_, highest) = shown_ends(&series);
+        let most = (highest.max(1.05) * 1.1).min(FACTOR_MAX);
         let y = Axis {
             label: "makespan over the best of the instance".to_owned(),
-            scale: Scale::logarithmic(1.0, (highest.max(1.05) * 1.1).min(FACTOR_MAX)),
+            // A little below 1, so that a line along the best is not on the axis.
+            scale: Scale::logarithmic(libm::pow(most, -0.03), most),
             ticks: None,
         };
         let axis = axis_label(self.study);
+        let together = on_each_other(&series);
         let chart = self.chart("Makespan ratio", y, series);
         Figure {
             file: format!("{file}.svg"),
             caption: format!(
-                "{}: geometric mean of makespan over the best makespan of the same instance, along {axis}. The best is taken \
+                "{}: {}makespan over the best makespan of the same instance, along {axis}. The best is taken \
                  anew at each value: a line that falls need not mean a shorter makespan. What lies above the axis is drawn at \
-                 its upper end.",
-                self.condition
+                 its upper end.{together}",
+                self.condition,
+                self.mean_of()
             ),
             svg: chart.svg(),
         }
@@ -253,27 +239,37 @@ impl Along<'_> {
         let means = |rows: &[&Row]| -> Vec<f64> {
             let of = |policy: usize| {
                 let nanos = rows.iter().map(|row| row.makespans[policy]).filter(|nanos| nanos.is_finite());
-                geometric_mean(nanos) / 1e9
+                geometric_mean(nanos)
             };
             policies.clone().map(of).collect()
         };
         let series = self.series(means);
         let (lowest, highest) = shown_ends(&series);
-        let y = Axis {
-            label: "makespan (s)".to_owned(),
-            scale: Scale::logarithmic(lowest / 1.1, highest * 1.1),
-            ticks: None,
-        };
+        let scale = Scale::logarithmic(lowest / 1.1, highest * 1.1);
+        let ticks = scale.ticks().into_iter().map(|(nanos, _)| (nanos, duration(nanos, nanos, 4)));
+        let ticks = Some(ticks.collect());
+        let y = Axis { label: "makespan".to_owned(), scale, ticks };
         let axis = axis_label(self.study);
-        let chart = self.chart("Makespan (s)", y, series);
+        let together = on_each_other(&series);
+        let chart = self.chart("Makespan", y, series);
         Figure {
             file: format!("{file}.svg"),
             caption: format!(
-                "{}: geometric mean of the makespan in seconds, along {axis}; runs that failed are left out.",
-                self.condition
+                "{}: {}makespan, along {axis}; runs that failed are left out.{together}",
+                self.condition,
+                self.mean_of()
             ),
             svg: chart.svg(),
         }
+    }
+
+    /// What a value is, where it is not one run alone.
+    fn mean_of(&self) -> &'static str {
+        if self.instances_most() > 1 { "geometric mean of " } else { "" }
+    }
+
+    fn instances_most(&self) -> usize {
+        self.groups.iter().map(|(_, _, rows)| rows.len()).max().unwrap_or(0)
     }
 
     fn series(&self, values: impl Fn(&[&Row]) -> Vec<f64>) -> Vec<Series> {
@@ -305,10 +301,11 @@ impl Along<'_> {
         let ticks = self.groups.iter().map(|(value, text, _)| (self.place(*value), text.clone()));
         Chart {
             title: format!("{title}: {}", self.condition),
-            subtitle: format!(
-                "geometric mean over {} at each value; lower is better",
-                counted(least, "instance")
-            ),
+            subtitle: if self.instances_most() > 1 {
+                format!("geometric mean over {} at each value; lower is better", counted(least, "instance"))
+            } else {
+                "lower is better".to_owned()
+            },
             x: Axis {
                 label: axis_label(self.study),
                 scale: Scale::logarithmic(self.place(self.groups[0].0), most),
@@ -319,6 +316,31 @@ impl Along<'_> {
             is_stepped: false,
         }
     }
+}
+
+/// A sentence on lines that cannot be told apart anywhere, since they lie on each other.
+fn on_each_other(series: &[Series]) -> String {
+    let mut groups: Vec<Vec<&Series>> = Vec::new();
+    for line in series.iter().filter(|series| series.stroke != Stroke::Background) {
+        match groups.iter_mut().find(|group| is_on(group[0], line)) {
+            Some(group) => group.push(line),
+            None => groups.push(vec![line]),
+        }
+    }
+    let together = groups.iter().filter(|group| group.len() > 1);
+    let names = together.map(|group| {
+        let names: Vec<&str> = group.iter().map(|line| line.name.as_str()).collect();
+        names.join(" = ")
+    });
+    let names: Vec<String> = names.collect();
+    if names.is_empty() { String::new() } else { format!(" Lines on each other: {}.", names.join("; ")) }
+}
+
+fn is_on(one: &Series, other: &Series) -> bool {
+    let is_near = |((x, y), (other_x, other_y)): (&(f64, f64), &(f64, f64))| {
+        x == other_x && *y < other_y * TIE && *other_y < y * TIE
+    };
+    one.points.len() == other.points.len() && one.points.iter().zip(&other.points).all(is_near)
 }
 
 /// The lowest and the highest value of all lines that are shown by name.

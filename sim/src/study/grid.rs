@@ -9,7 +9,7 @@ use isochrone_workload::task_graph::ReadOptions;
 use sha2::{Digest, Sha256};
 
 use super::StudyError;
-use super::checks::{Wrong, check, check_sources};
+use super::checks::{Wrong, check, check_sources, unmatched};
 use super::definition::{Lists, Seeds, StudyFile, Values};
 use crate::simulation::{Knowledge, KnowledgeError};
 use crate::sources;
@@ -209,6 +209,13 @@ impl Study {
         seeded(&self.graphs[instance.graph].text, instance.seed)
     }
 
+    /// What people call the graph of an instance: a file's name without its folders, a generator's label.
+    #[must_use]
+    pub fn graph_name(&self, instance: Instance) -> String {
+        let text = self.graph_text(instance);
+        if self.inputs.contains_key(&text) { sources::file_name(&text) } else { text }
+    }
+
     /// The cluster's text for an instance.
     #[must_use]
     pub fn cluster_text(&self, instance: Instance) -> String {
@@ -260,6 +267,19 @@ impl Study {
     #[must_use]
     pub fn gantt_cells(&self) -> Vec<Cell> {
         self.gantts_found().into_iter().flatten().collect()
+    }
+
+    /// What the report is asked for and cannot show, since the study has no such run.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let found = self.gantts_found();
+        let choices = self.file.report.gantts.iter().zip(&found).enumerate();
+        choices
+            .filter(|(_, (_, cell))| cell.is_none())
+            .map(|(number, (choice, _))| {
+                format!("report.gantts[{number}] is not drawn: {}", unmatched(self, choice))
+            })
+            .collect()
     }
 
     /// For each chart that is wanted the first cell of the grid that is so.
@@ -447,11 +467,20 @@ for = { agents = [2], latency = [0.5, 100] }
             wrong("reference = \"hefty\""),
             "s.toml: report.reference: `hefty` is not among the policies of the study; did you mean `heft`?"
         );
-        assert_eq!(
-            wrong("gantts = [{ policy = \"heft\" }, { graph = \"cholesky(tiles=4\" }]"),
-            "s.toml: report.gantts[1]: no graph of the study begins with `cholesky(tiles=4`; there is \
-             cholesky(tiles=2,seed=3), cholesky(tiles=2,seed=4), cholesky(tiles=3,seed=3), cholesky(tiles=3,seed=4)"
+        // A chart that cannot be drawn refuses nothing: the rest of the study is as good without it.
+        let noted = with(
+            "gantts = [{ policy = \"heft\" }, { graph = \"cholesky(tiles=4\" }, { policy = \"eager\" }]",
         );
+        let noted = noted.unwrap();
+        assert_eq!(
+            noted.notes(),
+            [
+                "report.gantts[1] is not drawn: no graph of the study begins with `cholesky(tiles=4`; there is \
+                 cholesky(tiles=2,seed=3), cholesky(tiles=2,seed=4), cholesky(tiles=3,seed=3), cholesky(tiles=3,seed=4)",
+                "report.gantts[2] is not drawn: no policy of the study begins with `eager`; there is heft, random(seed={seed})"
+            ]
+        );
+        assert_eq!(noted.gantt_cells().len(), 1);
         assert!(with("axis = \"latency\"\ngantts = [{ knowledge = \"bl\", policy = \"random\" }]").is_ok());
         let named =
             SMALL.replace("100] }", "100], link = [\"fast\"] }").replace("={latency}", "={latency},{link}=1");

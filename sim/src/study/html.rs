@@ -5,18 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::StudyError;
+use super::axis::{axis_label, by_axis};
 use super::columns::{columns, csv};
-use super::comparison::{Comparison, Row};
+use super::comparison::{Comparison, Row, TIE};
 use super::figures::{
-    Figure, ONE_GRAPH, Standing, axis_label, by_axis, by_family, conditions, figures, graph_count,
-    interval_name, rows_of,
+    Figure, ONE_GRAPH, Standing, axis_figures, by_family, conditions, graph_count, interval_name, rows_of,
+    whole_figures,
 };
+use super::findings::{Finding, NEAR, findings};
 use super::grid::{Cell, Study};
-use super::methods::methods;
+use super::methods::{methods, terms};
 use super::parquet_file::parquet;
 use super::run::{Records, gantt_file};
-use super::tables::{leader, leader_titles, led, makespans, policies_counted, tables};
-use crate::plot::{counted, escaped, fixed, significant};
+use super::tables::{leader, leader_titles, makespans, policies_counted, tables};
+use crate::plot::{counted, duration, escaped, fixed};
 use crate::statistics::mean_ranks;
 
 /// Failures that are listed.
@@ -28,13 +30,20 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2em; }
 table { border-collapse: collapse; font-size: 14px; } th, td { padding: 3px 12px 3px 0; text-align: right; }
 th { border-bottom: 2px solid #222; vertical-align: bottom; } td { border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
+ul.terms { font-size: 14px; color: #555; }
 figure { margin: 1.5em 0; } figcaption { font-size: 14px; max-width: 940px; } svg { max-width: 100%; height: auto; }
 tr.reference td { background: #eef5fb; } pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px; }
 .scroll { overflow-x: auto; }
 ";
 
+/// What was written, and the result in sentences.
+pub(super) struct Written {
+    pub files: Vec<PathBuf>,
+    pub sentences: Vec<String>,
+}
+
 /// Writes `results.csv`, `results.parquet`, `decision-times.csv`, `tables.md`, `makespans.csv`, `figures/*.svg` and `report.html`.
-pub(super) fn write_all(study: &Study, records: &Records, folder: &Path) -> Result<Vec<PathBuf>, StudyError> {
+pub(super) fn write_all(study: &Study, records: &Records, folder: &Path) -> Result<Written, StudyError> {
     let table = columns(study, records);
     let mut files = Vec::new();
     let mut write = |name: &str, bytes: &[u8]| {
@@ -48,19 +57,31 @@ pub(super) fn write_all(study: &Study, records: &Records, folder: &Path) -> Resu
     write("decision-times.csv", decision_times(study, records).as_bytes())?;
     let comparison = Comparison::new(study, records);
     let standing = Standing::new(study, &comparison);
-    write("tables.md", tables(study, &comparison, &standing).as_bytes())?;
+    let findings = findings(study, &comparison);
+    write("tables.md", tables(study, &comparison, &standing, &findings).as_bytes())?;
     write("makespans.csv", makespans(study, &comparison).as_bytes())?;
     let path = folder.join("figures");
     fs::create_dir_all(&path).map_err(StudyError::file(&path))?;
-    let figures =
-        if comparison.rows.is_empty() { Vec::new() } else { figures(study, &comparison, &standing) };
-    for figure in &figures {
+    let (along, whole) = if comparison.rows.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        (axis_figures(study, &comparison, &standing), whole_figures(study, &comparison, &standing))
+    };
+    for figure in along.iter().chain(&whole) {
         write(&format!("figures/{}", figure.file), figure.svg.as_bytes())?;
     }
     let gantts = gantts(study, folder)?;
-    let report = Report { study, comparison: &comparison, standing: &standing, records, figures: &figures };
+    let report = Report {
+        study,
+        comparison: &comparison,
+        standing: &standing,
+        records,
+        findings: &findings,
+        along: &along,
+        whole: &whole,
+    };
     write("report.html", report.html(&gantts).as_bytes())?;
-    Ok(files)
+    Ok(Written { files, sentences: findings.iter().map(Finding::line).collect() })
 }
 
 /// What the scheduler's turns took; apart, since a clock never says the same twice.
@@ -100,7 +121,7 @@ fn gantts(study: &Study, folder: &Path) -> Result<Vec<Figure>, StudyError> {
         let instance = cell.instance;
         let caption = format!(
             "{} under {} on {} ({}, {} knowledge, seed {}).",
-            study.graph_text(instance),
+            study.graph_name(instance),
             study.policy_label(cell),
             study.cluster_text(instance),
             study.file.networks[instance.network],
@@ -120,7 +141,11 @@ struct Report<'a> {
     comparison: &'a Comparison,
     standing: &'a Standing,
     records: &'a Records,
-    figures: &'a [Figure],
+    findings: &'a [Finding],
+    /// Along the axis.
+    along: &'a [Figure],
+    /// Of all instances.
+    whole: &'a [Figure],
 }
 
 impl Report<'_> {
@@ -134,35 +159,82 @@ impl Report<'_> {
         for paragraph in self.study.file.description.split("\n\n").filter(|text| !text.trim().is_empty()) {
             let _ = writeln!(text, "<p>{}</p>", escaped(paragraph.trim()));
         }
+        text.push_str("<h2>Result</h2>\n");
+        text.push_str(&self.result());
         text.push_str(&self.counts());
-        if self.comparison.rows.is_empty() {
-            text.push_str("<p>No instance is complete: there is nothing to compare yet.</p>\n");
-        } else {
-            text.push_str("<h2>Policies</h2>\n");
-            text.push_str(&self.policies());
-            text.push_str("<h2>Figures</h2>\n");
-            for figure in self.figures {
+        if !self.comparison.rows.is_empty() {
+            if !self.along.is_empty() {
+                let _ = writeln!(text, "<h2>Along {}</h2>", escaped(&axis_label(self.study)));
+            }
+            for figure in self.along {
                 text.push_str(&shown(figure));
             }
             text.push_str(&self.leaders());
-            text.push_str("<h2>Median makespans in seconds</h2>\n");
+            text.push_str("<h2>Policies</h2>\n");
+            text.push_str(&self.policies());
+            text.push_str("<h2>All instances</h2>\n");
+            for figure in self.whole {
+                text.push_str(&shown(figure));
+            }
+            text.push_str("<h2>Median makespans</h2>\n");
             text.push_str(&self.medians());
             text.push_str("<h2>By family of graphs</h2>\n");
             text.push_str(&self.families());
             text.push_str("<h2>By condition</h2>\n");
             text.push_str(&self.by_condition());
         }
-        if !gantts.is_empty() {
+        let notes = self.study.notes();
+        if !gantts.is_empty() || !notes.is_empty() {
             text.push_str("<h2>Chosen runs</h2>\n");
-            for figure in gantts {
-                text.push_str(&shown(figure));
-            }
+        }
+        for figure in gantts {
+            text.push_str(&shown(figure));
+        }
+        for note in &notes {
+            let _ = writeln!(text, "<p>{}</p>", escaped(note));
         }
         text.push_str(&self.failures());
         text.push_str(&methods(self.study, self.comparison));
         let _ =
             writeln!(text, "<h2>The study</h2>\n<pre>{}</pre>\n</body>\n</html>", escaped(&self.study.text));
         text
+    }
+
+    /// Who is best where, in sentences, and what their words mean.
+    fn result(&self) -> String {
+        if self.findings.is_empty() {
+            return "<p>No instance is complete: there is nothing to compare yet.</p>\n".to_owned()
+                + &terms(self.study);
+        }
+        let mut text = String::new();
+        if !self.along.is_empty() {
+            let _ =
+                writeln!(text, "<p>Which policy is best, along {}:</p>", escaped(&axis_label(self.study)));
+        }
+        text.push_str("<ul>\n");
+        for finding in self.findings {
+            let condition = match finding.condition.as_str() {
+                "" => String::new(),
+                name => format!("<b>{}</b>: ", escaped(name)),
+            };
+            let _ = writeln!(text, "<li>{condition}{}</li>", escaped(&finding.sentence));
+        }
+        text.push_str("</ul>\n");
+        let apart = if graph_count(self.comparison) > 1 {
+            let percent = fixed((NEAR - 1.0) * 100.0, 0);
+            format!(
+                ", or by less than {percent} % where the {} of their ratio holds 1",
+                interval_name(self.study)
+            )
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            text,
+            "<p>Policies tie where their makespans differ by less than half a percent{apart}. The words for networks and \
+             knowledge:</p>"
+        );
+        text + &terms(self.study)
     }
 
     fn counts(&self) -> String {
@@ -189,12 +261,11 @@ impl Report<'_> {
         };
         let (rows, distinct) = (comparison.rows.len(), comparison.distinct);
         let repeats = match rows - distinct {
-            0 if rows > 1 => "; all differ.".to_owned(),
             0 => ".".to_owned(),
             count => format!(
-                ". {distinct} of them {}: the other {count} repeat the runs of another seed, since nothing in them is random, and \
-                 tell nothing new.",
-                if distinct == 1 { "differs" } else { "differ" }
+                "; {count} of them {} the runs of another seed, since nothing in them is random, and {} nothing new.",
+                if count == 1 { "repeats" } else { "repeat" },
+                if count == 1 { "tells" } else { "tell" }
             ),
         };
         format!(
@@ -223,14 +294,14 @@ impl Report<'_> {
             if has_intervals { format!("<th>{}</th>", interval_name(self.study)) } else { String::new() };
         let mut text = format!(
             "<div class=\"scroll\"><table>\n<tr><th>policy</th><th>mean ratio to the best</th><th>worst ratio</th>\
-             <th>best on</th><th>mean rank</th><th>ratio to {reference}</th>{heading}\
+             <th>best on, or tied</th><th>mean rank</th><th>ratio to {reference}</th>{heading}\
              <th>wins / ties / losses</th><th>failed</th><th class=\"text\">what it does</th></tr>\n"
         );
         for policy in &self.standing.order {
             let ratios = comparison.rows.iter().map(|row| row.makespans[*policy] / row.best());
             let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
             let worst = ratios.iter().copied().fold(f64::NAN, f64::max);
-            let best = ratios.iter().filter(|ratio| **ratio == 1.0).count();
+            let best = ratios.iter().filter(|ratio| **ratio < TIE).count();
             let failed = comparison.failures.iter().filter(|(_, of, _)| of == policy).count();
             let (ratio, interval) = match &ratios_to[*policy] {
                 Some(of) => (fixed(of.mean, 3), of.interval),
@@ -268,26 +339,26 @@ impl Report<'_> {
 
     /// Along the axis: who is first, and by how much.
     fn leaders(&self) -> String {
-        if self.study.file.report.axis.is_none() {
+        if self.along.is_empty() {
             return String::new();
         }
-        let mut text = format!("<h2>Leaders along {}</h2>\n", escaped(&axis_label(self.study)));
         let titles = leader_titles(self.comparison.policies.len());
+        let mut text = format!("<h2>Leaders along {}</h2>\n", escaped(&axis_label(self.study)));
+        text.push_str("<p>Mean ratios to the best; between those that tie stands =.</p>\n");
         text.push_str("<div class=\"scroll\"><table>\n<tr><th>condition</th><th>value</th>");
         for title in titles {
             let _ = write!(text, "<th class=\"text\">{title}</th>");
         }
         text.push_str("</tr>\n");
-        for (network, knowledge, name) in conditions(self.study) {
-            for (_, value, rows) in by_axis(self.study, &rows_of(self.comparison, network, knowledge)) {
-                let (ratios, order) = led(self.comparison, &rows);
-                let _ = write!(text, "<tr><td>{}</td><td>{}</td>", escaped(&name), escaped(&value));
+        for finding in self.findings {
+            for place in &finding.places {
+                let (condition, value) = (escaped(&finding.condition), escaped(&place.value));
+                let _ = write!(text, "<tr><td>{condition}</td><td>{value}</td>");
                 for title in 0..titles.len() {
-                    let told = leader(&order, title).map_or(String::new(), |policy| {
-                        let name = escaped(&self.comparison.policies[policy]);
-                        format!("{name} ({})", fixed(ratios[policy], 3))
+                    let told = leader(&place.ranks, title).map_or(String::new(), |rank| {
+                        place.told(rank, |policy| self.comparison.policies[policy].clone())
                     });
-                    let _ = write!(text, "<td class=\"text\">{told}</td>");
+                    let _ = write!(text, "<td class=\"text\">{}</td>", escaped(&told));
                 }
                 text.push_str("</tr>\n");
             }
@@ -297,23 +368,23 @@ impl Report<'_> {
 
     /// How long it takes: a table for each condition with a column for each value of the axis, or one of all conditions.
     fn medians(&self) -> String {
-        let seconds = |groups: &[Group<'_>], first: &str| {
+        let medians = |groups: &[Group<'_>]| {
             self.table(
                 groups,
-                first,
+                "median makespan",
                 |rows| self.comparison.median_seconds(rows),
-                |value| significant(value, 4),
+                |seconds, least| duration(seconds * 1e9, least * 1e9, 4),
             )
         };
         if self.study.file.report.axis.is_none() {
-            return seconds(&self.condition_groups(), "median makespan (s)");
+            return medians(&self.condition_groups());
         }
         let mut text = String::new();
         for (network, knowledge, name) in conditions(self.study) {
             let _ = writeln!(text, "<h3>{}, along {}</h3>", escaped(&name), escaped(&axis_label(self.study)));
             let along = by_axis(self.study, &rows_of(self.comparison, network, knowledge));
             let groups: Vec<Group<'_>> = along.into_iter().map(|(_, value, rows)| (value, rows)).collect();
-            text.push_str(&seconds(&groups, "median makespan (s)"));
+            text.push_str(&medians(&groups));
         }
         text
     }
@@ -336,20 +407,23 @@ impl Report<'_> {
     /// Mean ratios to the best.
     fn ratio_table(&self, groups: &[Group<'_>]) -> String {
         let ratios = |rows: &[&Row]| self.comparison.mean_ratios(rows);
-        self.table(groups, "mean ratio to the best", ratios, |value| fixed(value, 3))
+        self.table(groups, "mean ratio to the best", ratios, |value, _| fixed(value, 3))
     }
 
-    /// A row for each policy, a column for each group, the least of each column in bold.
+    /// A row for each policy, a column for each group, the least of each column in bold; `written` is given a value and the least of its
+    /// column.
     fn table(
         &self,
         groups: &[Group<'_>],
         first: &str,
         values: impl Fn(&[&Row]) -> Vec<f64>,
-        written: impl Fn(f64) -> String,
+        written: impl Fn(f64, f64) -> String,
     ) -> String {
         let mut text = format!("<div class=\"scroll\"><table>\n<tr><th>{first}</th>");
+        let is_one_each = groups.iter().all(|(_, rows)| rows.len() == 1);
         for (name, rows) in groups {
-            let _ = write!(text, "<th>{}<br/>n = {}</th>", escaped(name), rows.len());
+            let count = if is_one_each { String::new() } else { format!("<br/>n = {}", rows.len()) };
+            let _ = write!(text, "<th>{}{count}</th>", escaped(name));
         }
         text.push_str("</tr>\n");
         let columns: Vec<Vec<f64>> = groups.iter().map(|(_, rows)| values(rows)).collect();
@@ -357,8 +431,8 @@ impl Report<'_> {
             let _ = write!(text, "<tr><td>{}</td>", escaped(&self.comparison.policies[*policy]));
             for column in &columns {
                 let least = column.iter().copied().fold(f64::INFINITY, f64::min);
-                let value = written(column[*policy]);
-                let shown = if column[*policy] == least { format!("<b>{value}</b>") } else { value };
+                let value = written(column[*policy], least);
+                let shown = if value == written(least, least) { format!("<b>{value}</b>") } else { value };
                 let _ = write!(text, "<td>{shown}</td>");
             }
             text.push_str("</tr>\n");

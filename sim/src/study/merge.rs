@@ -55,11 +55,17 @@ pub fn merge(folders: &[PathBuf], output: &Path, manifest: &RunManifest) -> Resu
     fs::write(&copy, &study.text).map_err(StudyError::file(&copy))?;
     write_manifest(output, manifest)?;
     copy_gantts(&study, folders, output)?;
-    let files = write_all(&study, &records, output)?;
+    let written = write_all(&study, &records, output)?;
     let failed = records.values().filter(|record| matches!(record.end, CellEnd::Failed(_))).count();
     let cells = study.instance_count() * study.policies.len();
     let progress = Progress { cells, finished: records.len(), failed, ..Progress::default() };
-    Ok(StudySummary { progress, found: records.len(), files })
+    Ok(StudySummary {
+        progress,
+        found: records.len(),
+        files: written.files,
+        sentences: written.sentences,
+        notes: study.notes(),
+    })
 }
 
 fn tells_area(record: &CellRecord) -> bool {

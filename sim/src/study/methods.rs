@@ -8,15 +8,9 @@ use super::grid::Study;
 use crate::network;
 use crate::plot::{counted, escaped, significant};
 
-/// The section.
-pub(super) fn methods(study: &Study, comparison: &Comparison) -> String {
-    let mut text = "<h2>Methods</h2>\n<ul>\n\
-         <li>An instance is a graph on a cluster under a network model, a state of knowledge and a seed; the same \
-         instance is run under every policy, so that all comparisons are paired. Seeds decide what is random: graphs, \
-         errors in what is known, draws of the network and of policies. Where nothing is, another seed is the same instance \
-         again.</li>\n\
-         <li>Makespan is from the submission of the graph to the end of its last task.</li>\n"
-        .to_owned();
+/// A line for each network and knowledge of the study: what the words of conditions mean.
+pub(super) fn terms(study: &Study) -> String {
+    let mut text = String::new();
     for label in &study.file.networks {
         if let Some(summary) = network::summary(label) {
             let _ = writeln!(text, "<li>Network <b>{}</b>: {}.</li>", escaped(label), escaped(summary));
@@ -26,10 +20,24 @@ pub(super) fn methods(study: &Study, comparison: &Comparison) -> String {
         let (label, summary) = (knowledge.to_string(), knowledge.summary());
         let _ = writeln!(text, "<li>Knowledge <b>{}</b>: {}.</li>", escaped(&label), escaped(summary));
     }
+    format!("<ul class=\"terms\">\n{text}</ul>\n")
+}
+
+/// The section.
+pub(super) fn methods(study: &Study, comparison: &Comparison) -> String {
+    let mut text = "<h2>Methods</h2>\n<ul>\n\
+         <li>An instance is a graph on a cluster under a network model, a state of knowledge and a seed; the same \
+         instance is run under every policy, so that all comparisons are paired. Seeds decide what is random: graphs, \
+         errors in what is known, draws of the network and of policies. Where nothing is, another seed is the same instance \
+         again.</li>\n\
+         <li>Makespan is from the submission of the graph to the end of its last task.</li>\n"
+        .to_owned();
     text.push_str(
         "<li>Ratios to the best are to the shortest makespan of any policy of this study on the same instance; means \
          are geometric. Runs that failed are left out of means and medians, count as worst in ranks and profiles, and are \
-         counted in the column `failed`.</li>\n",
+         counted in the column `failed`.</li>\n\
+         <li>Makespans that differ by less than half a percent tie, in sentences, wins, `best on` and tables of leaders; ranks and \
+         profiles take every difference.</li>\n",
     );
     text.push_str(&intervals(study, comparison));
     let _ = write!(

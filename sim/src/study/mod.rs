@@ -3,11 +3,13 @@
 //! A study is a TOML file (`docs/studies.md`). Its results depend on the file and the files it names alone: never on
 //! threads, shards, or where it was interrupted. What a host's clock says is kept apart.
 
+mod axis;
 mod checks;
 mod columns;
 mod comparison;
 mod definition;
 mod figures;
+mod findings;
 mod grid;
 mod html;
 mod merge;

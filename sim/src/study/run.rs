@@ -13,6 +13,7 @@ use isochrone_model::Span;
 
 use super::StudyError;
 use super::grid::{Cell, Instance, Study};
+use super::html::{Written, write_all};
 use super::results::{CellEnd, CellMeasures, CellRecord, ResultsFile, ResultsHeader};
 use crate::cluster::Cluster;
 use crate::network::network;
@@ -71,6 +72,10 @@ pub struct StudySummary {
     pub found: usize,
     /// What was written.
     pub files: Vec<PathBuf>,
+    /// The result, a sentence for each condition; empty for a shard.
+    pub sentences: Vec<String>,
+    /// What was asked for and not done, and why.
+    pub notes: Vec<String>,
 }
 
 /// Runs what is missing, then writes tables and report; a shard only adds to its results, for [`super::merge`].
@@ -122,11 +127,11 @@ pub fn run_study(study: &Study, options: &mut StudyOptions<'_>) -> Result<StudyS
         on_progress(&progress);
         Ok(())
     })?;
-    let files = match options.shard {
-        Some(_) => vec![folder.join(super::results::RESULTS_FILE)],
-        None => super::html::write_all(study, &records, &folder)?,
+    let Written { files, sentences } = match options.shard {
+        Some(_) => Written { files: vec![folder.join(super::results::RESULTS_FILE)], sentences: Vec::new() },
+        None => write_all(study, &records, &folder)?,
     };
-    Ok(StudySummary { progress, found, files })
+    Ok(StudySummary { progress, found, files, sentences, notes: study.notes() })
 }
 
 pub(super) fn write_manifest(folder: &Path, manifest: &RunManifest) -> Result<(), StudyError> {
@@ -241,7 +246,10 @@ impl Work<'_> {
             Ok(outcome) => outcome,
         };
         if let Some(number) = self.gantts.iter().position(|chosen| *chosen == cell) {
-            let title = format!("{label} on {}", self.study.graph_text(self.instance));
+            let text = self.study.graph_text(self.instance);
+            let name = sources::graph_name(&text, &self.study.directory, &prepared.source.graph);
+            let network = &self.study.file.networks[self.instance.network];
+            let title = format!("{label} on {name} ({network})");
             let svg = gantt(&title, &prepared.source.graph, &prepared.cluster, &outcome);
             let path = self.folder.join("figures").join(gantt_file(number));
             fs::write(&path, svg).map_err(StudyError::file(&path))?;

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::axis::{axis_label, by_axis};
 use super::comparison::{Comparison, Row};
-use super::figures::{Standing, axis_label, by_axis, by_family, conditions, rows_of};
+use super::figures::{Standing, by_family};
+use super::findings::Finding;
 use super::grid::Study;
-use crate::plot::{counted, fixed};
+use crate::plot::{counted, duration, fixed};
 use crate::statistics::geometric_mean;
 
 /// Policies that the narrower tables show: the first of the study.
@@ -14,35 +16,47 @@ const FIRST: usize = 8;
 const FASTER: f64 = 0.99;
 
 /// Means in Markdown.
-pub(super) fn tables(study: &Study, comparison: &Comparison, standing: &Standing) -> String {
+pub(super) fn tables(
+    study: &Study,
+    comparison: &Comparison,
+    standing: &Standing,
+    findings: &[Finding],
+) -> String {
     let mut text = format!("# {}: tables\n", study.file.name);
     if comparison.rows.is_empty() {
         text.push_str("\nNo instance is complete.\n");
         return text;
     }
+    text.push('\n');
+    for finding in findings {
+        let _ = writeln!(text, "- {}", finding.line());
+    }
+    let repeats = match comparison.rows.len() - comparison.distinct {
+        0 => String::new(),
+        count => format!(" {count} of them repeat the runs of another seed;"),
+    };
     let _ = writeln!(
         text,
-        "\n{}, each under {}; {} of them {}; {} not complete, {} failed. Numbers are geometric means of the makespan over the best \
+        "\n{}, each under {};{repeats} {} not complete, {} failed. Numbers are geometric means of the makespan over the best \
          policy's of the same instance, unless said.",
         counted(comparison.rows.len(), "instance"),
         policies_counted(comparison.policies.len()),
-        comparison.distinct,
-        if comparison.distinct == 1 { "differs" } else { "differ" },
         comparison.incomplete,
         counted(comparison.failures.len(), "run")
     );
     let groups = wide_groups(study, comparison);
-    text.push_str("\n## By knowledge, network and ");
-    let _ = writeln!(text, "{}\n", axis_label(study));
+    let axis = axis_label(study);
+    let and_axis = if axis.is_empty() { String::new() } else { format!(" and {axis}") };
+    let _ = writeln!(text, "\n## By knowledge, network{and_axis}\n");
     text.push_str(&by_policy(comparison, &standing.order, &groups));
-    text.push_str("\n## By condition and axis\n\n");
-    text.push_str(&leaders(study, comparison));
+    text.push_str("\n## By condition and axis\n\nBetween those that tie stands =.\n\n");
+    text.push_str(&leaders(comparison, findings));
     text.push_str("\n## By family of graphs\n\n");
     text.push_str(&by_group(comparison, standing, &by_family(study, comparison), "graphs"));
     text.push_str("\n## By cluster\n\n");
     text.push_str(&by_group(comparison, standing, &by_cluster(study, comparison), "cluster"));
-    text.push_str("\n## By cluster: makespans in milliseconds\n\n");
-    text.push_str(&milliseconds(comparison, standing, &by_cluster(study, comparison)));
+    text.push_str("\n## By cluster: makespans\n\n");
+    text.push_str(&cluster_makespans(comparison, standing, &by_cluster(study, comparison)));
     text.push_str("\n## Where the first loses\n\n");
     text.push_str(&losses(comparison, standing));
     text
@@ -108,34 +122,37 @@ fn by_group(comparison: &Comparison, standing: &Standing, groups: &Groups<'_>, w
     text
 }
 
-fn milliseconds(comparison: &Comparison, standing: &Standing, groups: &Groups<'_>) -> String {
+fn cluster_makespans(comparison: &Comparison, standing: &Standing, groups: &Groups<'_>) -> String {
     let first = &standing.order[..FIRST.min(standing.order.len())];
     let names = first.iter().map(|policy| format!("`{}`", comparison.policies[*policy]));
     let mut text = header("cluster", std::iter::once("best of all".to_owned()).chain(names));
     for (name, rows) in groups {
-        let mean = |values: &mut dyn Iterator<Item = f64>| {
-            fixed(geometric_mean(values.filter(|value| value.is_finite())) / 1e6, 1)
-        };
-        let mut cells = vec![mean(&mut rows.iter().map(|row| row.best()))];
-        cells.extend(first.iter().map(|policy| mean(&mut rows.iter().map(|row| row.makespans[*policy]))));
+        let mean =
+            |values: &mut dyn Iterator<Item = f64>| geometric_mean(values.filter(|value| value.is_finite()));
+        let best = mean(&mut rows.iter().map(|row| row.best()));
+        let means = first.iter().map(|policy| mean(&mut rows.iter().map(|row| row.makespans[*policy])));
+        let cells: Vec<String> =
+            std::iter::once(best).chain(means).map(|nanos| duration(nanos, best, 4)).collect();
         let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     }
     text
 }
 
-fn leaders(study: &Study, comparison: &Comparison) -> String {
+fn leaders(comparison: &Comparison, findings: &[Finding]) -> String {
     let titles = leader_titles(comparison.policies.len());
     let mut text = header("condition", titles.iter().map(|title| (*title).to_owned()));
-    for (network, knowledge, name) in conditions(study) {
-        for (_, value, rows) in by_axis(study, &rows_of(comparison, network, knowledge)) {
-            let (ratios, order) = led(comparison, &rows);
-            let told = |place: usize| {
-                leader(&order, place).map_or(String::new(), |policy| {
-                    format!("`{}` {}", comparison.policies[policy], fixed(ratios[policy], 2))
+    for finding in findings {
+        for place in &finding.places {
+            let told = |title: usize| {
+                leader(&place.ranks, title).map_or(String::new(), |rank| {
+                    place.told(rank, |policy| format!("`{}`", comparison.policies[policy]))
                 })
             };
             let cells: Vec<String> = (0..titles.len()).map(told).collect();
-            let _ = writeln!(text, "| {name}, {value} | {} |", cells.join(" | "));
+            let parts = [finding.condition.as_str(), place.value.as_str()];
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            let name = if parts.is_empty() { "all".to_owned() } else { parts.join(", ") };
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
         }
     }
     text
@@ -146,17 +163,10 @@ pub(super) fn leader_titles(policies: usize) -> &'static [&'static str] {
     &["first", "second", "third", "last"][..policies.min(4)]
 }
 
-/// The policy under a title, of those from the best to the worst.
-pub(super) fn leader(order: &[usize], title: usize) -> Option<usize> {
-    if title < 3 { order.get(title).copied() } else { order.get(3..)?.last().copied() }
-}
-
-/// Mean ratios by policy, and the policies that have one from the best to the worst.
-pub(super) fn led(comparison: &Comparison, rows: &[&Row]) -> (Vec<f64>, Vec<usize>) {
-    let ratios = comparison.mean_ratios(rows);
-    let mut order: Vec<usize> = (0..ratios.len()).filter(|place| ratios[*place].is_finite()).collect();
-    order.sort_by(|left, right| ratios[*left].total_cmp(&ratios[*right]));
-    (ratios, order)
+/// The policies under a title, of the ranks from the best to the worst.
+pub(super) fn leader(ranks: &[Vec<usize>], title: usize) -> Option<&[usize]> {
+    let rank = if title < 3 { ranks.get(title) } else { ranks.get(3..)?.last() };
+    rank.map(Vec::as_slice)
 }
 
 /// How often another policy is faster than the first by more than one part in a hundred.
@@ -220,8 +230,9 @@ mod tests {
         assert_eq!(leader_titles(2), ["first", "second"]);
         assert_eq!(leader_titles(3), ["first", "second", "third"]);
         assert_eq!(leader_titles(9), ["first", "second", "third", "last"]);
-        let order = [4, 2, 0, 1, 3];
-        assert_eq!([0, 1, 2, 3].map(|title| leader(&order, title)), [Some(4), Some(2), Some(0), Some(3)]);
-        assert_eq!(leader(&order[..3], 3), None);
+        let ranks: Vec<Vec<usize>> = [4, 2, 0, 1, 3].map(|policy| vec![policy]).to_vec();
+        let under = [0, 1, 2, 3].map(|title| leader(&ranks, title).map(|rank| rank[0]));
+        assert_eq!(under, [Some(4), Some(2), Some(0), Some(3)]);
+        assert_eq!(leader(&ranks[..3], 3), None);
     }
 }
