@@ -218,8 +218,9 @@ async fn echo(connection: &Connection, effort: Effort) -> anyhow::Result<Latenci
 
 async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let before = cpu::of_family();
+    let mut spent = Duration::ZERO;
     for place in 0..=repeat {
+        let before = cpu::of_family();
         let start = Instant::now();
         let (mut sender, mut receiver) = connection.open_bi().await?;
         sender.write_all(&[UPLOAD]).await?;
@@ -228,15 +229,17 @@ async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Re
         receiver.read_exact(&mut [0]).await?;
         if place > 0 {
             rates.record(size as u64, span(start.elapsed()));
+            spent += cpu::of_family().saturating_sub(before);
         }
     }
-    Ok(Stream::new(&rates, before, size, repeat))
+    Ok(Stream::new(&rates, spent, size, repeat))
 }
 
 async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let before = cpu::of_family();
+    let mut spent = Duration::ZERO;
     for place in 0..=repeat {
+        let before = cpu::of_family();
         let start = Instant::now();
         let (mut sender, mut receiver) = connection.open_bi().await?;
         sender.write_all(&[DOWNLOAD]).await?;
@@ -250,16 +253,17 @@ async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::
         }
         if place > 0 {
             rates.record(size as u64, span(start.elapsed()));
+            spent += cpu::of_family().saturating_sub(before);
         }
     }
-    Ok(Stream::new(&rates, before, size, repeat))
+    Ok(Stream::new(&rates, spent, size, repeat))
 }
 
 impl Stream {
-    /// Of transfers of `size` bytes, `repeat` and one to warm up, since `before`.
-    pub fn new(rates: &Rates, before: Duration, size: usize, repeat: u32) -> Self {
-        let gib = size as f64 * f64::from(repeat + 1) / f64::from(1 << 30);
-        let cpu_per_gib = cpu::of_family().saturating_sub(before).as_secs_f64() / gib;
+    /// Of `repeat` transfers of `size` bytes, for which so much processor time was spent.
+    pub fn new(rates: &Rates, spent: Duration, size: usize, repeat: u32) -> Self {
+        let gib = size as f64 * f64::from(repeat) / f64::from(1 << 30);
+        let cpu_per_gib = spent.as_secs_f64() / gib;
         Self { rate: Summary::Rate(rates.summary()), cpu_per_gib }
     }
 }
