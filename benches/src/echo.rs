@@ -46,7 +46,7 @@ pub struct Bare {
 #[derive(Clone, Copy)]
 pub struct Stream {
     pub rate: Summary,
-    /// Seconds of processor time of both ends for each GiB.
+    /// Seconds of processor time of both ends for each GiB, of the median transfer.
     pub cpu_per_gib: f64,
 }
 
@@ -218,7 +218,7 @@ async fn echo(connection: &Connection, effort: Effort) -> anyhow::Result<Latenci
 
 async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let mut spent = Duration::ZERO;
+    let mut spent = Vec::new();
     for place in 0..=repeat {
         let before = cpu::of_family();
         let start = Instant::now();
@@ -229,15 +229,15 @@ async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Re
         receiver.read_exact(&mut [0]).await?;
         if place > 0 {
             rates.record(size as u64, span(start.elapsed()));
-            spent += cpu::of_family().saturating_sub(before);
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
-    Ok(Stream::new(&rates, spent, size, repeat))
+    Ok(Stream::new(&rates, spent, size))
 }
 
 async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let mut spent = Duration::ZERO;
+    let mut spent = Vec::new();
     for place in 0..=repeat {
         let before = cpu::of_family();
         let start = Instant::now();
@@ -253,17 +253,18 @@ async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::
         }
         if place > 0 {
             rates.record(size as u64, span(start.elapsed()));
-            spent += cpu::of_family().saturating_sub(before);
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
-    Ok(Stream::new(&rates, spent, size, repeat))
+    Ok(Stream::new(&rates, spent, size))
 }
 
 impl Stream {
-    /// Of `repeat` transfers of `size` bytes, for which so much processor time was spent.
-    pub fn new(rates: &Rates, spent: Duration, size: usize, repeat: u32) -> Self {
-        let gib = size as f64 * f64::from(repeat) / f64::from(1 << 30);
-        let cpu_per_gib = spent.as_secs_f64() / gib;
+    /// Of transfers of `size` bytes, and the processor time that each of them took.
+    pub fn new(rates: &Rates, mut spent: Vec<Duration>, size: usize) -> Self {
+        spent.sort_unstable();
+        let median = spent.get(spent.len() / 2).copied().unwrap_or_default();
+        let cpu_per_gib = median.as_secs_f64() * f64::from(1 << 30) / size as f64;
         Self { rate: Summary::Rate(rates.summary()), cpu_per_gib }
     }
 }

@@ -1,7 +1,7 @@
 //! The farm: a scheduler and agents as processes, this process as the client.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
@@ -206,7 +206,7 @@ async fn large(
     let buffer = session.buffer(size as u64);
     // The device gets it once, so that reads come from a device.
     session.launch(program, "touch").range([1]).read_write(&buffer).enqueue().await?;
-    let mut spent = Duration::ZERO;
+    let mut spent = Vec::new();
     for place in 0..=repeat {
         // Making contents, and letting them go, is the program's own and no part of the transfer.
         let contents = Bytes::from(vec![place as u8; size]);
@@ -215,11 +215,11 @@ async fn large(
         session.write(&buffer, 0, contents.clone()).enqueue().await?;
         if place > 0 {
             write.record(size as u64, span(start.elapsed()));
-            spent += cpu::of_family().saturating_sub(before);
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
-    let write = Stream::new(&write, spent, size, repeat);
-    let mut spent = Duration::ZERO;
+    let write = Stream::new(&write, spent, size);
+    let mut spent = Vec::new();
     for place in 0..=repeat {
         session.launch(program, "touch").range([1]).read_write(&buffer).enqueue().await?;
         let before = cpu::of_family();
@@ -227,7 +227,7 @@ async fn large(
         let bytes = session.read(&buffer).enqueue().await?;
         let taken = start.elapsed();
         if place > 0 {
-            spent += cpu::of_family().saturating_sub(before);
+            spent.push(cpu::of_family().saturating_sub(before));
         }
         let first = (repeat as u8).wrapping_add(place as u8 + 1);
         ensure!(bytes.len() == size && bytes[0] == first, "right numbers: {}", bytes[0]);
@@ -236,7 +236,7 @@ async fn large(
             read.record(size as u64, span(taken));
         }
     }
-    Ok((write, Stream::new(&read, spent, size, repeat)))
+    Ok((write, Stream::new(&read, spent, size)))
 }
 
 /// Launches that round-robin puts on one agent after the other, each of which changes the same contents.
@@ -244,14 +244,14 @@ async fn hops(session: &Session, program: &Program, (size, repeat): (usize, u32)
     let mut rates = Rates::new();
     let buffer = session.buffer_from(vec![0_u8; size]);
     let range = [LARGE_BYTES as u64];
-    let mut spent = Duration::ZERO;
+    let mut spent = Vec::new();
     for place in 0..repeat + 3 {
         let before = cpu::of_family();
         let start = Instant::now();
         session.launch(program, "touch").range(range).read_write(&buffer).enqueue().await?;
         if place >= 3 {
             rates.record(size as u64, span(start.elapsed()));
-            spent += cpu::of_family().saturating_sub(before);
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
     let bytes = session.read(&buffer).enqueue().await?;
@@ -259,5 +259,5 @@ async fn hops(session: &Session, program: &Program, (size, repeat): (usize, u32)
     let (changed, rest) = bytes.split_at(LARGE_BYTES);
     ensure!(changed.iter().all(|byte| *byte == count), "every launch changed every byte");
     ensure!(rest.iter().all(|byte| *byte == 0), "and no other");
-    Ok(Stream::new(&rates, spent, size, repeat))
+    Ok(Stream::new(&rates, spent, size))
 }
