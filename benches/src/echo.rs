@@ -46,7 +46,7 @@ pub struct Bare {
 #[derive(Clone, Copy)]
 pub struct Stream {
     pub rate: Summary,
-    /// Seconds of processor time of both ends for each GiB.
+    /// Seconds of processor time of both ends for each GiB, of the median transfer.
     pub cpu_per_gib: f64,
 }
 
@@ -218,8 +218,9 @@ async fn echo(connection: &Connection, effort: Effort) -> anyhow::Result<Latenci
 
 async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let before = cpu::of_family();
+    let mut spent = Vec::new();
     for place in 0..=repeat {
+        let before = cpu::of_family();
         let start = Instant::now();
         let (mut sender, mut receiver) = connection.open_bi().await?;
         sender.write_all(&[UPLOAD]).await?;
@@ -228,15 +229,17 @@ async fn upload(connection: &Connection, size: usize, repeat: u32) -> anyhow::Re
         receiver.read_exact(&mut [0]).await?;
         if place > 0 {
             rates.record(size as u64, span(start.elapsed()));
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
-    Ok(Stream::new(&rates, before, size, repeat))
+    Ok(Stream::new(&rates, spent, size))
 }
 
 async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::Result<Stream> {
     let mut rates = Rates::new();
-    let before = cpu::of_family();
+    let mut spent = Vec::new();
     for place in 0..=repeat {
+        let before = cpu::of_family();
         let start = Instant::now();
         let (mut sender, mut receiver) = connection.open_bi().await?;
         sender.write_all(&[DOWNLOAD]).await?;
@@ -250,16 +253,18 @@ async fn download(connection: &Connection, size: usize, repeat: u32) -> anyhow::
         }
         if place > 0 {
             rates.record(size as u64, span(start.elapsed()));
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
-    Ok(Stream::new(&rates, before, size, repeat))
+    Ok(Stream::new(&rates, spent, size))
 }
 
 impl Stream {
-    /// Of transfers of `size` bytes, `repeat` and one to warm up, since `before`.
-    pub fn new(rates: &Rates, before: Duration, size: usize, repeat: u32) -> Self {
-        let gib = size as f64 * f64::from(repeat + 1) / f64::from(1 << 30);
-        let cpu_per_gib = cpu::of_family().saturating_sub(before).as_secs_f64() / gib;
+    /// Of transfers of `size` bytes, and the processor time that each of them took.
+    pub fn new(rates: &Rates, mut spent: Vec<Duration>, size: usize) -> Self {
+        spent.sort_unstable();
+        let median = spent.get(spent.len() / 2).copied().unwrap_or_default();
+        let cpu_per_gib = median.as_secs_f64() * f64::from(1 << 30) / size as f64;
         Self { rate: Summary::Rate(rates.summary()), cpu_per_gib }
     }
 }

@@ -230,22 +230,29 @@ async fn large(
     let buffer = session.buffer(size as u64);
     // The device gets it once, so that reads come from a device.
     session.launch(program, "touch").range([1]).read_write(&buffer).enqueue().await?;
-    let before = cpu::of_family();
+    let mut spent = Vec::new();
     for place in 0..=repeat {
+        // Making contents, and letting them go, is the program's own and no part of the transfer.
         let contents = Bytes::from(vec![place as u8; size]);
+        let before = cpu::of_family();
         let start = Instant::now();
-        session.write(&buffer, 0, contents).enqueue().await?;
+        session.write(&buffer, 0, contents.clone()).enqueue().await?;
         if place > 0 {
             write.record(size as u64, span(start.elapsed()));
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
-    let write = Stream::new(&write, before, size, repeat);
-    let before = cpu::of_family();
+    let write = Stream::new(&write, spent, size);
+    let mut spent = Vec::new();
     for place in 0..=repeat {
         session.launch(program, "touch").range([1]).read_write(&buffer).enqueue().await?;
+        let before = cpu::of_family();
         let start = Instant::now();
         let bytes = session.read(&buffer).enqueue().await?;
         let taken = start.elapsed();
+        if place > 0 {
+            spent.push(cpu::of_family().saturating_sub(before));
+        }
         let first = (repeat as u8).wrapping_add(place as u8 + 1);
         ensure!(bytes.len() == size && bytes[0] == first, "right numbers: {}", bytes[0]);
         ensure!(bytes[size - 1] == repeat as u8, "right numbers at the end");
@@ -253,7 +260,7 @@ async fn large(
             read.record(size as u64, span(taken));
         }
     }
-    Ok((write, Stream::new(&read, before, size, repeat)))
+    Ok((write, Stream::new(&read, spent, size)))
 }
 
 /// Launches that round-robin puts on one agent after the other, each of which changes the same contents.
@@ -261,15 +268,14 @@ async fn hops(session: &Session, program: &Program, (size, repeat): (usize, u32)
     let mut rates = Rates::new();
     let buffer = session.buffer_from(vec![0_u8; size]);
     let range = [LARGE_BYTES as u64];
-    let mut before = None;
+    let mut spent = Vec::new();
     for place in 0..repeat + 3 {
+        let before = cpu::of_family();
         let start = Instant::now();
         session.launch(program, "touch").range(range).read_write(&buffer).enqueue().await?;
-        if place >= 2 {
-            before = before.or_else(|| Some(cpu::of_family()));
-        }
         if place >= 3 {
             rates.record(size as u64, span(start.elapsed()));
+            spent.push(cpu::of_family().saturating_sub(before));
         }
     }
     let bytes = session.read(&buffer).enqueue().await?;
@@ -277,5 +283,5 @@ async fn hops(session: &Session, program: &Program, (size, repeat): (usize, u32)
     let (changed, rest) = bytes.split_at(LARGE_BYTES);
     ensure!(changed.iter().all(|byte| *byte == count), "every launch changed every byte");
     ensure!(rest.iter().all(|byte| *byte == 0), "and no other");
-    Ok(Stream::new(&rates, before.unwrap_or_default(), size, repeat.saturating_sub(1)))
+    Ok(Stream::new(&rates, spent, size))
 }

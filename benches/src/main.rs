@@ -164,10 +164,14 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         let way = std::env::var_os(NO_LOCAL_BULK).map_or("within the machine", |_| "over QUIC alone");
         manifest.note("large contents go", way);
         for (name, stream) in [
+            ("bare quinn stream, 64 MiB", bare.upload),
+            ("write 64 MiB", transfers.write[0]),
+            ("read 64 MiB", transfers.read[0]),
+            ("64 MiB from agent to agent, and a launch over them", transfers.hop[0]),
             ("bare quinn stream, 1 GiB", bare.huge_upload),
             ("write 1 GiB", transfers.write[1]),
             ("read 1 GiB", transfers.read[1]),
-            ("1 GiB from agent to agent", transfers.hop[1]),
+            ("1 GiB from agent to agent, and a launch over 64 MiB", transfers.hop[1]),
         ] {
             let value = format!("{:.2}, of all processes", stream.cpu_per_gib);
             manifest.note(format!("CPU seconds per GiB, {name}"), value);

@@ -95,6 +95,7 @@ fn devices(arguments: &AgentArguments, section: &AgentSection) -> anyhow::Result
         slots: arguments.slots.or(section.slots).unwrap_or(defaults.slots),
         completion: completion.map_or(defaults.completion, Into::into),
         device_times: device_times.unwrap_or(defaults.device_times),
+        unified_memory: defaults.unified_memory,
         close_seconds_max: close_seconds_max.unwrap_or(defaults.close_seconds_max),
     }))
 }

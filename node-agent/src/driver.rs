@@ -31,7 +31,7 @@ use crate::payloads::Payloads;
 use crate::peers::Peers;
 use crate::reports::Reports;
 use crate::sends::{Transfer, send_stream};
-use crate::streams::{Place, STREAMED_BYTES_MIN, Streams, Way, is_piece};
+use crate::streams::{PieceOperation, Place, STREAMED_BYTES_MIN, Streams, Way, is_piece};
 
 /// Inputs of one turn, and as many events of devices: few enough that sending is not held up.
 const TURN_INPUTS_MAX: usize = 1_024;
@@ -370,6 +370,10 @@ impl Life {
                 }
                 self.step(AgentEvent::OperationDone(done));
             }
+            BackendEvent::Opened { operation, opened } => {
+                self.streams.opened(operation, opened);
+                self.advance_streams();
+            }
             BackendEvent::Built { program, device, outcome } => {
                 self.step(AgentEvent::Built { program, device, outcome });
             }
@@ -405,10 +409,12 @@ impl Life {
             AgentAction::DropPayload { task } => self.payloads.cancel(task),
             AgentAction::DropHost { buffer, range } => self.store.remove(buffer, range),
             AgentAction::StreamOut { stream, device, lane, region, target } => {
-                self.stream_out(stream, Place { region, device, lane }, target);
+                let is_shared = self.backend.shares_memory(device);
+                self.stream_out(stream, Place { region, device, lane, is_shared }, target);
             }
             AgentAction::StreamIn { stream, device, lane, region, source } => {
-                self.stream_in(stream, Place { region, device, lane }, source);
+                let is_shared = self.backend.shares_memory(device);
+                self.stream_in(stream, Place { region, device, lane, is_shared }, source);
             }
             AgentAction::SendReplica { region, to } => self.send_replica(region, to),
             AgentAction::SendData { session, command, offset_bytes, region } => {
@@ -547,15 +553,12 @@ impl Life {
 
     /// What begins to come goes to a device.
     fn stream_in(&mut self, stream: OperationId, place: Place, source: StreamSource) {
-        let way = self.streams.begin_in(stream, place, source);
         if let StreamSource::Payload { task } = source {
             self.payloads.divert(place.region.buffer.session, task);
         }
-        // A reader that has gone says so as a broken stream.
-        let is_told = self.offered.take().is_some_and(|offered| offered.send(way).is_ok());
-        if !is_told {
-            self.streams.broke(stream, "its reader has gone".to_owned());
-        }
+        self.streams.begin_in(stream, place, source, self.offered.take());
+        self.give_pieces();
+        self.end_streams();
     }
 
     fn replica_begins(&mut self, region: Region, from: AgentId, admit: oneshot::Sender<Way>) {
@@ -574,11 +577,13 @@ impl Life {
         size_bytes: u64,
         admit: oneshot::Sender<Way>,
     ) {
-        if let Some(way) = self.streams.begin_again(task) {
-            self.payloads.divert(session, task);
-            let _ = admit.send(way);
-            return;
-        }
+        let admit = match self.streams.begin_again(task, admit) {
+            Ok(()) => {
+                self.payloads.divert(session, task);
+                return self.advance_streams();
+            }
+            Err(admit) => admit,
+        };
         self.offered = Some(admit);
         if size_bytes >= STREAMED_BYTES_MIN && self.payloads.is_expected(session, task) {
             self.step(AgentEvent::PayloadBegins { task, size_bytes });
@@ -589,6 +594,11 @@ impl Life {
     }
 
     fn stream_broke(&mut self, stream: OperationId, reason: String) {
+        self.note_broken(stream, reason);
+        self.advance_streams();
+    }
+
+    fn note_broken(&mut self, stream: OperationId, reason: String) {
         match self.streams.broke(stream, reason.clone()) {
             Some((region, StreamSource::Agent { from })) => {
                 tracing::debug!(%from, ?region, reason, "a replica did not come whole");
@@ -600,7 +610,6 @@ impl Life {
             }
             None => {}
         }
-        self.advance_streams();
     }
 
     /// Gives devices the pieces that are next, and tells the machine of streams that have ended.
@@ -611,9 +620,15 @@ impl Life {
     }
 
     fn give_pieces(&mut self) {
-        for (operation, upload) in self.streams.take_operations() {
+        for stream in self.streams.take_unread() {
+            self.note_broken(stream, "its reader has gone".to_owned());
+        }
+        for operation in self.streams.take_operations() {
             self.open_operations += 1;
-            self.backend.perform(operation, upload);
+            match operation {
+                PieceOperation::Move(operation, upload) => self.backend.perform(operation, upload),
+                PieceOperation::Open(opening) => self.backend.open(opening),
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! says too much only waits itself. A peer that breaks the protocol loses its own connection and
 //! nothing else. It must never decide anything about tasks.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use isochrone_transport::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use crate::backend::Room;
 use crate::clock;
 use crate::error_text::described;
 use crate::streams::{PIECE_BYTES, STREAMED_BYTES_MIN, Way};
@@ -307,6 +309,9 @@ impl Readers {
                 Ok(Way::Device { stream: id, permits }) => {
                     return self.read_to_device(stream, size_bytes, (id, permits), carriage).await;
                 }
+                Ok(Way::Room { stream: id, room, wanted }) => {
+                    return self.read_to_room(stream, size_bytes, (id, room, wanted), carriage).await;
+                }
                 // Not wanted (any more).
                 Err(_) => return,
             }
@@ -387,8 +392,14 @@ impl Readers {
         // Not wanted (any more): dropping the stream tells its sender to stop.
         let Ok(way) = is_admitted.await else { return };
         let carriage = direct.map(|connection| Carriage::begin(connection, LinkEnd::Session(session)));
-        if let Way::Device { stream: id, permits } = way {
-            return self.read_to_device(stream, size_bytes, (id, permits), carriage).await;
+        match way {
+            Way::Host => {}
+            Way::Device { stream: id, permits } => {
+                return self.read_to_device(stream, size_bytes, (id, permits), carriage).await;
+            }
+            Way::Room { stream: id, room, wanted } => {
+                return self.read_to_room(stream, size_bytes, (id, room, wanted), carriage).await;
+            }
         }
         self.tell(match stream.receive_exact(size_bytes).await {
             Ok(bytes) => {
@@ -451,8 +462,44 @@ impl Readers {
         Ok(true)
     }
 
+    /// Puts contents into a region of a device that is open to the host.
+    async fn read_to_room(
+        self,
+        mut stream: BulkReceiver,
+        size_bytes: u64,
+        (id, room, wanted): (OperationId, Room, oneshot::Receiver<Infallible>),
+        carriage: Option<Carriage>,
+    ) {
+        // Whichever is first, the room goes with it: nothing is written there once the loop is told how it ended.
+        let filled = tokio::select! {
+            filled = fill(&mut stream, size_bytes, room) => filled,
+            // Dropping the stream tells its sender to stop.
+            _ = wanted => return,
+        };
+        match filled {
+            Ok(()) => {
+                if let Some(carried) = carriage.and_then(|carriage| carriage.end(size_bytes)) {
+                    self.tell(carried);
+                }
+                self.tell(Input::StreamCame { stream: id });
+            }
+            Err(error) => self.tell(Input::StreamBroke { stream: id, reason: described(&error) }),
+        }
+    }
+
     fn tell(&self, input: Input) {
         // The loop is gone when this life of the agent has ended: nobody waits for it then.
         let _ = self.inputs.send(input);
     }
+}
+
+/// Receives a whole transfer into a region of a device.
+async fn fill(stream: &mut BulkReceiver, total_bytes: u64, mut room: Room) -> Result<(), ReceiveBulkError> {
+    stream.check_size(total_bytes)?;
+    let length = usize::try_from(total_bytes).unwrap_or(usize::MAX);
+    let received_bytes = stream.receive_into(room.bytes_mut(), length).await? as u64;
+    if received_bytes < total_bytes {
+        return Err(ReceiveBulkError::Truncated { total_bytes, received_bytes });
+    }
+    stream.receive_end(total_bytes).await
 }

@@ -3,10 +3,11 @@
 //! Each transfer is a task that owns its bytes; how many are under way at a time is bounded by the
 //! streams that the receiver allows. It must never look into the host store.
 
+use bytes::Bytes;
 use isochrone_model::message::{BulkHeader, RelayTarget};
 use isochrone_model::{AgentId, Region};
 use isochrone_sched_core::agent::OperationId;
-use isochrone_transport::{Connection, OpenBulkError, SendBulkError};
+use isochrone_transport::{BulkSender, Connection, OpenBulkError, SendBulkError};
 use tokio::sync::mpsc;
 
 use crate::error_text::described;
@@ -93,10 +94,26 @@ async fn send_pieces(
                 let _ = inputs.send(Input::PieceSent { stream });
             }
             Some(Next::End) => return Ok(bulk.finish().await?),
+            Some(Next::Whole(bytes)) => {
+                return tokio::select! {
+                    biased;
+                    sent = send_whole(bulk, bytes) => sent,
+                    // Nothing more is said on it: it is closed when the agent's life has ended, or the device has failed.
+                    _ = pieces.recv() => Err(TransferError::Cut),
+                };
+            }
             // Dropped before its end, it is no whole to its receiver.
             None => return Err(TransferError::Cut),
         }
     }
+}
+
+/// Sends what lies on a device from there. The device has it back when the receiver has all of it.
+async fn send_whole(mut bulk: BulkSender, mut bytes: Bytes) -> Result<(), TransferError> {
+    while !bytes.is_empty() {
+        bulk.send(bytes.split_to(bytes.len().min(PART_BYTES_MAX))).await?;
+    }
+    Ok(bulk.finish().await?)
 }
 
 async fn send(connection: &Connection, header: &BulkHeader, chunks: Chunks) -> Result<(), TransferError> {

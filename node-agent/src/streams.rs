@@ -1,10 +1,12 @@
 //! Streams between devices and connections: which pieces are under way, what comes next, and when a stream has ended.
 //!
 //! Of each stream only so many pieces are on the host at a time: those that a device is moving, and those that wait
-//! for the network. It must never do what it says: the driver gives the operations to devices, and tasks read and
-//! send the bytes.
+//! for the network. Where a device's memory is the host's, there are no pieces: the whole region is opened, sent or
+//! received where it lies, and closed again; should it not open, it goes in pieces after all. It must never do what it
+//! says: the driver gives the operations to devices, and tasks read and send the bytes.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +14,9 @@ use isochrone_model::{ByteRange, DeviceIndex, Region, SessionId, SlotIndex, Span
 use isochrone_sched_core::agent::{
     Operation, OperationDone, OperationError, OperationId, OperationKind, StreamSource,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::backend::{Access, Opened, Opening, Room};
 
 /// What a piece holds, in bytes: long enough that what each costs is little beside copying it, short enough that a
 /// few of them stay in a processor's cache.
@@ -33,6 +37,8 @@ pub(crate) struct Place {
     pub(crate) region: Region,
     pub(crate) device: DeviceIndex,
     pub(crate) lane: SlotIndex,
+    /// Whether the device's memory is the host's.
+    pub(crate) is_shared: bool,
 }
 
 /// What a sending task is given.
@@ -42,6 +48,8 @@ pub(crate) enum Next {
     Piece(Bytes),
     /// That was all.
     End,
+    /// All bytes, where they lie on the device. They are wanted only for as long as nobody closes the channel.
+    Whole(Bytes),
 }
 
 /// What a reading task is told about contents that begin to come.
@@ -51,10 +59,18 @@ pub(crate) enum Way {
     Host,
     /// Hand them over piece by piece, each with a permit.
     Device { stream: OperationId, permits: Arc<Semaphore> },
+    /// Put them there, for as long as they are `wanted`: until the other end of that is dropped.
+    Room { stream: OperationId, room: Room, wanted: oneshot::Receiver<Infallible> },
 }
 
-/// An operation for a device, and its bytes when it is an upload.
-pub(crate) type PieceOperation = (Operation, Option<Bytes>);
+/// What a device is to do.
+#[derive(Debug)]
+pub(crate) enum PieceOperation {
+    /// Move a piece; with its bytes when it is an upload.
+    Move(Operation, Option<Bytes>),
+    /// Open a region to the host.
+    Open(Opening),
+}
 
 /// All streams of an agent.
 #[derive(Debug, Default)]
@@ -65,6 +81,8 @@ pub(crate) struct Streams {
     pieces_made: u64,
     operations: Vec<PieceOperation>,
     ended: Vec<Ended>,
+    /// Incoming streams whose readers have gone.
+    unread: Vec<OperationId>,
 }
 
 /// A stream that has ended.
@@ -84,7 +102,7 @@ struct Outgoing {
     given: u64,
     /// Pieces that came before an earlier one.
     early: BTreeMap<u64, Bytes>,
-    /// Pieces that a device is reading.
+    /// Pieces that a device is reading; 1 while the region is or will be open.
     reading: usize,
     /// Pieces that are read or being read, and not sent.
     held: usize,
@@ -101,7 +119,11 @@ struct Incoming {
     place: Place,
     source: StreamSource,
     permits: Arc<Semaphore>,
-    /// Pieces that a device is writing.
+    /// Waits for the region to be open.
+    reader: Option<oneshot::Sender<Way>>,
+    /// Gone when what its reader puts into the open region is no longer wanted.
+    wanted: Option<oneshot::Sender<Infallible>>,
+    /// Pieces that a device is writing, and times that the region is or will be open.
     writing: usize,
     span: Span,
     error: Option<OperationError>,
@@ -114,9 +136,17 @@ struct Incoming {
 #[derive(Debug)]
 struct Piece {
     stream: OperationId,
-    offset: u64,
-    /// Given back when a device has taken the bytes.
-    _permit: Option<OwnedSemaphorePermit>,
+    kind: PieceKind,
+}
+
+#[derive(Debug)]
+enum PieceKind {
+    /// A device reads it, for this place in the stream.
+    Read { offset: u64 },
+    /// A device writes it; the permit is given back when it has taken the bytes.
+    Written { _permit: OwnedSemaphorePermit },
+    /// The whole region is opened, used and closed.
+    Open { has_opened: bool },
 }
 
 /// Whether an operation is a piece of a stream.
@@ -153,13 +183,20 @@ impl Streams {
         self.ask(stream);
     }
 
-    /// Expects pieces for a device; gives what their reader needs.
-    pub(crate) fn begin_in(&mut self, stream: OperationId, place: Place, source: StreamSource) -> Way {
-        let permits = Arc::new(Semaphore::new(PIECES_MAX));
+    /// Expects contents for a device. Their reader is told which way they go, at once or when the region is open.
+    pub(crate) fn begin_in(
+        &mut self,
+        stream: OperationId,
+        place: Place,
+        source: StreamSource,
+        reader: Option<oneshot::Sender<Way>>,
+    ) {
         let incoming = Incoming {
             place,
             source,
-            permits: Arc::clone(&permits),
+            permits: Arc::new(Semaphore::new(PIECES_MAX)),
+            reader: None,
+            wanted: None,
             writing: 0,
             span: Span::ZERO,
             error: None,
@@ -167,17 +204,113 @@ impl Streams {
             is_broken: false,
         };
         self.incoming.insert(stream, incoming);
-        Way::Device { stream, permits }
+        match reader {
+            Some(reader) => self.admit(stream, reader),
+            None => self.unread.push(stream),
+        }
     }
 
-    /// The way for another stream that brings a write's bytes once more from their beginning, if the first one broke.
-    pub(crate) fn begin_again(&mut self, task: TaskId) -> Option<Way> {
-        let (stream, incoming) = self.of_payload(task)?;
-        if !incoming.is_broken {
-            return None;
+    /// Takes another stream that brings a write's bytes once more from their beginning, if the first one broke; gives its
+    /// reader back otherwise.
+    pub(crate) fn begin_again(
+        &mut self,
+        task: TaskId,
+        reader: oneshot::Sender<Way>,
+    ) -> Result<(), oneshot::Sender<Way>> {
+        match self.of_payload(task) {
+            Some((stream, incoming)) if incoming.is_broken => {
+                incoming.is_broken = false;
+                self.admit(stream, reader);
+                Ok(())
+            }
+            Some(_) | None => Err(reader),
         }
-        incoming.is_broken = false;
-        Some(Way::Device { stream, permits: Arc::clone(&incoming.permits) })
+    }
+
+    fn admit(&mut self, stream: OperationId, reader: oneshot::Sender<Way>) {
+        let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+        let place = incoming.place;
+        if place.is_shared {
+            incoming.reader = Some(reader);
+            incoming.writing += 1;
+            self.open(stream, place, Access::Overwrite);
+        } else if reader.send(Way::Device { stream, permits: Arc::clone(&incoming.permits) }).is_err() {
+            self.unread.push(stream);
+        }
+    }
+
+    fn open(&mut self, stream: OperationId, place: Place, access: Access) {
+        let Place { region, device, lane, is_shared: _ } = place;
+        let id = self.next_piece(stream, PieceKind::Open { has_opened: false });
+        self.operations.push(PieceOperation::Open(Opening { id, device, lane, region, access }));
+    }
+
+    fn next_piece(&mut self, stream: OperationId, kind: PieceKind) -> OperationId {
+        self.pieces_made += 1;
+        let id = OperationId(FIRST_PIECE + self.pieces_made);
+        self.pieces.insert(id, Piece { stream, kind });
+        id
+    }
+
+    /// A region is open. What nobody wants any more is dropped, and so given back.
+    pub(crate) fn opened(&mut self, operation: OperationId, opened: Opened) {
+        let Some(Piece { stream, kind: PieceKind::Open { has_opened } }) = self.pieces.get_mut(&operation)
+        else {
+            return;
+        };
+        *has_opened = true;
+        let stream = *stream;
+        match opened {
+            Opened::Contents(bytes) => {
+                if let Some(sender) = self.outgoing.get(&stream).and_then(|outgoing| outgoing.sender.as_ref())
+                {
+                    // A task that has gone says how it ended.
+                    let _ = sender.send(Next::Whole(bytes));
+                }
+            }
+            Opened::Room(room) => {
+                let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+                // Without a reader the stream has failed meanwhile.
+                let Some(reader) = incoming.reader.take() else { return };
+                let (keep, wanted) = oneshot::channel();
+                incoming.wanted = Some(keep);
+                if reader.send(Way::Room { stream, room, wanted }).is_err() {
+                    self.unread.push(stream);
+                }
+            }
+        }
+    }
+
+    /// A region is closed again, or did not open.
+    fn closed(&mut self, stream: OperationId, has_opened: bool, outcome: Result<Span, OperationError>) {
+        if let Some(incoming) = self.incoming.get_mut(&stream) {
+            incoming.writing -= 1;
+            match outcome {
+                Ok(span) => incoming.span = incoming.span.saturating_add(span),
+                Err(error) if has_opened => return self.fail_in(stream, error),
+                Err(error) => {
+                    tracing::debug!(?error, "a region does not open; it is written in pieces");
+                    incoming.place.is_shared = false;
+                    if let Some(reader) = incoming.reader.take() {
+                        self.admit(stream, reader);
+                    }
+                }
+            }
+            return self.end_in(stream);
+        }
+        let Some(outgoing) = self.outgoing.get_mut(&stream) else { return };
+        outgoing.reading -= 1;
+        match outcome {
+            Ok(span) => outgoing.span = outgoing.span.saturating_add(span),
+            Err(error) if has_opened => outgoing.fail(error),
+            Err(error) => {
+                tracing::debug!(?error, "a region does not open; it is read in pieces");
+                outgoing.place.is_shared = false;
+                outgoing.asked = outgoing.place.region.range.start;
+                self.ask(stream);
+            }
+        }
+        self.end_out(stream);
     }
 
     /// Whether a write's bytes go to a device as they come.
@@ -194,15 +327,24 @@ impl Streams {
     /// Asks the device for as many pieces as may be held.
     fn ask(&mut self, stream: OperationId) {
         let Some(outgoing) = self.outgoing.get_mut(&stream) else { return };
-        let Place { region, device, lane } = outgoing.place;
+        let Place { region, device, lane, is_shared } = outgoing.place;
+        if is_shared {
+            if outgoing.asked < region.range.end {
+                outgoing.asked = region.range.end;
+                outgoing.reading = 1;
+                let place = outgoing.place;
+                self.open(stream, place, Access::Read);
+            }
+            return;
+        }
         while outgoing.sender.is_some() && outgoing.held < PIECES_MAX && outgoing.asked < region.range.end {
             let end = region.range.end.min(outgoing.asked + PIECE_BYTES);
             let part = Region { range: ByteRange::new(outgoing.asked, end), ..region };
             self.pieces_made += 1;
             let id = OperationId(FIRST_PIECE + self.pieces_made);
-            self.pieces.insert(id, Piece { stream, offset: outgoing.asked, _permit: None });
+            self.pieces.insert(id, Piece { stream, kind: PieceKind::Read { offset: outgoing.asked } });
             let kind = OperationKind::Download { region: part };
-            self.operations.push((Operation { id, device, slot: lane, kind }, None));
+            self.operations.push(PieceOperation::Move(Operation { id, device, slot: lane, kind }, None));
             outgoing.asked = end;
             outgoing.reading += 1;
             outgoing.held += 1;
@@ -222,15 +364,13 @@ impl Streams {
         else {
             return;
         };
-        let Place { region, device, lane } = incoming.place;
+        let Place { region, device, lane, is_shared: _ } = incoming.place;
+        incoming.writing += 1;
         let start = region.range.start + offset;
         let part = Region { range: ByteRange::new(start, start + bytes.len() as u64), ..region };
-        self.pieces_made += 1;
-        let id = OperationId(FIRST_PIECE + self.pieces_made);
-        self.pieces.insert(id, Piece { stream, offset, _permit: Some(permit) });
+        let id = self.next_piece(stream, PieceKind::Written { _permit: permit });
         let kind = OperationKind::Upload { region: part };
-        self.operations.push((Operation { id, device, slot: lane, kind }, Some(bytes)));
-        incoming.writing += 1;
+        self.operations.push(PieceOperation::Move(Operation { id, device, slot: lane, kind }, Some(bytes)));
     }
 
     /// All pieces have come.
@@ -280,13 +420,20 @@ impl Streams {
             incoming.error.get_or_insert(error);
             // Its reader gives up.
             incoming.permits.close();
+            incoming.reader = None;
+            incoming.wanted = None;
         }
         self.end_in(stream);
     }
 
     /// A device has moved a piece; `bytes` are those of one that was read.
     pub(crate) fn moved(&mut self, done: OperationDone, bytes: Option<Bytes>) {
-        let Some(Piece { stream, offset, .. }) = self.pieces.remove(&done.operation) else { return };
+        let Some(Piece { stream, kind }) = self.pieces.remove(&done.operation) else { return };
+        let offset = match kind {
+            PieceKind::Open { has_opened } => return self.closed(stream, has_opened, done.outcome),
+            PieceKind::Read { offset } => offset,
+            PieceKind::Written { .. } => 0,
+        };
         if let Some(incoming) = self.incoming.get_mut(&stream) {
             incoming.writing -= 1;
             match done.outcome {
@@ -364,6 +511,11 @@ impl Streams {
         std::mem::take(&mut self.operations)
     }
 
+    /// Incoming streams that nobody reads, since this was last asked.
+    pub(crate) fn take_unread(&mut self) -> Vec<OperationId> {
+        std::mem::take(&mut self.unread)
+    }
+
     /// Streams that have ended since this was last asked.
     pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
@@ -394,237 +546,4 @@ impl Outgoing {
 }
 
 #[cfg(test)]
-mod tests {
-    use isochrone_model::{AgentId, BufferId, BufferKey, Version};
-
-    use super::*;
-
-    const OUT: OperationId = OperationId(7);
-    const IN: OperationId = OperationId(8);
-    const FROM_AGENT: StreamSource = StreamSource::Agent { from: AgentId(3) };
-    const OF_WRITE: StreamSource = StreamSource::Payload { task: TaskId(9) };
-
-    fn place(size_bytes: u64) -> Place {
-        let buffer = BufferKey { session: SessionId(1), buffer: BufferId(2) };
-        let region =
-            Region { buffer, range: ByteRange::from_offset(100, size_bytes).unwrap(), version: Version(4) };
-        Place { region, device: DeviceIndex(1), lane: SlotIndex(2) }
-    }
-
-    fn done(operation: OperationId) -> OperationDone {
-        OperationDone { operation, outcome: Ok(Span(10)) }
-    }
-
-    fn failed(operation: OperationId) -> OperationDone {
-        let error = OperationError::Failed { call: "read".to_owned(), reason: "broken".to_owned() };
-        OperationDone { operation, outcome: Err(error) }
-    }
-
-    fn range(operation: &PieceOperation) -> ByteRange {
-        match &operation.0.kind {
-            OperationKind::Download { region } | OperationKind::Upload { region } => region.range,
-            other => panic!("{other:?} is no piece"),
-        }
-    }
-
-    /// The device reads a piece.
-    fn read(streams: &mut Streams, operation: &PieceOperation) {
-        let bytes = Bytes::from(vec![7; range(operation).len() as usize]);
-        streams.moved(done(operation.0.id), Some(bytes));
-    }
-
-    /// How many bytes a task has been given, and whether that was all.
-    fn given(pieces: &mut mpsc::UnboundedReceiver<Next>) -> (u64, bool) {
-        let (mut bytes, mut is_end) = (0, false);
-        while let Ok(next) = pieces.try_recv() {
-            match next {
-                Next::Piece(piece) => bytes += piece.len() as u64,
-                Next::End => is_end = true,
-            }
-        }
-        (bytes, is_end)
-    }
-
-    #[test]
-    fn pieces_are_sent_while_later_ones_are_not_even_read_and_few_are_held() {
-        let count = 3 * PIECES_MAX as u64;
-        for size_bytes in [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, count * PIECE_BYTES + 5] {
-            let mut streams = Streams::default();
-            let (sender, mut pieces) = mpsc::unbounded_channel();
-            streams.begin_out(OUT, place(size_bytes), sender);
-            let (mut asked, mut sent, mut is_end) = (100, 0, false);
-            let mut first_sent_at = None;
-            while !is_end {
-                let operations = streams.take_operations();
-                assert!(operations.len() <= PIECES_MAX, "what is on the host is bounded");
-                assert!(!operations.is_empty(), "something is under way until the end");
-                for operation in &operations {
-                    assert!(is_piece(operation.0.id) && operation.1.is_none());
-                    assert_eq!(range(operation).start, asked, "pieces follow each other");
-                    asked = range(operation).end;
-                }
-                for operation in &operations {
-                    read(&mut streams, operation);
-                }
-                let (bytes, ended) = given(&mut pieces);
-                assert!(bytes <= PIECES_MAX as u64 * PIECE_BYTES);
-                first_sent_at.get_or_insert(asked);
-                assert!(streams.take_operations().is_empty(), "nothing is read before something is sent");
-                for _ in &operations {
-                    streams.sent(OUT);
-                }
-                (sent, is_end) = (sent + bytes, ended);
-            }
-            assert_eq!((sent, asked), (size_bytes, 100 + size_bytes));
-            let is_large = size_bytes > PIECES_MAX as u64 * PIECE_BYTES;
-            assert_eq!(first_sent_at < Some(asked), is_large, "the first goes before the last is read");
-            assert!(streams.take_ended().is_empty(), "the receiver has the last word");
-            streams.sending_ended(OUT, Ok(()));
-            let ended = streams.take_ended();
-            let pieces = size_bytes.div_ceil(PIECE_BYTES);
-            assert_eq!(ended[0].done, OperationDone { operation: OUT, outcome: Ok(Span(10 * pieces)) });
-            assert!(streams.is_empty() && streams.pieces.is_empty());
-        }
-    }
-
-    #[test]
-    fn pieces_that_a_device_reads_out_of_order_are_sent_in_order() {
-        let mut streams = Streams::default();
-        let (sender, mut pieces) = mpsc::unbounded_channel();
-        streams.begin_out(OUT, place(3 * PIECE_BYTES), sender);
-        let operations = streams.take_operations();
-        read(&mut streams, &operations[2]);
-        read(&mut streams, &operations[1]);
-        assert_eq!(given(&mut pieces), (0, false));
-        read(&mut streams, &operations[0]);
-        assert_eq!(given(&mut pieces), (3 * PIECE_BYTES, true));
-    }
-
-    #[test]
-    fn a_device_that_fails_in_the_middle_breaks_the_stream_off() {
-        let mut streams = Streams::default();
-        let (sender, mut pieces) = mpsc::unbounded_channel();
-        streams.begin_out(OUT, place(20 * PIECE_BYTES), sender);
-        let operations = streams.take_operations();
-        read(&mut streams, &operations[0]);
-        streams.moved(failed(operations[1].0.id), None);
-        assert_eq!(given(&mut pieces), (PIECE_BYTES, false), "no end");
-        assert!(pieces.is_closed(), "the sending task is told");
-        streams.sending_ended(OUT, Err("cut".to_owned()));
-        assert!(streams.take_ended().is_empty(), "the device still reads");
-        for operation in &operations[2..] {
-            read(&mut streams, operation);
-        }
-        assert_eq!(streams.take_ended()[0].done, OperationDone { operation: OUT, ..failed(OUT) });
-        assert!(streams.is_empty() && streams.take_operations().is_empty());
-    }
-
-    #[test]
-    fn a_receiver_that_goes_ends_the_stream_once_the_device_is_at_rest() {
-        let mut streams = Streams::default();
-        let (sender, pieces) = mpsc::unbounded_channel();
-        streams.begin_out(OUT, place(20 * PIECE_BYTES), sender);
-        let operations = streams.take_operations();
-        drop(pieces);
-        streams.sending_ended(OUT, Err("the peer is gone".to_owned()));
-        streams.sent(OUT);
-        assert!(streams.take_operations().is_empty(), "nothing more is read");
-        for operation in &operations {
-            read(&mut streams, operation);
-        }
-        let ended = streams.take_ended();
-        assert_eq!(
-            ended[0].done.outcome,
-            Err(OperationError::Lost { reason: "the peer is gone".to_owned() })
-        );
-    }
-
-    /// Hands over a piece as a reading task does; `None` when it is to stop or to wait.
-    fn hand_over(streams: &mut Streams, way: &Way, offset: u64, size_bytes: u64) -> Option<()> {
-        let Way::Device { stream, permits } = way else { panic!("not for a device") };
-        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
-        streams.came(*stream, offset, Bytes::from(vec![1; size_bytes as usize]), permit);
-        Some(())
-    }
-
-    #[test]
-    fn pieces_go_to_the_device_as_they_come_and_no_more_than_a_few_wait() {
-        let mut streams = Streams::default();
-        let total = 2 * PIECES_MAX as u64;
-        let way = streams.begin_in(IN, place(total * PIECE_BYTES), FROM_AGENT);
-        let mut offset = 0;
-        while hand_over(&mut streams, &way, offset, PIECE_BYTES).is_some() {
-            offset += PIECE_BYTES;
-        }
-        assert_eq!(offset, PIECES_MAX as u64 * PIECE_BYTES, "then the reader waits");
-        let operations = streams.take_operations();
-        assert_eq!(range(&operations[0]), ByteRange::new(100, 100 + PIECE_BYTES));
-        streams.moved(done(operations[0].0.id), None);
-        assert!(hand_over(&mut streams, &way, offset, PIECE_BYTES).is_some(), "one has room");
-        let mut open = operations;
-        open.remove(0);
-        open.extend(streams.take_operations());
-        streams.is_whole(IN);
-        for operation in open {
-            assert!(streams.take_ended().is_empty(), "all of it is to be on the device");
-            streams.moved(done(operation.0.id), None);
-        }
-        let ended = streams.take_ended();
-        assert!(ended[0].done.outcome.is_ok());
-        assert_eq!(ended[0].source, Some((place(total * PIECE_BYTES).region, FROM_AGENT)));
-        assert!(streams.is_empty());
-    }
-
-    #[test]
-    fn a_replica_that_breaks_is_lost_and_a_write_may_come_once_more() {
-        let mut streams = Streams::default();
-        let way = streams.begin_in(IN, place(4 * PIECE_BYTES), FROM_AGENT);
-        hand_over(&mut streams, &way, 0, PIECE_BYTES).unwrap();
-        assert!(streams.broke(IN, "cut".to_owned()).is_some());
-        assert!(streams.take_ended().is_empty(), "the device still writes");
-        let operation = streams.take_operations().remove(0);
-        streams.moved(done(operation.0.id), None);
-        let lost = Err(OperationError::Lost { reason: "cut".to_owned() });
-        assert_eq!(streams.take_ended()[0].done.outcome, lost);
-        assert!(hand_over(&mut streams, &way, 0, 1).is_none(), "its reader is to stop");
-
-        let way = streams.begin_in(IN, place(2 * PIECE_BYTES), OF_WRITE);
-        hand_over(&mut streams, &way, 0, PIECE_BYTES).unwrap();
-        assert!(streams.begin_again(TaskId(9)).is_none(), "it comes already");
-        streams.broke(IN, "cut".to_owned());
-        assert!(streams.take_ended().is_empty() && streams.has_payload(TaskId(9)));
-        let again = streams.begin_again(TaskId(9)).unwrap();
-        for offset in [0, PIECE_BYTES] {
-            hand_over(&mut streams, &again, offset, PIECE_BYTES).unwrap();
-        }
-        streams.is_whole(IN);
-        for operation in streams.take_operations() {
-            streams.moved(done(operation.0.id), None);
-        }
-        assert!(streams.take_ended()[0].done.outcome.is_ok());
-
-        streams.begin_in(IN, place(2 * PIECE_BYTES), OF_WRITE);
-        streams.broke(IN, "cut".to_owned());
-        streams.lost(TaskId(9), "cut".to_owned());
-        assert_eq!(streams.take_ended()[0].done.outcome, lost);
-    }
-
-    #[test]
-    fn a_device_that_fails_and_a_session_that_ends_stop_what_comes() {
-        let mut streams = Streams::default();
-        let way = streams.begin_in(IN, place(4 * PIECE_BYTES), FROM_AGENT);
-        hand_over(&mut streams, &way, 0, PIECE_BYTES).unwrap();
-        let operation = streams.take_operations().remove(0);
-        streams.moved(failed(operation.0.id), None);
-        assert_eq!(streams.take_ended()[0].done.outcome, failed(IN).outcome);
-        assert!(hand_over(&mut streams, &way, PIECE_BYTES, 1).is_none());
-
-        let way = streams.begin_in(IN, place(4 * PIECE_BYTES), OF_WRITE);
-        streams.dismiss(SessionId(2));
-        assert!(streams.take_ended().is_empty());
-        streams.dismiss(SessionId(1));
-        assert!(streams.take_ended()[0].done.outcome.is_err());
-        assert!(hand_over(&mut streams, &way, 0, 1).is_none());
-        assert!(streams.is_empty());
-    }
-}
+mod tests;

@@ -5,11 +5,12 @@ mod backends_harness;
 use std::sync::Mutex;
 
 use backends_harness::{Harness, allocate, key, launch, launch_over, part, region, scalar, whole};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use isochrone_model::order::BuildOutcome;
 use isochrone_model::units::ByteRange;
-use isochrone_model::{AddressSpace, BoundArgument, NdRange};
+use isochrone_model::{AddressSpace, BoundArgument, DeviceIndex, NdRange, Span};
 use isochrone_node_agent::Backend;
+use isochrone_node_agent::backend::{Access, Opened};
 use isochrone_node_agent::opencl::{CompletionMode, OpenClBackend, OpenClOptions, list_devices};
 use isochrone_sched_core::agent::{OperationError, OperationId, OperationKind};
 use isochrone_testbed::has_opencl;
@@ -66,7 +67,7 @@ fn built(harness: &mut Harness<OpenClBackend>) {
     assert!(matches!(harness.build(SOURCE, ""), BuildOutcome::Built { .. }));
 }
 
-fn reason(outcome: Result<isochrone_model::Span, OperationError>) -> String {
+fn reason(outcome: Result<Span, OperationError>) -> String {
     outcome.expect_err("must fail").to_string()
 }
 
@@ -250,6 +251,97 @@ fn bytes_come_back_as_they_went() {
         assert!(reason(harness.upload(2, 1_000, Bytes::from_static(b"ab"))).contains("do not lie within"));
         let error = reason(harness.run(OperationKind::Upload { region: region(2, 0, 4) }));
         assert!(error.contains("without its bytes"), "{error}");
+        harness.assert_silence();
+    });
+}
+
+#[test]
+fn regions_are_written_and_read_where_they_lie() {
+    each_mode(1, |mut harness| {
+        if !harness.backend.shares_memory(DeviceIndex(0)) {
+            harness.run(allocate(1, 64)).unwrap();
+            let id = harness.open(1, region(1, 0, 64), Access::Read);
+            assert!(reason(harness.opened(id).map(|_| Span::ZERO)).contains("its own"));
+            return harness.assert_silence();
+        }
+        built(&mut harness);
+        let size = (5 << 20) + 12;
+        harness.run(allocate(1, size)).unwrap();
+        let pattern = |place: u64| (place * 31 % 251) as u8;
+        // Odd places and lengths, a part of the buffer each.
+        let ranges = [(0, 1), (3, 10), (4_095, 4_098), (1 << 20, (3 << 20) + 7), (size - 1, size)];
+        for (start, end) in ranges {
+            let id = harness.open(1, region(1, start, end), Access::Overwrite);
+            let Ok(Opened::Room(mut room)) = harness.opened(id) else { panic!("no room") };
+            assert_eq!(room.bytes_mut().remaining_mut() as u64, end - start);
+            for place in start..end {
+                room.bytes_mut().put_slice(&[pattern(place)]);
+            }
+            assert_eq!(room.bytes_mut().remaining_mut(), 0);
+            drop(room);
+            harness.end(id).0.unwrap();
+        }
+        let is_written = |place| ranges.iter().any(|(start, end)| (*start..*end).contains(&place));
+        let expected: Vec<u8> =
+            (0..size).map(|place| if is_written(place) { pattern(place) } else { 0 }).collect();
+        assert!(harness.download(1, 0, size) == expected, "nothing beside the regions is written");
+        for (start, end) in ranges.into_iter().chain([(0, size)]) {
+            let id = harness.open(1, region(1, start, end), Access::Read);
+            let Ok(Opened::Contents(bytes)) = harness.opened(id) else { panic!("no contents") };
+            let part = bytes.slice(bytes.len() / 2..);
+            assert!(bytes == expected[start as usize..end as usize]);
+            drop(bytes);
+            assert!(part == expected[(end as usize - part.len())..end as usize], "a part keeps it open");
+            drop(part);
+            harness.end(id).0.unwrap();
+        }
+        // What runs next sees it, and what ran before is seen.
+        let id = harness.open(1, region(1, 0, 4), Access::Overwrite);
+        let Ok(Opened::Room(mut room)) = harness.opened(id) else { panic!("no room") };
+        room.bytes_mut().put_slice(&7_u32.to_le_bytes());
+        drop(room);
+        harness.end(id).0.unwrap();
+        harness.run(launch(SLOW, 1, vec![whole(1), scalar(1)])).unwrap();
+        let id = harness.open(1, region(1, 0, 4), Access::Read);
+        let Ok(Opened::Contents(bytes)) = harness.opened(id) else { panic!("no contents") };
+        let next = 7_u32.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        assert_eq!(bytes, words(std::iter::once(next)));
+        drop(bytes);
+        harness.end(id).0.unwrap();
+        harness.assert_silence();
+    });
+}
+
+#[test]
+fn regions_that_cannot_be_opened_say_why() {
+    each_mode(1, |mut harness| {
+        if !harness.backend.shares_memory(DeviceIndex(0)) {
+            return;
+        }
+        harness.run(allocate(1, 64)).unwrap();
+        for (lane, wanted, why) in [
+            (1, region(1, 5, 5), ""),
+            (1, region(1, 60, 65), "do not lie within"),
+            (1, region(2, 0, 4), "not allocated"),
+            (9, region(1, 0, 4), "slot"),
+        ] {
+            let id = harness.open(lane, wanted, Access::Overwrite);
+            let error = reason(harness.opened(id).map(|_| Span::ZERO));
+            assert!(error.contains(why), "{error}");
+        }
+        // A region that is open outlives its buffer, and two may be open at one time.
+        let (first, second) = (region(1, 0, 32), region(1, 32, 64));
+        let first = harness.open(1, first, Access::Overwrite);
+        let second = harness.open(1, second, Access::Read);
+        let Ok(Opened::Room(mut room)) = harness.opened(first) else { panic!("no room") };
+        let Ok(Opened::Contents(contents)) = harness.opened(second) else { panic!("no contents") };
+        let freed = harness.give(0, OperationKind::Free { buffer: key(1) }, None);
+        harness.end(freed).0.unwrap();
+        room.bytes_mut().put_slice(&[1; 32]);
+        assert_eq!(contents, Bytes::from_static(&[0; 32]));
+        drop((room, contents));
+        harness.end(first).0.unwrap();
+        harness.end(second).0.unwrap();
         harness.assert_silence();
     });
 }

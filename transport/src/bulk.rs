@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use isochrone_protocol::{
     DecodeError, EncodeError, FrameDecoder, Limits, decode_payload, encode_bulk_header,
 };
@@ -429,42 +429,69 @@ impl BulkReceiver {
         let Ok(length) = usize::try_from(part_bytes) else { return Err(no_memory) };
         let rooms = self.connection.options.rooms.clone();
         let Some(mut buffer) = rooms.take(length) else { return Err(no_memory) };
-        while buffer.len() < length {
-            if let Some(mut piece) = self.waiting.pop_front() {
-                let taken = piece.split_to(piece.len().min(length - buffer.len()));
-                buffer.extend_from_slice(&taken);
-                if !piece.is_empty() {
-                    self.waiting.push_front(piece);
-                }
-            } else if !self.read_more(&mut buffer, length).await? {
-                break;
-            }
-        }
+        self.receive_into(&mut buffer, length).await?;
         Ok(rooms.filled(buffer))
     }
 
-    /// Appends what there is to a buffer, up to a length, or puts it among what waits; `false` after the last.
-    async fn read_more(&mut self, buffer: &mut Vec<u8>, length: usize) -> Result<bool, ReceiveBulkError> {
+    /// Receives the next `bytes` straight to where they are to be, no more than there is room for; gives how many came,
+    /// fewer only when the transfer has ended.
+    ///
+    /// # Errors
+    /// If the sender breaks off, or the connection ends. What came before is in `into` then.
+    pub async fn receive_into<B: BufMut + Send + ?Sized>(
+        &mut self,
+        into: &mut B,
+        bytes: usize,
+    ) -> Result<usize, ReceiveBulkError> {
+        let wanted = bytes.min(into.remaining_mut());
+        let mut received = 0;
+        while received < wanted {
+            if let Some(mut piece) = self.waiting.pop_front() {
+                let taken = piece.split_to(piece.len().min(wanted - received));
+                into.put_slice(&taken);
+                received += taken.len();
+                if !piece.is_empty() {
+                    self.waiting.push_front(piece);
+                }
+            } else if let Some(read) = self.read_more(into, wanted - received).await? {
+                received += read;
+            } else {
+                break;
+            }
+        }
+        Ok(received)
+    }
+
+    /// Puts what there is where it is to be, up to a length, or among what waits; gives how much came to its place, and
+    /// `None` after the last.
+    async fn read_more<B: BufMut + Send + ?Sized>(
+        &mut self,
+        into: &mut B,
+        length: usize,
+    ) -> Result<Option<usize>, ReceiveBulkError> {
         match &mut self.carrier {
             ReceiveCarrier::Quic(stream, link) => {
                 let mut chunks: [Bytes; READ_CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
                 let read = stream.read_chunks(&mut chunks).await;
-                let count = read.map_err(|error| receive_error(&self.connection, link, error))?;
-                for chunk in chunks.iter_mut().take(count.unwrap_or(0)) {
+                let Some(count) = read.map_err(|error| receive_error(&self.connection, link, error))? else {
+                    return Ok(None);
+                };
+                let mut put = 0;
+                for chunk in chunks.iter_mut().take(count) {
                     // Most go straight to where they are to be.
-                    if self.waiting.is_empty() && chunk.len() <= length - buffer.len() {
-                        buffer.extend_from_slice(&std::mem::take(chunk));
+                    if self.waiting.is_empty() && chunk.len() <= length - put {
+                        let chunk = std::mem::take(chunk);
+                        into.put_slice(&chunk);
+                        put += chunk.len();
                     } else {
                         self.waiting.push_back(std::mem::take(chunk));
                     }
                 }
-                Ok(count.is_some())
+                Ok(Some(put))
             }
             ReceiveCarrier::Local(receiver) => tokio::select! {
                 biased;
-                is_more = receiver.read(buffer, length - buffer.len()) => {
-                    is_more.map_err(|_| self.connection.receiver_lost())
-                }
+                read = receiver.read(into, length) => read.map_err(|_| self.connection.receiver_lost()),
                 reason = self.connection.link.closed() => Err(ReceiveBulkError::Closed(reason)),
             },
         }
@@ -477,9 +504,9 @@ impl BulkReceiver {
     pub async fn receive_end(&mut self, total_bytes: u64) -> Result<(), ReceiveBulkError> {
         let mut none = Vec::new();
         while self.waiting.is_empty() {
-            let is_more = self.read_more(&mut none, 0).await?;
+            let read = self.read_more(&mut none, 0).await?;
             match &self.carrier {
-                _ if !is_more => return Ok(()),
+                _ if read.is_none() => return Ok(()),
                 ReceiveCarrier::Local(_) => break,
                 // What was read is empty, or waits.
                 ReceiveCarrier::Quic(..) => {}

@@ -214,21 +214,25 @@ impl LocalReceiver {
         }
     }
 
-    /// Appends what is there, `room` bytes at most, and waits for something; `false` after the last. An end that
-    /// was not announced is an error. Cancel safe.
-    pub(crate) async fn read(&mut self, into: &mut Vec<u8>, room: usize) -> io::Result<bool> {
+    /// Appends what is there, `room` bytes at most, and waits for something; gives how much that was, and `None` after
+    /// the last. An end that was not announced is an error. Cancel safe.
+    pub(crate) async fn read<B: BufMut + ?Sized>(
+        &mut self,
+        into: &mut B,
+        room: usize,
+    ) -> io::Result<Option<usize>> {
         loop {
             match self.piece {
                 Piece::None => self.read_head().await?,
-                Piece::End => return Ok(false),
-                Piece::Plain(_) | Piece::InSlot { .. } if room == 0 => return Ok(true),
+                Piece::End => return Ok(None),
+                Piece::Plain(_) | Piece::InSlot { .. } if room == 0 => return Ok(Some(0)),
                 Piece::Plain(bytes) => {
                     let read = self.socket.read_buf(&mut into.limit(bytes.min(room))).await?;
                     if read == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                     self.piece = if read == bytes { Piece::None } else { Piece::Plain(bytes - read) };
-                    return Ok(true);
+                    return Ok(Some(read));
                 }
                 Piece::InSlot { at, bytes } => {
                     let copied = bytes.min(room);
@@ -239,7 +243,7 @@ impl LocalReceiver {
                     } else {
                         self.piece = Piece::InSlot { at: at + copied, bytes: bytes - copied };
                     }
-                    return Ok(true);
+                    return Ok(Some(copied));
                 }
             }
         }
@@ -253,7 +257,7 @@ impl LocalReceiver {
         };
         let room = if known == 0 { PIECE_BYTES_MAX } else { known.min(PIECE_BYTES_MAX) };
         let mut piece = Vec::with_capacity(room);
-        Ok(self.read(&mut piece, room).await?.then(|| Bytes::from(piece)))
+        Ok(self.read(&mut piece, room).await?.map(|_| Bytes::from(piece)))
     }
 
     async fn read_head(&mut self) -> io::Result<()> {
@@ -315,7 +319,7 @@ mod tests {
 
     async fn receive_all(mut receiver: LocalReceiver, room: usize) -> Vec<u8> {
         let mut received = Vec::new();
-        while receiver.read(&mut received, room).await.unwrap() {}
+        while receiver.read(&mut received, room).await.unwrap().is_some() {}
         received
     }
 
@@ -361,7 +365,7 @@ mod tests {
         let waited = tokio::time::timeout(std::time::Duration::from_millis(20), more).await;
         assert!(waited.is_err(), "no slot is free");
         let mut received = Vec::new();
-        assert!(receiver.read(&mut received, SLOT_BYTES).await.unwrap());
+        assert_eq!(receiver.read(&mut received, SLOT_BYTES).await.unwrap(), Some(SLOT_BYTES));
         assert!(received == contents(RING_BYTES)[..SLOT_BYTES]);
         sender.send(contents(SLOT_BYTES)).await.unwrap();
         drop(receiver);
@@ -370,7 +374,7 @@ mod tests {
     }
 
     /// What a receiver makes of these bytes.
-    async fn heard(bytes: &[u8]) -> io::Result<bool> {
+    async fn heard(bytes: &[u8]) -> io::Result<Option<usize>> {
         let (mut near, far) = UnixStream::pair().unwrap();
         near.write_all(bytes).await.unwrap();
         drop(near);
@@ -385,7 +389,7 @@ mod tests {
         }
         assert_eq!(heard(&[9, 0]).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(heard(&[9, 0, 0, 0]).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert!(!heard(&[0; 4]).await.unwrap(), "an end");
+        assert_eq!(heard(&[0; 4]).await.unwrap(), None, "an end");
 
         for head in [IN_SLOT, IN_SLOT | (SLOT_BYTES as u32 + 1), RING] {
             let (mut sender, mut receiver) = pair(&Rings::default());

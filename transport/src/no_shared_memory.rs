@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use bytes::BufMut;
+
 /// Memory that this process writes and another reads; there is none.
 pub(crate) struct WrittenMemory(Infallible);
 
@@ -29,7 +31,12 @@ impl ReadMemory {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn append_to(&self, _into: &mut Vec<u8>, _at: usize, _length: usize) -> io::Result<()> {
+    pub(crate) fn append_to<B: BufMut + ?Sized>(
+        &self,
+        _into: &mut B,
+        _at: usize,
+        _length: usize,
+    ) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -185,6 +185,13 @@ impl TransportOptions {
         self
     }
 
+    /// Most bytes of memory that are kept for contents to come, after those that were in it are gone; default 2 GiB. Memory that was
+    /// not used for some six seconds is not kept any longer. 0 keeps none: every large transfer then waits for fresh memory.
+    pub fn rooms_kept_bytes_max(&mut self, bytes: usize) -> &mut Self {
+        self.rooms = Rooms::keeping(bytes);
+        self
+    }
+
     /// Most bytes of messages that wait on this side for a slow peer; default 16 MiB, at least
     /// one frame. Beyond it sending gives [`SendError::Full`](crate::SendError::Full).
     pub fn control_queue_bytes_max(&mut self, bytes: usize) -> &mut Self {

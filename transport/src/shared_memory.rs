@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
+use bytes::BufMut;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::net::{
@@ -120,18 +121,28 @@ impl ReadMemory {
     /// Appends bytes from a place.
     ///
     /// # Errors
-    /// When they do not lie within the memory, or there is no memory to put them in.
-    pub(crate) fn append_to(&self, into: &mut Vec<u8>, at: usize, length: usize) -> io::Result<()> {
-        if !self.0.holds(at, length) {
+    /// When they do not lie within the memory, or there is no room to put them in.
+    pub(crate) fn append_to<B: BufMut + ?Sized>(
+        &self,
+        into: &mut B,
+        at: usize,
+        length: usize,
+    ) -> io::Result<()> {
+        if !self.0.holds(at, length) || into.remaining_mut() < length {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        into.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // SAFETY: the range was checked just now, and the vector has room for it beyond its length. Should the
-        // other process write there meanwhile, the copy holds some of either: it is bytes in any case.
-        unsafe {
-            let source = self.0.start.as_ptr().add(at);
-            std::ptr::copy_nonoverlapping(source, into.as_mut_ptr().add(into.len()), length);
-            into.set_len(into.len() + length);
+        let mut copied = 0;
+        while copied < length {
+            let room = into.chunk_mut();
+            let count = room.len().min(length - copied);
+            // SAFETY: the range was checked just now, and the room is of at least `count` bytes. Should the other
+            // process write there meanwhile, the copy holds some of either: it is bytes in any case.
+            unsafe {
+                let source = self.0.start.as_ptr().add(at + copied);
+                std::ptr::copy_nonoverlapping(source, room.as_mut_ptr(), count);
+                into.advance_mut(count);
+            }
+            copied += count;
         }
         Ok(())
     }

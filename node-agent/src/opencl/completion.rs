@@ -22,6 +22,7 @@ use opencl3::event::{
 use opencl3::types::cl_event;
 use serde::{Deserialize, Serialize};
 
+use super::mapping::{self, Mapping, Told};
 use super::raw::{Event, Memory};
 use super::status::{Purpose, refusal};
 use crate::backend::{BackendEvent, BackendSink};
@@ -85,9 +86,14 @@ impl Outlet {
 }
 
 /// Counts a command until it is dropped.
-struct Flight(Arc<Outlet>);
+pub(super) struct Flight(Arc<Outlet>);
 
 impl Flight {
+    /// Tells the driver of this command.
+    pub(super) fn send(&self, event: BackendEvent) {
+        self.0.send(event);
+    }
+
     fn new(outlet: &Arc<Outlet>) -> Self {
         outlet.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(outlet))
@@ -123,6 +129,8 @@ pub(super) enum Kept {
         /// Where it is let go.
         releaser: Releaser,
     },
+    /// A region that is open to the host from the end on: the operation ends later.
+    Mapping(Mapping),
 }
 
 /// Lets go of device memory on a thread of its own: drivers unmap pages, or wait for all that runs on
@@ -130,11 +138,14 @@ pub(super) enum Kept {
 #[derive(Clone)]
 pub(super) struct Releaser(mpsc::Sender<Release>);
 
-struct Release {
-    memory: Vec<Memory>,
-    done: OperationDone,
-    /// Last, so that the count falls when all else has been let go.
-    flight: Flight,
+enum Release {
+    Memory {
+        memory: Vec<Memory>,
+        done: OperationDone,
+        /// Last, so that the count falls when all else has been let go.
+        flight: Flight,
+    },
+    Mapping(Mapping, Told),
 }
 
 impl Releaser {
@@ -149,6 +160,11 @@ impl Releaser {
         Ok(Self(releases))
     }
 
+    /// Gives a mapped region back.
+    pub(super) fn unmap(&self, mapping: Mapping, told: Told) {
+        self.release(Release::Mapping(mapping, told));
+    }
+
     fn release(&self, release: Release) {
         if let Err(error) = self.0.send(release) {
             error.0.perform();
@@ -158,8 +174,13 @@ impl Releaser {
 
 impl Release {
     fn perform(self) {
-        drop(self.memory);
-        self.flight.0.send(BackendEvent::Done { done: self.done, downloaded: None });
+        match self {
+            Self::Memory { memory, done, flight } => {
+                drop(memory);
+                flight.send(BackendEvent::Done { done, downloaded: None });
+            }
+            Self::Mapping(mapping, told) => mapping::unmap(mapping, told),
+        }
     }
 }
 
@@ -176,13 +197,17 @@ pub(super) struct Enqueued {
 }
 
 /// A command on its way.
-struct Pending {
-    operation: OperationId,
-    enqueued_at: Instant,
-    lane_end: LaneEnd,
-    command: Enqueued,
+pub(super) struct Pending {
+    /// The operation that it is, or ends.
+    pub(super) operation: OperationId,
+    /// When.
+    pub(super) enqueued_at: Instant,
+    /// Its lane's clock.
+    pub(super) lane_end: LaneEnd,
+    /// What was enqueued.
+    pub(super) command: Enqueued,
     /// Last, so that the count falls when all else has been let go.
-    flight: Flight,
+    pub(super) flight: Flight,
 }
 
 impl Pending {
@@ -197,8 +222,14 @@ impl Pending {
         };
         let downloaded = match kept {
             Kept::Memory { memory, releaser } => {
-                releaser.release(Release { memory, done: OperationDone { operation, outcome }, flight });
-                return;
+                let done = OperationDone { operation, outcome };
+                return releaser.release(Release::Memory { memory, done, flight });
+            }
+            Kept::Mapping(mapping) if outcome.is_ok() => {
+                let outlet = Arc::clone(&flight.0);
+                let told = Told { operation, enqueued_at, lane_end, flight };
+                let opened = mapping::open(mapping, told);
+                return outlet.send(BackendEvent::Opened { operation, opened });
             }
             Kept::Download { region, mut room } if outcome.is_ok() => {
                 // The length was checked against `usize` when the room was made.
@@ -207,11 +238,18 @@ impl Pending {
                 unsafe { room.set_len(length) };
                 Some((region, flight.0.rooms.filled(room)))
             }
-            Kept::Nothing | Kept::Upload { .. } | Kept::Download { .. } => None,
+            Kept::Nothing | Kept::Upload { .. } | Kept::Download { .. } | Kept::Mapping(_) => None,
         };
         flight.0.send(BackendEvent::Done { done: OperationDone { operation, outcome }, downloaded });
         drop(event);
         drop(flight);
+    }
+
+    /// Has the OpenCL driver call back, or waits for the end on this thread.
+    pub(super) fn call_back_or_wait(self) {
+        if let Err(pending) = call_back(self) {
+            pending.finish_after_wait();
+        }
     }
 
     /// Waits for the end on this thread, then tells it.
@@ -244,7 +282,7 @@ fn profiled(event: &Event) -> Option<Span> {
 /// When a lane's last command was seen to end. Where a device tells no times, a command of an in-order
 /// lane took from then, or from when it was given, to its own end.
 #[derive(Clone, Default)]
-struct LaneEnd(Arc<Mutex<Option<Instant>>>);
+pub(super) struct LaneEnd(Arc<Mutex<Option<Instant>>>);
 
 impl LaneEnd {
     fn advance(&self, enqueued_at: Instant) -> Span {

@@ -20,10 +20,13 @@ use opencl3::types::cl_mem;
 use super::OpenClOptions;
 use super::build::{Builder, BuiltProgram, LoadedKernel};
 use super::completion::{Enqueued, Kept, Outlet, Releaser, Watcher};
+use super::discover::Found;
 use super::error::OpenClError;
-use super::raw::{Context, DeviceHandle, Memory, Queue};
+use super::mapping::Mapping;
+use super::raw::{Context, Memory, Queue};
 use super::signature::{check_arguments, misaligned_part};
 use super::status::{Purpose, Status, failed, refusal};
+use crate::backend::Opening;
 use crate::clock;
 
 /// Sub-buffers kept for each buffer; a program that walks over more makes them anew.
@@ -41,6 +44,8 @@ pub(super) struct Device {
     programs: BTreeMap<ProgramKey, Arc<BuiltProgram>>,
     builder: Builder,
     releaser: Releaser,
+    /// Whether its memory is the host's, and is to be used so.
+    shares_memory: bool,
     /// Last: everything above was made in it.
     context: Arc<Context>,
 }
@@ -63,12 +68,12 @@ struct DeviceBuffer {
 
 impl Device {
     pub(super) fn open(
-        handle: DeviceHandle,
-        facts: DeviceFacts,
+        found: Found,
         index: DeviceIndex,
         options: &OpenClOptions,
         outlet: &Arc<Outlet>,
     ) -> Result<Self, OpenClError> {
+        let Found { device: handle, facts, has_unified_memory } = found;
         let refused = |call| {
             let device = facts.name.clone();
             move |status| OpenClError::Call { call, device, source: Status(status) }
@@ -95,6 +100,7 @@ impl Device {
             programs: BTreeMap::new(),
             builder,
             releaser,
+            shares_memory: has_unified_memory && options.unified_memory,
             context,
         })
     }
@@ -132,6 +138,25 @@ impl Device {
         }
     }
 
+    /// Enqueues the mapping of a region; `Opened` will be sent, and `Done` later, or `Done` alone.
+    pub(super) fn open_region(&mut self, opening: Opening) {
+        let lane = opening.lane.index();
+        if lane >= self.lanes.len() {
+            let reason = format!("{} has {} slots, no {}", self.facts.name, self.facts.slots, opening.lane);
+            self.outlet.fail(opening.id, failed("slot", reason));
+            return;
+        }
+        let enqueued_at = clock::now();
+        match self.map(lane, opening) {
+            Ok(command) => {
+                let lane = &mut self.lanes[lane];
+                lane.is_dirty = true;
+                lane.watcher.watch(opening.id, enqueued_at, command);
+            }
+            Err(error) => self.outlet.fail(opening.id, error),
+        }
+    }
+
     /// Hands the queues' work to the device.
     pub(super) fn flush(&mut self) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.is_dirty) {
@@ -140,6 +165,11 @@ impl Device {
                 tracing::warn!(device = self.facts.name, status = %Status(status), "clFlush failed");
             }
         }
+    }
+
+    /// Whether regions are to be opened to the host, rather than copied.
+    pub(super) fn shares_memory(&self) -> bool {
+        self.shares_memory
     }
 
     /// Ends the compiler's thread; `false` when it has not come back in time.
@@ -231,6 +261,23 @@ impl Device {
         };
         command.kept = Kept::Download { region, room };
         Ok(command)
+    }
+
+    fn map(&self, lane: usize, opening: Opening) -> Result<Enqueued, OperationError> {
+        const CALL: &str = "clEnqueueMapBuffer";
+        let refused = |status| refusal(CALL, status, Purpose::Other);
+        let Opening { region, access, .. } = opening;
+        if !self.shares_memory {
+            return Err(failed(CALL, format!("the memory of {} is its own", self.facts.name)));
+        }
+        let (buffer, offset) = self.ranged(CALL, region.buffer, region.range)?;
+        let bytes = host_size(region.range.len(), CALL)?;
+        let queue = &self.lanes[lane].queue;
+        let (memory, unmapping) = (buffer.whole.again().map_err(refused)?, queue.again().map_err(refused)?);
+        let (start, event) = queue.enqueue_map(&buffer.whole, offset, bytes, access).map_err(refused)?;
+        let releaser = self.releaser.clone();
+        let mapping = Mapping { start, bytes, access, memory, queue: unmapping, releaser };
+        Ok(Enqueued { call: CALL, purpose: Purpose::Other, event, kept: Kept::Mapping(mapping) })
     }
 
     fn copy(

@@ -6,11 +6,11 @@ use isochrone_model::units::{BytesPerSecond, Span};
 use isochrone_model::{DeviceFacts, DeviceKind};
 use opencl3::device::{
     CL_DEVICE_AVAILABLE, CL_DEVICE_COMPILER_AVAILABLE, CL_DEVICE_DOUBLE_FP_CONFIG, CL_DEVICE_ENDIAN_LITTLE,
-    CL_DEVICE_GLOBAL_MEM_SIZE, CL_DEVICE_LOCAL_MEM_SIZE, CL_DEVICE_MAX_CLOCK_FREQUENCY,
-    CL_DEVICE_MAX_COMPUTE_UNITS, CL_DEVICE_MAX_MEM_ALLOC_SIZE, CL_DEVICE_MAX_WORK_GROUP_SIZE,
-    CL_DEVICE_MEM_BASE_ADDR_ALIGN, CL_DEVICE_NAME, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, CL_DEVICE_TYPE,
-    CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, CL_DRIVER_VERSION, get_device_data,
-    get_device_ids,
+    CL_DEVICE_GLOBAL_MEM_SIZE, CL_DEVICE_HOST_UNIFIED_MEMORY, CL_DEVICE_LOCAL_MEM_SIZE,
+    CL_DEVICE_MAX_CLOCK_FREQUENCY, CL_DEVICE_MAX_COMPUTE_UNITS, CL_DEVICE_MAX_MEM_ALLOC_SIZE,
+    CL_DEVICE_MAX_WORK_GROUP_SIZE, CL_DEVICE_MEM_BASE_ADDR_ALIGN, CL_DEVICE_NAME,
+    CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, CL_DEVICE_TYPE, CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CPU,
+    CL_DEVICE_TYPE_GPU, CL_DRIVER_VERSION, get_device_data, get_device_ids,
 };
 use opencl3::error_codes::CL_PLATFORM_NOT_FOUND_KHR;
 use opencl3::platform::platform::{CL_PLATFORM_NAME, get_platform_data, get_platform_ids};
@@ -26,6 +26,8 @@ pub(super) struct Found {
     pub(super) device: DeviceHandle,
     /// What is known of it.
     pub(super) facts: DeviceFacts,
+    /// Whether its memory is the host's.
+    pub(super) has_unified_memory: bool,
 }
 
 /// Cycles that one lane is taken to spend on one work-item: small kernels cost tens. Only a prior.
@@ -64,7 +66,9 @@ pub(super) fn find(options: &OpenClOptions) -> Result<Vec<Found>, OpenClError> {
             let facts = facts_of(device, &name, options.slots);
             seen.push(format!("{} ({}, {:?})", facts.name, facts.platform, facts.kind));
             if options.admits(&facts) {
-                found.push(Found { device, facts });
+                let has_unified_memory =
+                    number(device, CL_DEVICE_HOST_UNIFIED_MEMORY).is_some_and(|told| told != 0);
+                found.push(Found { device, facts, has_unified_memory });
             }
         }
     }

@@ -8,6 +8,7 @@ mod completion;
 mod device;
 mod discover;
 mod error;
+mod mapping;
 mod raw;
 pub(crate) mod signature;
 mod status;
@@ -26,7 +27,7 @@ use self::device::Device;
 pub use self::error::OpenClError;
 pub use self::status::Status;
 use self::status::failed;
-use crate::backend::{Backend, BackendSink};
+use crate::backend::{Backend, BackendSink, Opening};
 use crate::clock;
 
 /// Which devices to use, and how.
@@ -46,6 +47,9 @@ pub struct OpenClOptions {
     /// Whether durations come from the device's own clock, as is the default. Without, they are the times
     /// between ends as the host sees them, some 10 us less exact; a launch on NVIDIA takes 7 us less.
     pub device_times: bool,
+    /// Whether large contents go straight to and from devices whose memory is the host's (processors, and graphics within them), as is
+    /// the default. Without, they are copied as for devices with memory of their own.
+    pub unified_memory: bool,
     /// How long dropping the backend waits for commands under way and for compilers, in seconds; 10 by
     /// default. A kernel that still runs then is left to the driver.
     pub close_seconds_max: u32,
@@ -60,6 +64,7 @@ impl Default for OpenClOptions {
             slots: 1,
             completion: CompletionMode::default(),
             device_times: true,
+            unified_memory: true,
             close_seconds_max: 10,
         }
     }
@@ -106,10 +111,7 @@ impl OpenClBackend {
         let devices = found
             .into_iter()
             .enumerate()
-            .map(|(place, found)| {
-                let index = DeviceIndex::from_index(place);
-                Device::open(found.device, found.facts, index, options, &outlet)
-            })
+            .map(|(place, found)| Device::open(found, DeviceIndex::from_index(place), options, &outlet))
             .collect::<Result<Vec<_>, _>>()?;
         let close_span_max = Duration::from_secs(u64::from(options.close_seconds_max));
         Ok(Self { devices, facts, outlet, close_span_max })
@@ -140,6 +142,20 @@ impl Backend for OpenClBackend {
             None => {
                 let reason = format!("there is no {} here", operation.device);
                 self.outlet.fail(operation.id, failed("device", reason));
+            }
+        }
+    }
+
+    fn shares_memory(&self, device: DeviceIndex) -> bool {
+        self.devices.get(device.index()).is_some_and(Device::shares_memory)
+    }
+
+    fn open(&mut self, opening: Opening) {
+        match self.devices.get_mut(opening.device.index()) {
+            Some(device) => device.open_region(opening),
+            None => {
+                let reason = format!("there is no {} here", opening.device);
+                self.outlet.fail(opening.id, failed("device", reason));
             }
         }
     }

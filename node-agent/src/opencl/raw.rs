@@ -4,24 +4,28 @@
 //! take the agent down. Must never decide anything.
 
 use std::ffi::c_void;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use opencl3::command_queue::{
     CL_QUEUE_PROFILING_ENABLE, create_command_queue, enqueue_copy_buffer, enqueue_fill_buffer,
-    enqueue_marker_with_wait_list, enqueue_nd_range_kernel, enqueue_read_buffer, enqueue_write_buffer,
-    release_command_queue,
+    enqueue_map_buffer, enqueue_marker_with_wait_list, enqueue_nd_range_kernel, enqueue_read_buffer,
+    enqueue_unmap_mem_object, enqueue_write_buffer, release_command_queue, retain_command_queue,
 };
 use opencl3::context::context::{create_context, release_context};
+use opencl3::error_codes::CL_MAP_FAILURE;
 use opencl3::event::{release_event, retain_event};
 use opencl3::kernel::{create_kernels_in_program, release_kernel, set_kernel_arg};
 use opencl3::memory::{
-    CL_BUFFER_CREATE_TYPE_REGION, CL_MEM_READ_WRITE, create_buffer, create_sub_buffer, release_mem_object,
+    CL_BUFFER_CREATE_TYPE_REGION, CL_MAP_READ, CL_MAP_WRITE_INVALIDATE_REGION, CL_MEM_READ_WRITE,
+    create_buffer, create_sub_buffer, release_mem_object, retain_mem_object,
 };
 use opencl3::program::{create_program_with_source, release_program};
 use opencl3::types::{
     CL_NON_BLOCKING, cl_buffer_region, cl_command_queue, cl_context, cl_device_id, cl_event, cl_kernel,
     cl_mem, cl_program,
 };
+
+use crate::backend::Access;
 
 /// A root device's id; it lives as long as the process.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +146,15 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// A second reference, so that the buffer outlives a release elsewhere.
+    pub(super) fn again(&self) -> Result<Self, i32> {
+        // SAFETY: the buffer is valid.
+        unsafe { retain_mem_object(self.0) }?;
+        Ok(Self(self.0))
+    }
+}
+
 impl Event {
     /// A second reference, so that the event outlives a release on another thread.
     pub(super) fn again(&self) -> Result<Self, i32> {
@@ -152,6 +165,56 @@ impl Event {
 }
 
 impl Queue {
+    /// A second reference, so that the queue outlives a release elsewhere.
+    pub(super) fn again(&self) -> Result<Self, i32> {
+        // SAFETY: the queue is valid.
+        unsafe { retain_command_queue(self.0) }?;
+        Ok(Self(self.0))
+    }
+
+    /// Enqueues the mapping of `size_bytes` of the buffer, to be read or to be overwritten. The place that is given may be used
+    /// once the event has ended well, for just that, until it is unmapped.
+    pub(super) fn enqueue_map(
+        &self,
+        buffer: &Memory,
+        offset_bytes: usize,
+        size_bytes: usize,
+        access: Access,
+    ) -> Result<(NonNull<u8>, Event), i32> {
+        let flags = match access {
+            Access::Read => CL_MAP_READ,
+            Access::Overwrite => CL_MAP_WRITE_INVALIDATE_REGION,
+        };
+        let mut start = ptr::null_mut();
+        // SAFETY: queue and buffer are of one context; the driver checks the range, and touches no memory of ours.
+        let event = unsafe {
+            enqueue_map_buffer(
+                self.0,
+                buffer.0,
+                CL_NON_BLOCKING,
+                flags,
+                offset_bytes,
+                size_bytes,
+                &mut start,
+                0,
+                ptr::null(),
+            )
+        }
+        .map(Event)?;
+        let start = NonNull::new(start.cast()).ok_or(CL_MAP_FAILURE)?;
+        Ok((start, event))
+    }
+
+    /// Enqueues the end of a mapping.
+    ///
+    /// # Safety
+    /// `start` was given for this buffer by `enqueue_map`, was not unmapped since, and nobody uses what lies there any more.
+    pub(super) unsafe fn enqueue_unmap(&self, buffer: &Memory, start: NonNull<u8>) -> Result<Event, i32> {
+        // SAFETY: queue and buffer are of one context; the caller vouches for the place.
+        unsafe { enqueue_unmap_mem_object(self.0, buffer.0, start.as_ptr().cast(), 0, ptr::null()) }
+            .map(Event)
+    }
+
     /// Enqueues nothing, which ends when what came before has ended.
     pub(super) fn enqueue_marker(&self) -> Result<Event, i32> {
         // SAFETY: the queue is valid; an empty wait list means all earlier commands.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use self::contents::{Contents, Movement, Mover};
 use self::spread::Spread;
 use self::timeline::{Timeline, TimelineThread};
-use crate::backend::{Backend, BackendEvent, BackendSink};
+use crate::backend::{Backend, BackendEvent, BackendSink, Opening};
 use crate::opencl::signature::{ArgumentShape, check_arguments, misaligned_part, shapes_of};
 
 /// Largest work-group of a virtual device.
@@ -342,6 +342,13 @@ impl Backend for VirtualBackend {
                 self.timeline.send(BackendEvent::Done { done, downloaded: None });
             }
         }
+    }
+
+    fn open(&mut self, opening: Opening) {
+        // What moves is to take the time that it is modelled to take.
+        let error = refused("open", "the memory of a virtual device is its own".to_owned());
+        let done = OperationDone { operation: opening.id, outcome: Err(error) };
+        self.timeline.send(BackendEvent::Done { done, downloaded: None });
     }
 
     fn flush(&mut self) {

@@ -12,6 +12,7 @@ use isochrone_model::{
     BoundArgument, BufferId, BufferKey, DeviceIndex, KernelIndex, NdRange, ProgramKey, Region, SessionId,
     SlotIndex, Version,
 };
+use isochrone_node_agent::backend::{Access, Opened, Opening};
 use isochrone_node_agent::{Backend, BackendEvent};
 use isochrone_sched_core::agent::{Operation, OperationError, OperationId, OperationKind};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -26,6 +27,7 @@ pub struct Harness<B: Backend> {
     /// Ends that came while waiting for others, and the order in which all came.
     ended: BTreeMap<OperationId, Ending>,
     pub order: Vec<OperationId>,
+    opened: BTreeMap<OperationId, Opened>,
     built: Vec<(ProgramKey, DeviceIndex, BuildOutcome)>,
 }
 
@@ -68,7 +70,15 @@ pub fn allocate(number: u64, size_bytes: u64) -> OperationKind {
 
 impl<B: Backend> Harness<B> {
     pub fn new(backend: B, events: UnboundedReceiver<BackendEvent>) -> Self {
-        Self { backend, events, given: 0, ended: BTreeMap::new(), order: Vec::new(), built: Vec::new() }
+        Self {
+            backend,
+            events,
+            given: 0,
+            ended: BTreeMap::new(),
+            order: Vec::new(),
+            opened: BTreeMap::new(),
+            built: Vec::new(),
+        }
     }
 
     /// Gives an operation without waiting.
@@ -87,6 +97,30 @@ impl<B: Backend> Harness<B> {
         let id = OperationId(self.given);
         self.backend.perform(Operation { id, device, slot: SlotIndex(slot), kind }, upload);
         id
+    }
+
+    /// Asks for a region of the first device, without waiting.
+    pub fn open(&mut self, slot: u16, region: Region, access: Access) -> OperationId {
+        self.given += 1;
+        let id = OperationId(self.given);
+        let (device, lane) = (DeviceIndex(0), SlotIndex(slot));
+        self.backend.open(Opening { id, device, lane, region, access });
+        id
+    }
+
+    /// Waits until a region is open; gives the error when it does not open.
+    pub fn opened(&mut self, id: OperationId) -> Result<Opened, OperationError> {
+        self.backend.flush();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(opened) = self.opened.remove(&id) {
+                return Ok(opened);
+            }
+            if let Some((outcome, _)) = self.ended.remove(&id) {
+                return Err(outcome.expect_err("not well without having been open"));
+            }
+            self.take(deadline);
+        }
     }
 
     /// Waits for the end of an operation.
@@ -141,7 +175,7 @@ impl<B: Backend> Harness<B> {
     pub fn assert_silence(&mut self) {
         std::thread::sleep(Duration::from_millis(5));
         assert!(self.events.try_recv().is_err(), "an event came that nobody waits for");
-        assert!(self.ended.is_empty() && self.built.is_empty());
+        assert!(self.ended.is_empty() && self.built.is_empty() && self.opened.is_empty());
         assert_eq!(self.order.len() as u64, self.given, "each operation ends once");
     }
 
@@ -152,6 +186,10 @@ impl<B: Backend> Harness<B> {
                     self.order.push(done.operation);
                     let twice = self.ended.insert(done.operation, (done.outcome, downloaded));
                     assert!(twice.is_none(), "{:?} ended twice", done.operation);
+                    return;
+                }
+                Ok(BackendEvent::Opened { operation, opened }) => {
+                    assert!(self.opened.insert(operation, opened).is_none(), "{operation:?} opened twice");
                     return;
                 }
                 Ok(BackendEvent::Built { program, device, outcome }) => {
