@@ -170,6 +170,42 @@ impl View<'_> {
         self.get(task)?.state.agent()
     }
 
+    /// The slot that a task is ordered to.
+    #[must_use]
+    pub fn slot_of(&self, task: TaskIndex) -> Option<SlotId> {
+        match self.get(task)?.state {
+            TaskState::Dispatched { slot, .. } => slot,
+            TaskState::Blocked | TaskState::Floating | TaskState::Placeable | TaskState::Failed { .. } => {
+                None
+            }
+        }
+    }
+
+    /// When a task that is ordered is expected to end, as things stand; not before now. `None` while it is not ordered.
+    #[must_use]
+    pub fn expected_finish(&self, task: TaskIndex) -> Option<Timestamp> {
+        self.placed_on(task).map(|_| self.state.expected_finish(task))
+    }
+
+    /// Whether a backup of a task is under way that may end first.
+    #[must_use]
+    pub fn has_backup(&self, task: TaskIndex) -> bool {
+        self.get(task).is_some() && self.state.backup_of(task).is_some()
+    }
+
+    /// Whether `Plan::hedge` would be taken for a task and a slot.
+    #[must_use]
+    pub fn may_have_backup(&self, task: TaskIndex, slot: SlotId) -> bool {
+        self.state.check_backup(self.policy, task, slot).is_ok()
+    }
+
+    /// Whether a task must not go to an agent for now, since an attempt under way there uses other contents of the same bytes, or
+    /// is one that was outrun of the task that makes what this one reads.
+    #[must_use]
+    pub fn is_kept_off(&self, task: TaskIndex, agent: AgentId) -> bool {
+        !self.state.spares.is_empty() && self.get(task).is_some() && self.state.is_in_use_at(task, agent)
+    }
+
     /// What a task waits for that has not ended.
     pub fn predecessors(&self, task: TaskIndex) -> impl Iterator<Item = (TaskIndex, DependencyKind)> + '_ {
         self.state.dag.predecessors(task)

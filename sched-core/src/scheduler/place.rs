@@ -20,6 +20,8 @@ use crate::view::View;
 /// So many actions and more are handed out before the policies are asked again: of a large graph the first tasks are under
 /// way while the last are placed, and what is to be done takes little memory.
 const ACTIONS_OF_TURN: usize = 4_096;
+/// A policy that watches what is placed is asked again after this at the earliest, so that one that is never content cannot stop the clock.
+const WATCH_SPAN_MIN: Span = Span::from_micros(1);
 
 impl Scheduler {
     /// Counts the predecessors that are not placed.
@@ -164,7 +166,11 @@ impl Scheduler {
         });
         // Until it is asked again there is nothing to wake it for.
         entry.hold_until = None;
-        if entry.placeable.is_empty() || self.state.present_agents().next().is_none() {
+        let is_to_look = entry.watch_until.is_some_and(|until| until <= self.state.now);
+        if is_to_look {
+            entry.watch_until = None;
+        }
+        if (entry.placeable.is_empty() && !is_to_look) || self.state.present_agents().next().is_none() {
             return false;
         }
         let mut plan = Plan::default();
@@ -174,15 +180,25 @@ impl Scheduler {
         placeable.known = placeable.tasks.len();
         entry.placeable = placeable;
         entry.hold_until = plan.hold_until;
+        entry.watch_until = plan.watch_until.map(|until| until.max(self.state.now + WATCH_SPAN_MIN));
         let mut has_moved = false;
         self.slots_to_weigh = self.state.limits.slots_weighed_per_plan_max;
         for proposal in plan.proposals {
-            match self.validate(policy, &proposal) {
+            let checked = if proposal.is_backup {
+                self.state.check_backup(policy, proposal.task, proposal.slot)
+            } else {
+                self.validate(policy, &proposal)
+            };
+            match checked {
                 Ok((agent, device)) => {
                     self.record_decision(policy, device, &proposal);
                     self.queue_behind(&proposal);
                     self.transfers_ordered.clear();
-                    self.dispatch(proposal.task, agent, Some(proposal.slot));
+                    if proposal.is_backup {
+                        self.start_backup(proposal.task, agent, proposal.slot);
+                    } else {
+                        self.dispatch(proposal.task, agent, Some(proposal.slot));
+                    }
                     self.record_transfers();
                     has_moved = true;
                 }
@@ -223,14 +239,9 @@ impl Scheduler {
         if record.state != TaskState::Placeable {
             return Err(Rejection::NotPlaceable);
         }
-        let slot = self.state.slots.get(proposal.slot.index()).ok_or(Rejection::UnknownSlot)?;
-        let device = slot.device;
-        let agent = self.state.devices[device.index()].agent;
-        if !self.state.agents[agent.index()].is_present {
-            return Err(Rejection::AgentAbsent);
-        }
-        if !self.state.is_legal(record, device) {
-            return Err(Rejection::IllegalDevice);
+        let (agent, device) = self.state.legal_place(record, proposal.slot)?;
+        if self.is_kept_off(proposal.task, agent) {
+            return Err(Rejection::BytesInUse);
         }
         Ok((agent, device))
     }
@@ -422,7 +433,8 @@ impl Scheduler {
     /// its session's tasks run, else the one with the least to do.
     fn home_of(&self, task: TaskIndex) -> Option<AgentId> {
         let record = self.state.task(task);
-        let present = |agent: &AgentId| self.state.agents[agent.index()].is_present;
+        let present =
+            |agent: &AgentId| self.state.agents[agent.index()].is_present && !self.is_kept_off(task, *agent);
         for input in &record.inputs {
             let replicas = &self.state.versions[input.version].replicas;
             let best = replicas
@@ -465,7 +477,7 @@ impl Scheduler {
         }
         let home = self.state.sessions.get(&record.session).and_then(|session| session.home);
         home.filter(present).or_else(|| {
-            self.state.present_agents().min_by_key(|agent| {
+            self.state.present_agents().filter(present).min_by_key(|agent| {
                 (
                     self.state.agents[agent.index()].dispatched,
                     self.state.agents[agent.index()].host_used_bytes,
@@ -521,7 +533,7 @@ impl Scheduler {
     }
 
     /// The floating tasks that a task waits for, be it behind failed ones.
-    fn floating_before(&self, task: TaskIndex) -> Vec<TaskIndex> {
+    pub(super) fn floating_before(&self, task: TaskIndex) -> Vec<TaskIndex> {
         let mut floating = Vec::new();
         let mut failed = Vec::new();
         let mut here = task;
@@ -585,7 +597,7 @@ impl Scheduler {
         }
     }
 
-    fn expected_execution(&self, task: TaskIndex, slot: SlotId) -> Span {
+    pub(super) fn expected_execution(&self, task: TaskIndex, slot: SlotId) -> Span {
         let policy = self.state.task(task).policy;
         let view = View { state: &self.state, policy, placeable: &[], known: 0 };
         view.execution(task, self.state.slots[slot.index()].device).expected
@@ -593,6 +605,28 @@ impl Scheduler {
 
     /// Notes where the task is and when it is expected to end.
     fn account_dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>, expected: Span) {
+        let expected_finish = self.account(task, agent, slot, expected);
+        let session = self.state.task(task).session;
+        if slot.is_some()
+            && let Some(session) = self.state.sessions.get_mut(&session)
+        {
+            session.home = Some(agent);
+        }
+        let record = self.state.task_mut(task);
+        self.was_floating = (record.state == TaskState::Floating).then_some(task);
+        record.state = TaskState::Dispatched { agent, slot };
+        record.expected = expected;
+        record.expected_finish = expected_finish;
+    }
+
+    /// Puts an attempt on the accounts of its agent and slot; gives when it is expected to end, before the slot's drift.
+    pub(super) fn account(
+        &mut self,
+        task: TaskIndex,
+        agent: AgentId,
+        slot: Option<SlotId>,
+        expected: Span,
+    ) -> Timestamp {
         let inputs_ready = self.state.inputs_ready_at(task, agent, Warmth::AsItIs);
         let ready = inputs_ready.max(self.state.now + self.state.costs.control_one_way(agent));
         let start = slot.map_or(ready, |slot| ready.max(self.state.slot_free_at(slot)));
@@ -611,20 +645,10 @@ impl Scheduler {
         }
         self.state.agents[agent.index()].dispatched += 1;
         self.state.counters.dispatched += 1;
-        let session = self.state.task(task).session;
-        if slot.is_some()
-            && let Some(session) = self.state.sessions.get_mut(&session)
-        {
-            session.home = Some(agent);
-        }
-        let record = self.state.task_mut(task);
-        self.was_floating = (record.state == TaskState::Floating).then_some(task);
-        record.state = TaskState::Dispatched { agent, slot };
-        record.expected = expected;
-        record.expected_finish = raw_finish;
+        raw_finish
     }
 
-    fn declare_buffers(&mut self, task: TaskIndex, agent: AgentId) {
+    pub(super) fn declare_buffers(&mut self, task: TaskIndex, agent: AgentId) {
         for place in 0..self.state.task(task).buffers.len() {
             let buffer = self.state.task(task).buffers[place];
             let record = &mut self.state.buffers[buffer];
@@ -668,7 +692,7 @@ impl Scheduler {
         waits
     }
 
-    fn note_notice(&mut self, at: AgentId, predecessor: TaskId, dependent: TaskId) {
+    pub(super) fn note_notice(&mut self, at: AgentId, predecessor: TaskId, dependent: TaskId) {
         let notices = self.notices.entry(at).or_default();
         notices.ordered.push((predecessor, dependent));
         if notices.ordered.len() > 2 * notices.swept_at + 64 {
@@ -689,7 +713,12 @@ impl Scheduler {
         }
     }
 
-    fn task_order(&self, task: TaskIndex, slot: Option<SlotId>, waits: Vec<TaskWait>) -> TaskOrder {
+    pub(super) fn task_order(
+        &self,
+        task: TaskIndex,
+        slot: Option<SlotId>,
+        waits: Vec<TaskWait>,
+    ) -> TaskOrder {
         let record = self.state.task(task);
         let region = |version: VersionIndex, range: ByteRange| {
             let held = &self.state.versions[version];
@@ -737,10 +766,13 @@ impl Scheduler {
 
     /// When a policy wants to be asked again.
     pub(super) fn held_until(&self) -> Option<Timestamp> {
+        let has_tasks = !self.state.dag.is_empty();
+        let watched = self.policies.iter().filter(|_| has_tasks).filter_map(|entry| entry.watch_until);
         self.policies
             .iter()
             .filter(|entry| !entry.placeable.is_empty())
             .filter_map(|entry| entry.hold_until)
+            .chain(watched)
             .min()
     }
 }

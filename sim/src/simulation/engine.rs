@@ -23,7 +23,7 @@ use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
 use super::measuring::Measuring;
-use super::outcome::{Outcome, TaskDecision, TaskRun, TransferRun};
+use super::outcome::{Outcome, OutrunRun, TaskDecision, TaskRun, TransferRun};
 use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
@@ -273,6 +273,13 @@ enum Cargo {
     Read,
 }
 
+/// What has become of a task: it may have two attempts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    has_begun: bool,
+    is_known_to_have_ended: bool,
+}
+
 struct Engine<'a> {
     run: &'a Simulation<'a>,
     now: Timestamp,
@@ -295,6 +302,8 @@ struct Engine<'a> {
     built: Vec<Option<SharedList<BuiltKernel>>>,
     outcome: Outcome,
     ended: usize,
+    /// By task, what the client knows, and whether an attempt has begun.
+    marks: Vec<Marks>,
     /// Commands that the client has sent, and how many of those it does not know to have ended.
     sent: usize,
     open: usize,
@@ -366,6 +375,7 @@ impl<'a> Engine<'a> {
             task_of_program,
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
+            marks: vec![Marks::default(); run.graph.tasks.len()],
             sent: 0,
             open: 0,
             failed: None,
@@ -492,22 +502,25 @@ impl<'a> Engine<'a> {
 
     fn note_orders(&mut self, batch: &OrderBatch) {
         for order in &batch.orders {
-            if let Order::Run(order) = order
-                && let Some(place) = self.requests.task_of(order.command)
-            {
+            let (Order::Run(run) | Order::RunBackup(run)) = order else { continue };
+            let Some(place) = self.requests.task_of(run.command) else { continue };
+            self.outcome.tasks[place].attempts += 1;
+            if let Order::Run(_) = order {
                 self.outcome.tasks[place].ordered = self.now;
-                self.outcome.tasks[place].attempts += 1;
             }
         }
     }
 
     /// What the scheduler decided, and when.
     fn note_order(&mut self, order: &Order) {
-        let Order::Run(order) = order else { return };
-        let Some(place) = self.requests.task_of(order.command) else { return };
-        self.outcome.tasks[place].placed = self.now;
+        let (Order::Run(run) | Order::RunBackup(run)) = order else { return };
+        let (command, is_backup) = (run.command, matches!(order, Order::RunBackup(_)));
+        let Some(place) = self.requests.task_of(command) else { return };
+        if !is_backup {
+            self.outcome.tasks[place].placed = self.now;
+        }
         if self.run.kept.has(place)
-            && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
+            && let Some(explanation) = self.scheduler.explain(SESSION, command)
             && let Some(decision) = explanation.decision
         {
             self.outcome.decisions.push(TaskDecision { task: place, at: self.now, decision });
@@ -680,11 +693,17 @@ impl<'a> Engine<'a> {
         };
         let (start, end) = self.sites[agent].schedule(self.now, operation, work);
         if let Some(task) = task {
-            let run = &mut self.outcome.tasks[task];
-            run.device = self.sites[agent].first_device + operation.device.index();
-            run.slot = operation.slot.index();
-            run.start = start;
-            run.finish = end;
+            let device = self.sites[agent].first_device + operation.device.index();
+            self.note_begun(
+                task,
+                TaskRun {
+                    device,
+                    slot: operation.slot.index(),
+                    start,
+                    finish: end,
+                    ..self.outcome.tasks[task]
+                },
+            );
         }
         if end <= self.now {
             self.push(end, Message::OperationEnds { agent, operation: operation.id, work });
@@ -697,6 +716,19 @@ impl<'a> Engine<'a> {
             self.queue.put_as(ending.at, ending.number, Message::LaneEnds { agent, device, slot });
         }
         lane.ending.push_back(ending);
+    }
+
+    /// An attempt of a task begins. Of two the one that ends first is the task's run.
+    fn note_begun(&mut self, task: usize, mut run: TaskRun) {
+        let known = &mut self.outcome.tasks[task];
+        if std::mem::replace(&mut self.marks[task].has_begun, true) {
+            if run.finish < known.finish {
+                std::mem::swap(known, &mut run);
+            }
+            self.outcome.outrun.push(OutrunRun { task, run });
+        } else {
+            *known = run;
+        }
     }
 
     fn carry(&mut self, from: Party, to: Party, size_bytes: u64, item: Option<usize>, cargo: Cargo) {
@@ -774,7 +806,11 @@ impl<'a> Engine<'a> {
     }
 
     fn take_done(&mut self, command: CommandId) {
-        if self.requests.task_of(command).is_some() {
+        if let Some(task) = self.requests.task_of(command) {
+            if std::mem::replace(&mut self.marks[task].is_known_to_have_ended, true) {
+                // Both of its attempts have ended.
+                return;
+            }
             self.ended += 1;
             self.outcome.turnaround = self.now.since(Timestamp::ZERO);
         }
