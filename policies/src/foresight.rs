@@ -38,15 +38,27 @@ use crate::{Label, LabelError, PolicyInfo};
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
     name: "foresight",
     summary: "static: plans with a dozen planners, judges with shared and slow-starting links, takes the best; learns before it commits, and doubts estimates",
-    parameters: &PlannedOptions::PARAMETERS,
+    parameters: &[
+        PlannedOptions::PARAMETERS[0],
+        PlannedOptions::PARAMETERS[1],
+        (
+            "hedge",
+            "0",
+            "run a kernel on an idle slot of another agent too when it has taken this many times what was expected, and as long again as it would take there; 0 never",
+        ),
+    ],
     make,
 };
 
 fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
     let options = PlannedOptions::of(label)?;
-    let text = format!("{}({})", INFO.name, options.text());
+    let hedge: u64 = label.get("hedge", 0, "a whole number from 0")?;
+    let text = match hedge {
+        0 => format!("{}({})", INFO.name, options.text()),
+        hedge => format!("{}({},hedge={hedge})", INFO.name, options.text()),
+    };
     let reason = "planned: on the shortest of many plans";
-    Ok(Box::new(Planned::new(text, reason, Foresight, options)))
+    Ok(Box::new(Planned::new(text, reason, Foresight, options).hedging(hedge)))
 }
 
 /// The planner.

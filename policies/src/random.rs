@@ -5,7 +5,7 @@
 //!
 //! With `hedge` it also asks for backups of tasks that are under way, late or not: that costs time, and is for tests.
 
-use isochrone_model::{SlotId, Span};
+use isochrone_model::{SlotId, Span, Timestamp};
 use isochrone_sched_core::{Plan, Policy, PolicyLabel, TaskIndex, View};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -40,6 +40,7 @@ pub struct Random {
     hedge_percent: u32,
     /// Tasks that were placed, while backups are asked for; some may have ended.
     placed: Vec<TaskIndex>,
+    wake_at: Option<Timestamp>,
 }
 
 /// Backups are thought of anew after between one microsecond and this many doublings of it.
@@ -50,7 +51,7 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let generator = ChaCha8Rng::seed_from_u64(seed);
-        Self { seed, generator, hedge_percent: 0, placed: Vec::new() }
+        Self { seed, generator, hedge_percent: 0, placed: Vec::new(), wake_at: None }
     }
 
     /// A number below `bound`; the bias of the reduction is below `bound` in 2^64.
@@ -83,7 +84,12 @@ impl Policy for Random {
         }
     }
 
+    fn wake_at(&self) -> Option<Timestamp> {
+        self.wake_at
+    }
+
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
+        self.wake_at = None;
         let slots: Vec<SlotId> = view.slots().collect();
         if self.hedge_percent > 0 {
             self.hedge(view, &slots, plan);
@@ -104,7 +110,7 @@ impl Policy for Random {
         }
         if !self.placed.is_empty() {
             let after = Span::from_micros(1 << self.below(WATCH_DOUBLINGS));
-            plan.watch_until(view.now() + after);
+            self.wake_at = Some(view.now() + after);
         }
     }
 }

@@ -26,6 +26,12 @@ pub trait Policy: Send {
         false
     }
 
+    /// When it wants to be asked even if it has nothing to place, since tasks that are placed may turn out to be late; at once if that has
+    /// passed. Read after each step.
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Something changed; for policies that keep state of their own. Called after the change is in the
     /// view, except for `Change::Removed`, which comes before.
     fn observe(&mut self, _change: &Change<'_>, _view: &View<'_>) {}
@@ -72,7 +78,6 @@ pub enum Change<'a> {
 pub struct Plan {
     pub(crate) proposals: Vec<Proposal>,
     pub(crate) hold_until: Option<Timestamp>,
-    pub(crate) watch_until: Option<Timestamp>,
 }
 
 /// One proposal.
@@ -148,12 +153,6 @@ impl Plan {
     /// Asks to be called again at this time at the latest, for tasks that it holds back.
     pub fn hold_until(&mut self, time: Timestamp) {
         self.hold_until = Some(self.hold_until.map_or(time, |held| held.min(time)));
-    }
-
-    /// Asks to be called again at this time at the latest, even when there is nothing to place: for tasks that are placed and may turn out
-    /// to be late.
-    pub fn watch_until(&mut self, time: Timestamp) {
-        self.watch_until = Some(self.watch_until.map_or(time, |until| until.min(time)));
     }
 }
 

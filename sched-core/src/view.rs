@@ -11,7 +11,9 @@ use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
 use crate::paths::Warmth;
 use crate::policy::CandidateEstimate;
-use crate::scheduler::state::{InputUse, Replica, ReplicaState, State, TaskState, TaskWork, VersionIndex};
+use crate::scheduler::state::{
+    InputUse, Replica, ReplicaState, State, TaskState, TaskWork, VersionIndex, shifted,
+};
 
 /// Where contents that a task reads lie, or will soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,10 +183,13 @@ impl View<'_> {
         }
     }
 
-    /// When a task that is ordered is expected to end, as things stand; not before now. `None` while it is not ordered.
+    /// When a task that is ordered to a slot was or is expected to end, as things stood when it was ordered and with how late its slot
+    /// has been since; that may have passed. `None` for what has no slot.
     #[must_use]
-    pub fn expected_finish(&self, task: TaskIndex) -> Option<Timestamp> {
-        self.placed_on(task).map(|_| self.state.expected_finish(task))
+    pub fn due(&self, task: TaskIndex) -> Option<Timestamp> {
+        let slot = self.slot_of(task)?;
+        let record = self.get(task)?;
+        Some(shifted(record.expected_finish, self.state.slots[slot.index()].drift))
     }
 
     /// Whether a backup of a task is under way that may end first.

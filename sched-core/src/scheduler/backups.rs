@@ -18,7 +18,7 @@ use isochrone_model::{
 use super::Scheduler;
 use super::event::Action;
 use super::state::{
-    BufferIndex, Replica, ReplicaState, State, TaskRecord, TaskState, TaskWork, VersionIndex,
+    BufferIndex, Replica, ReplicaState, State, TaskRecord, TaskState, TaskWork, VersionIndex, shifted,
 };
 use crate::costs::KernelRow;
 use crate::dag::{DependencyKind, TaskIndex};
@@ -410,6 +410,23 @@ impl State {
                     })
                 })
         })
+    }
+
+    /// How late the attempts on a slot are of which a policy or the end of another attempt has said that they are late: as long, for want of better
+    /// knowledge, may they take still.
+    pub(crate) fn lateness(&self, slot: SlotId) -> Span {
+        let drift = self.slots[slot.index()].drift;
+        let outrun =
+            self.spares.iter().filter(|spare| spare.slot == slot && spare.standing == Standing::OutrunFirst);
+        let outrun = outrun.map(|spare| spare.expected_finish);
+        let backed_up =
+            self.spares.iter().filter(|spare| spare.standing == Standing::Backup).filter_map(|spare| {
+                let record = self.task(self.live(spare.task)?);
+                matches!(record.state, TaskState::Dispatched { slot: Some(at), .. } if at == slot)
+                    .then_some(record.expected_finish)
+            });
+        let latest = outrun.chain(backed_up).map(|finish| self.now.since(shifted(finish, drift))).max();
+        latest.unwrap_or(Span::ZERO)
     }
 
     /// The backup of a task, if one may still end first.

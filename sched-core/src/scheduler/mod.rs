@@ -112,10 +112,22 @@ struct PolicyEntry {
     policy: Box<dyn Policy>,
     placeable: PlaceableTasks,
     hold_until: Option<Timestamp>,
-    /// When it is to be asked even if it has nothing to place.
-    watch_until: Option<Timestamp>,
+    /// When it was last asked.
+    asked_at: Option<Timestamp>,
     /// Sessions that use it.
     users: u32,
+}
+
+/// A policy that watches what is placed is asked again after this at the earliest, so that one that is never content cannot stop
+/// the clock.
+const WATCH_SPAN_MIN: Span = Span::from_micros(1);
+
+impl PolicyEntry {
+    /// When it wants to be asked even if it has nothing to place.
+    fn wakes_at(&self) -> Option<Timestamp> {
+        let at = self.policy.wake_at()?;
+        Some(self.asked_at.map_or(at, |asked_at| at.max(asked_at + WATCH_SPAN_MIN)))
+    }
 }
 
 /// The tasks that a policy may place, in the order in which they became placeable.
@@ -292,7 +304,7 @@ impl Scheduler {
             policy,
             placeable: PlaceableTasks::default(),
             hold_until: None,
-            watch_until: None,
+            asked_at: None,
             users: 0,
         });
         Ok(self.policies.len() - 1)

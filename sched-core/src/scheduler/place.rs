@@ -8,9 +8,9 @@ use isochrone_model::{
     TaskWait, Timestamp, Work,
 };
 
-use super::Scheduler;
 use super::event::Action;
 use super::state::{OutputUse, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
+use super::{PolicyEntry, Scheduler};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
 use crate::paths::Warmth;
@@ -20,8 +20,6 @@ use crate::view::View;
 /// So many actions and more are handed out before the policies are asked again: of a large graph the first tasks are under
 /// way while the last are placed, and what is to be done takes little memory.
 const ACTIONS_OF_TURN: usize = 4_096;
-/// A policy that watches what is placed is asked again after this at the earliest, so that one that is never content cannot stop the clock.
-const WATCH_SPAN_MIN: Span = Span::from_micros(1);
 
 impl Scheduler {
     /// Counts the predecessors that are not placed.
@@ -166,11 +164,12 @@ impl Scheduler {
         });
         // Until it is asked again there is nothing to wake it for.
         entry.hold_until = None;
-        let is_to_look = entry.watch_until.is_some_and(|until| until <= self.state.now);
-        if is_to_look {
-            entry.watch_until = None;
+        let is_to_look = entry.wakes_at().is_some_and(|at| at <= self.state.now);
+        if !is_to_look && entry.placeable.is_empty() {
+            return false;
         }
-        if (entry.placeable.is_empty() && !is_to_look) || self.state.present_agents().next().is_none() {
+        entry.asked_at = Some(self.state.now);
+        if self.state.present_agents().next().is_none() {
             return false;
         }
         let mut plan = Plan::default();
@@ -180,7 +179,6 @@ impl Scheduler {
         placeable.known = placeable.tasks.len();
         entry.placeable = placeable;
         entry.hold_until = plan.hold_until;
-        entry.watch_until = plan.watch_until.map(|until| until.max(self.state.now + WATCH_SPAN_MIN));
         let mut has_moved = false;
         self.slots_to_weigh = self.state.limits.slots_weighed_per_plan_max;
         for proposal in plan.proposals {
@@ -767,7 +765,7 @@ impl Scheduler {
     /// When a policy wants to be asked again.
     pub(super) fn held_until(&self) -> Option<Timestamp> {
         let has_tasks = !self.state.dag.is_empty();
-        let watched = self.policies.iter().filter(|_| has_tasks).filter_map(|entry| entry.watch_until);
+        let watched = self.policies.iter().filter(|_| has_tasks).filter_map(PolicyEntry::wakes_at);
         self.policies
             .iter()
             .filter(|entry| !entry.placeable.is_empty())

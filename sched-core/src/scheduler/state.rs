@@ -536,7 +536,8 @@ impl State {
         if record.dispatched == 0 {
             return self.now;
         }
-        shifted(record.free_at, record.drift).max(self.now + self.queued_behind(slot))
+        let free_at = shifted(record.free_at, record.drift).max(self.now + self.queued_behind(slot));
+        if self.spares.is_empty() { free_at } else { free_at.max(self.now + self.lateness(slot)) }
     }
 
     /// What is queued on a slot behind its first task. How much of the queue is the first task's is not kept, and
