@@ -21,6 +21,10 @@
 //!    (`planning/likely_links.rs`; empirical Bayes: Efron and Morris, JASA 68(341), 1973). Otherwise the plan would win whose links are
 //!    estimated too low. And where nothing is known of devices, lots decide among them, not their numbers.
 //!
+//! 5. **Backups**, with `hedge`. A kernel that is late runs on an idle slot of another agent as well (`planning/hedges.rs`). That is off by default: a kernel
+//!    that is run twice must make the same bytes twice, which the farm cannot know of one that adds floating-point numbers in any order.
+//!    Where that holds, 1 measures best (`results/latency-crossover/tried.md`).
+//!
 //! Where transfers never contend (the literature's model) there is one judge, who then agrees with the planners, and no doubt.
 //! Ties: the plan that comes first. Work for one plan is bounded; it is never quadratic in tasks.
 //!

@@ -174,7 +174,7 @@ pub enum Rejection {
     /// An attempt of another task is under way there, or may be, that uses other contents of the same bytes; of a task that
     /// ended elsewhere, also the contents that it made.
     BytesInUse,
-    /// A backup is asked for of what is no kernel, of a task that is not placed, waits for others, or is asked to be given back.
+    /// A backup is asked for of what is no kernel, or of a task that is not placed or waits for others.
     NotUnderWay,
     /// The task has another attempt already.
     HasBackup,

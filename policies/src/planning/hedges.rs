@@ -1,23 +1,26 @@
 //! Watching what is placed: a kernel that is late is run on another agent as well.
 //!
-//! A task is watched from when its last predecessor has ended. It is due when its slot's account says so, but not before its contents have
-//! come and it has run. When is it late? Two things are waited for beyond that, whichever takes longer:
+//! A task is watched from when its last predecessor has ended. It is due when its slot's account says so, but not before
+//! its contents have come and it has run. Two things are waited for beyond that, whichever takes longer:
 //!
-//! - an allowance for estimates: `factor - 1` times what it was expected to take from when it was free to run, the distance of the execution's ninth decile
-//!   from what is expected (`Estimate::high`), and the way of a word to the agent and back;
-//! - as long as a new attempt would take elsewhere, contents included. Nobody knows when a task ends that is late; who first waits for as
-//!   long as the other way costs loses at most that much (the ski rental problem: Karlin et al., Algorithmica 3, 1988).
+//! - an allowance for estimates: `factor - 1` times what it was expected to take from when it was free to run, the distance
+//!   of the execution's ninth decile from what is expected (`Estimate::high`), and the way of a word to the agent and back;
+//! - as long as a new attempt would take elsewhere, with its contents' way there, and that of what it makes to where it was
+//!   expected. Nobody knows when a task ends that is late; who first waits for as long as the other way costs loses at most
+//!   that much (the ski rental problem: Karlin et al., Algorithmica 3, 1988).
 //!
-//! LATE (Zaharia et al., OSDI 2008) ranks by progress rates, which OpenCL does not tell. A backup goes to a slot that has nothing to do and, by the plan,
-//! will have nothing to do meanwhile; to the one where it ends first, of equal ones that with the smallest id.
+//! What has not got its contents waits for the network, which a backup would only load more. Where a duration is a guess
+//! nobody is late, and a backup is no way to try a device: blind, backups lured the planner across a satellite link.
+//!
+//! LATE (Zaharia et al., OSDI 2008) ranks by progress rates, which OpenCL does not tell. A backup goes to a slot that has
+//! nothing to do and, by the plan, will have nothing to do meanwhile; to the one where it ends first, of equal ones that
+//! with the smallest id.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use isochrone_model::{SlotId, Span, TaskId, Timestamp};
+use isochrone_model::{AgentId, DeviceId, SlotId, Span, TaskId, Timestamp};
 use isochrone_sched_core::{Change, Plan, TaskIndex, View};
-
-use super::guesses::Guesses;
 
 /// So many late tasks are looked at in one turn at most.
 const LOOKS_MAX: usize = 64;
@@ -43,6 +46,8 @@ struct Free {
     since: Timestamp,
     /// It cannot be expected to end before.
     not_before: Timestamp,
+    /// Its contents had come when it was last looked at.
+    has_contents: bool,
 }
 
 impl Hedges {
@@ -102,9 +107,10 @@ impl Hedges {
     fn begin(&mut self, view: &View<'_>, task: TaskIndex) {
         let Some(slot) = view.slot_of(task) else { return };
         let device = view.device_of(slot);
-        let ready = view.inputs_ready_at(task, view.agent_of(device));
-        let not_before = ready + view.execution(task, device).expected;
-        self.free.insert(task, Free { since: view.now(), not_before });
+        let agent = view.agent_of(device);
+        let not_before = view.inputs_ready_at(task, agent) + view.execution(task, device).expected;
+        let has_contents = has_contents(view, task, agent);
+        self.free.insert(task, Free { since: view.now(), not_before, has_contents });
         if let Some((due, allowance)) = self.due(view, task, slot) {
             self.alarm(view, due + allowance, task);
         }
@@ -129,13 +135,7 @@ impl Hedges {
     }
 
     /// Asks for backups of what is late. `idle_until` says until when a slot has nothing to do by the plan.
-    pub fn look(
-        &mut self,
-        view: &View<'_>,
-        guesses: &Guesses,
-        idle_until: impl Fn(SlotId) -> Timestamp,
-        plan: &mut Plan,
-    ) {
+    pub fn look(&mut self, view: &View<'_>, idle_until: impl Fn(SlotId) -> Timestamp, plan: &mut Plan) {
         for task in std::mem::take(&mut self.fresh) {
             if view.slot_of(task).is_none() || !view.is_mine(task) {
                 continue;
@@ -156,7 +156,7 @@ impl Hedges {
             if view.task_id(task) != Some(id) || !self.free.contains_key(&task) {
                 continue;
             }
-            let again = self.look_at(view, guesses, &idle_until, task, &mut taken, plan);
+            let again = self.look_at(view, &idle_until, task, &mut taken, plan);
             if let Some(again) = again {
                 self.alarm(view, again.max(view.now() + LOOK_AGAIN_MIN), task);
             }
@@ -165,9 +165,8 @@ impl Hedges {
 
     /// Asks for a backup of a task if it is late enough; when to look again.
     fn look_at(
-        &self,
+        &mut self,
         view: &View<'_>,
-        guesses: &Guesses,
         idle_until: &impl Fn(SlotId) -> Timestamp,
         task: TaskIndex,
         taken: &mut BTreeSet<SlotId>,
@@ -180,12 +179,24 @@ impl Hedges {
         if late < allowance || view.has_backup(task) {
             return Some((due + allowance).max(now + allowance));
         }
-        let first = view.agent_of(view.device_of(slot));
+        let device = view.device_of(slot);
+        let first = view.agent_of(device);
+        let is_seen = |device: DeviceId| view.execution(task, device).basis.is_seen();
+        if !is_seen(device) || !has_contents(view, task, first) {
+            return Some(now + allowance);
+        }
+        if let Some(free) = self.free.get_mut(&task).filter(|free| !free.has_contents) {
+            // They have come since it was last looked at, nobody knows when.
+            free.has_contents = true;
+            free.not_before = now + view.execution(task, device).expected;
+            return Some(free.not_before + allowance);
+        }
         let mut places: Vec<(Span, SlotId)> = view
             .legal_slots(task)
             .filter(|other| view.agent_of(view.device_of(*other)) != first)
             .filter(|other| view.slot_queue(*other) == 0 && !taken.contains(other))
-            .map(|other| (takes(view, guesses, task, other), other))
+            .filter(|other| is_seen(view.device_of(*other)))
+            .map(|other| (takes(view, task, other, first), other))
             .filter(|(takes, other)| now + *takes <= idle_until(*other))
             .collect();
         places.sort_unstable();
@@ -203,10 +214,15 @@ impl Hedges {
     }
 }
 
-/// From now until a task would have ended on a slot that has nothing to do.
-fn takes(view: &View<'_>, guesses: &Guesses, task: TaskIndex, slot: SlotId) -> Span {
-    let device = view.device_of(slot);
+/// Whether all that a task reads has come to an agent.
+fn has_contents(view: &View<'_>, task: TaskIndex, agent: AgentId) -> bool {
+    let read = view.inputs(task).filter(|input| !input.is_zero).map(|input| input.size_bytes);
+    view.resident_bytes(task, agent) >= read.sum()
+}
+
+/// From now until a task would have ended on a slot that has nothing to do, and what it makes would be where it is expected.
+fn takes(view: &View<'_>, task: TaskIndex, slot: SlotId, expected_at: AgentId) -> Span {
     let weighed = view.weigh(task, slot, view.slot_free_at(slot));
-    let execution = guesses.of(view, task, device).unwrap_or(weighed.execution);
-    weighed.finish.saturating_sub(weighed.execution).saturating_add(execution)
+    let agent = view.agent_of(view.device_of(slot));
+    weighed.finish.saturating_add(view.transfer(agent, expected_at, view.output_bytes(task)))
 }

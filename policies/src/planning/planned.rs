@@ -172,7 +172,7 @@ impl<P: Planner> Planned<P> {
                 planned.iter().filter(|entry| entry.slot == slot && view.placed_on(entry.task).is_none());
             next.next().map_or(Timestamp::NEVER, |entry| entry.release)
         };
-        hedges.look(view, &self.guesses, idle_until, plan);
+        hedges.look(view, idle_until, plan);
     }
 
     fn plan(&mut self, view: &View<'_>) {
@@ -359,7 +359,9 @@ impl<P: Planner> Policy for Planned<P> {
     }
 
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
-        let is_late_enough = view.now() >= self.replan_from;
+        // When it is asked only to look at what is placed, nothing has been learnt since it last was.
+        let is_to_look = self.wake_at().is_some_and(|at| at <= view.now());
+        let is_late_enough = !is_to_look && view.now() >= self.replan_from;
         self.is_plan_due |= self.homeless_at.is_some_and(|epoch| epoch != view.legality_epoch());
         self.is_plan_due |= self.placed < self.queue.len() && self.reach.has_changed(view, &self.open);
         if self.is_plan_due || (self.is_replan_wanted && is_late_enough && self.placed < self.queue.len()) {

@@ -306,6 +306,10 @@ impl Scheduler {
         let id = self.state.task(task).id;
         let is_it = |spare: &SpareAttempt| spare.task == id && spare.standing == Standing::Backup;
         let Some(place) = self.state.spares.iter().position(is_it) else { return false };
+        if self.state.task(task).is_retracting {
+            // It counts as given back.
+            return false;
+        }
         self.unaccount(task, Span::ZERO);
         let backup = self.state.spares.remove(place);
         let record = self.state.task_mut(task);
@@ -381,7 +385,6 @@ impl Scheduler {
             let is_elsewhere = record.state.agent().is_some_and(|agent| agent != spare.agent);
             assert!(is_elsewhere, "{} has its backup on another agent", spare.task);
             assert!(record.attempt < spare.attempt, "a backup of {} is the later attempt", spare.task);
-            assert!(!record.is_retracting, "{} has a backup and is not asked back", spare.task);
         }
     }
 }
@@ -400,6 +403,9 @@ impl State {
     pub(crate) fn is_in_use_at(&self, task: TaskIndex, agent: AgentId) -> bool {
         self.spares.iter().any(|spare| {
             let is_here = spare.agent == agent || self.first_of(spare) == Some(agent);
+            if is_here && spare.task == self.task(task).id {
+                return true;
+            }
             let is_outrun_first = spare.standing == Standing::OutrunFirst;
             is_here
                 && self.uses_of(self.task(task)).any(|mine| {
@@ -475,7 +481,8 @@ impl State {
             return Err(Rejection::NotUnderWay);
         };
         let TaskWork::Kernel(_) = record.work else { return Err(Rejection::NotUnderWay) };
-        if record.is_retracting || self.dag.predecessors(task).next().is_some() {
+        // One that is asked back may have started all the same, and wait for long behind another on its lane.
+        if self.dag.predecessors(task).next().is_some() {
             return Err(Rejection::NotUnderWay);
         }
         if self.spares.iter().any(|spare| spare.task == record.id) {
@@ -485,7 +492,9 @@ impl State {
         if agent == first {
             return Err(Rejection::SameAgent);
         }
-        if self.spares.len() >= self.backups_max() {
+        // First attempts that were outrun take no slot that they had not; how many there are is bounded by the depth of slots.
+        let backups = self.spares.iter().filter(|spare| spare.standing != Standing::OutrunFirst);
+        if backups.count() >= self.backups_max() {
             return Err(Rejection::TooManyBackups);
         }
         if !self.can_have_inputs(record, first, agent) {

@@ -1,5 +1,6 @@
 //! The run itself: messages, transfers and operations in the order of a virtual clock.
 
+mod attempts;
 mod finish;
 mod measure;
 mod submission;
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
-    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
+    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, ProgramKey, Region, Report, SessionId,
     SharedList, Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
@@ -19,11 +20,13 @@ use isochrone_sched_core::agent::{
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
 use isochrone_workload::task_graph::{GraphError, GraphRequests, TaskGraph, task_of_scalar};
 
+use attempts::Marks;
+
 use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
 use super::measuring::Measuring;
-use super::outcome::{Outcome, OutrunRun, TaskDecision, TaskRun, TransferRun};
+use super::outcome::{Outcome, TaskRun, TransferRun};
 use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
@@ -273,13 +276,6 @@ enum Cargo {
     Read,
 }
 
-/// What has become of a task: it may have two attempts.
-#[derive(Clone, Copy, Debug, Default)]
-struct Marks {
-    has_begun: bool,
-    is_known_to_have_ended: bool,
-}
-
 struct Engine<'a> {
     run: &'a Simulation<'a>,
     now: Timestamp,
@@ -500,33 +496,6 @@ impl<'a> Engine<'a> {
         self.step_agent(agent, AgentEvent::OperationDone(done));
     }
 
-    fn note_orders(&mut self, batch: &OrderBatch) {
-        for order in &batch.orders {
-            let (Order::Run(run) | Order::RunBackup(run)) = order else { continue };
-            let Some(place) = self.requests.task_of(run.command) else { continue };
-            self.outcome.tasks[place].attempts += 1;
-            if let Order::Run(_) = order {
-                self.outcome.tasks[place].ordered = self.now;
-            }
-        }
-    }
-
-    /// What the scheduler decided, and when.
-    fn note_order(&mut self, order: &Order) {
-        let (Order::Run(run) | Order::RunBackup(run)) = order else { return };
-        let (command, is_backup) = (run.command, matches!(order, Order::RunBackup(_)));
-        let Some(place) = self.requests.task_of(command) else { return };
-        if !is_backup {
-            self.outcome.tasks[place].placed = self.now;
-        }
-        if self.run.kept.has(place)
-            && let Some(explanation) = self.scheduler.explain(SESSION, command)
-            && let Some(decision) = explanation.decision
-        {
-            self.outcome.decisions.push(TaskDecision { task: place, at: self.now, decision });
-        }
-    }
-
     fn step_scheduler(&mut self, event: Event) {
         self.outcome.steps += 1;
         let begun = self.run.stopwatch.map(|stopwatch| stopwatch());
@@ -716,19 +685,6 @@ impl<'a> Engine<'a> {
             self.queue.put_as(ending.at, ending.number, Message::LaneEnds { agent, device, slot });
         }
         lane.ending.push_back(ending);
-    }
-
-    /// An attempt of a task begins. Of two the one that ends first is the task's run.
-    fn note_begun(&mut self, task: usize, mut run: TaskRun) {
-        let known = &mut self.outcome.tasks[task];
-        if std::mem::replace(&mut self.marks[task].has_begun, true) {
-            if run.finish < known.finish {
-                std::mem::swap(known, &mut run);
-            }
-            self.outcome.outrun.push(OutrunRun { task, run });
-        } else {
-            *known = run;
-        }
     }
 
     fn carry(&mut self, from: Party, to: Party, size_bytes: u64, item: Option<usize>, cargo: Cargo) {
