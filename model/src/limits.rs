@@ -38,6 +38,12 @@ pub struct Limits {
     /// not wait for estimates that nobody reads. Journals from before it was there are read with 0.
     #[serde(default)]
     pub slots_weighed_per_plan_max: u32,
+    /// Backup attempts that are under way at one time, for each hundred slots of the farm, rounded up; those that were
+    /// cancelled and have not ended count, too. Each takes a slot that may have another use, and the network: LATE (Zaharia
+    /// et al., OSDI 2008) bounds them to a tenth of the slots, and farms here are small. Journals from before it was there
+    /// are read with 0: no backups.
+    #[serde(default)]
+    pub backups_per_hundred_slots_max: u32,
 }
 
 impl Default for Limits {
@@ -57,6 +63,7 @@ impl Default for Limits {
             early_bytes_max: 1 << 30,
             decisions_kept_max: 16_384,
             slots_weighed_per_plan_max: 256,
+            backups_per_hundred_slots_max: 25,
         }
     }
 }

@@ -164,6 +164,9 @@ pub enum Order {
     },
     /// Run a task as soon as its waits and inputs allow.
     Run(Box<TaskOrder>),
+    /// Run a task of which another agent has an attempt under way, in case this one ends first. Nobody but the scheduler is
+    /// told of its end; what it makes counts only then; and where its outputs have come meanwhile, it is given back.
+    RunBackup(Box<TaskOrder>),
     /// Send a region to another agent as soon as it is resident here.
     Push {
         /// The region.

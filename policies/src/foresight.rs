@@ -21,6 +21,10 @@
 //!    (`planning/likely_links.rs`; empirical Bayes: Efron and Morris, JASA 68(341), 1973). Otherwise the plan would win whose links are
 //!    estimated too low. And where nothing is known of devices, lots decide among them, not their numbers.
 //!
+//! 5. **Backups**, with `hedge`. A kernel that is late runs on an idle slot of another agent as well (`planning/hedges.rs`). That is off by default: a kernel
+//!    that is run twice must make the same bytes twice, which the farm cannot know of one that adds floating-point numbers in any order.
+//!    Where that holds, 1 measures best (`results/latency-crossover/tried.md`).
+//!
 //! Where transfers never contend (the literature's model) there is one judge, who then agrees with the planners, and no doubt.
 //! Ties: the plan that comes first. Work for one plan is bounded; it is never quadratic in tasks.
 //!
@@ -38,15 +42,27 @@ use crate::{Label, LabelError, PolicyInfo};
 pub(crate) const INFO: PolicyInfo = PolicyInfo {
     name: "foresight",
     summary: "static: plans with a dozen planners, judges with shared and slow-starting links, takes the best; learns before it commits, and doubts estimates",
-    parameters: &PlannedOptions::PARAMETERS,
+    parameters: &[
+        PlannedOptions::PARAMETERS[0],
+        PlannedOptions::PARAMETERS[1],
+        (
+            "hedge",
+            "0",
+            "run a kernel on an idle slot of another agent too when it has taken this many times what was expected, and as long again as it would take there; 0 never",
+        ),
+    ],
     make,
 };
 
 fn make(label: &Label) -> Result<Box<dyn Policy>, LabelError> {
     let options = PlannedOptions::of(label)?;
-    let text = format!("{}({})", INFO.name, options.text());
+    let hedge: u64 = label.get("hedge", 0, "a whole number from 0")?;
+    let text = match hedge {
+        0 => format!("{}({})", INFO.name, options.text()),
+        hedge => format!("{}({},hedge={hedge})", INFO.name, options.text()),
+    };
     let reason = "planned: on the shortest of many plans";
-    Ok(Box::new(Planned::new(text, reason, Foresight, options)))
+    Ok(Box::new(Planned::new(text, reason, Foresight, options).hedging(hedge)))
 }
 
 /// The planner.

@@ -281,7 +281,7 @@ mod tests {
         let message = create("hfet").err().unwrap().to_string();
         assert_eq!(message, "there is no policy `hfet`; did you mean `heft`? `isochrone policies` lists all");
         let message = create("random(sead=1)").err().unwrap().to_string();
-        assert_eq!(message, "`random` has no parameter `sead`; it takes seed");
+        assert_eq!(message, "`random` has no parameter `sead`; it takes seed, hedge");
         let message = create("eager(x=1)").err().unwrap().to_string();
         assert_eq!(message, "`eager` has no parameter `x`; it takes queue");
         assert!(create("random(seed=x)").is_err());

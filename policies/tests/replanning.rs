@@ -1,5 +1,5 @@
-//! Plans are made anew when a kernel takes other than was expected, when an agent joins and when one leaves: on the scheduler's machine,
-//! with devices that take as long as a test says.
+//! Plans are made anew when a kernel takes other than was expected, when an agent joins and when one leaves, and what is late may have a backup: on
+//! the scheduler's machine, with devices that take as long as a test says.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -35,6 +35,10 @@ struct Farm {
     lanes: Vec<VecDeque<TaskOrder>>,
     /// By agent, how many tasks have ended there.
     ended_on: Vec<usize>,
+    /// Commands that have been submitted.
+    submitted: u64,
+    /// When the scheduler had nothing left.
+    ended_at: Timestamp,
 }
 
 impl Farm {
@@ -50,6 +54,8 @@ impl Farm {
             execution: Vec::new(),
             lanes: Vec::new(),
             ended_on: Vec::new(),
+            submitted: 0,
+            ended_at: Timestamp::ZERO,
         };
         for span in execution {
             farm.join_at(Timestamp::ZERO, *span);
@@ -112,7 +118,9 @@ impl Farm {
             label: String::new(),
             kind: CommandKind::Launch(launch.clone()),
         };
-        let request = ClientRequest::Submit { commands: (1..=tasks).map(command).collect() };
+        let commands = (self.submitted + 1..=self.submitted + tasks).map(command).collect();
+        self.submitted += tasks;
+        let request = ClientRequest::Submit { commands };
         self.at(self.now, Event::Request { session: SESSION, request });
     }
 
@@ -156,8 +164,12 @@ impl Farm {
     }
 
     fn step(&mut self, event: Event) {
+        let was_busy = self.scheduler.unfinished_tasks() > 0;
         let actions = self.scheduler.step(self.now, event);
         self.scheduler.check_invariants();
+        if was_busy && self.scheduler.unfinished_tasks() == 0 {
+            self.ended_at = self.now;
+        }
         for action in actions {
             match action {
                 Action::Order { agent, order } => self.obey(agent, order),
@@ -168,7 +180,8 @@ impl Farm {
 
     fn obey(&mut self, agent: AgentId, order: Order) {
         match order {
-            Order::Run(order) => {
+            // What is on a lane is not taken back.
+            Order::Run(order) | Order::RunBackup(order) => {
                 let lane = &mut self.lanes[agent.index()];
                 lane.push_back(*order);
                 if lane.len() == 1 {
@@ -282,4 +295,55 @@ fn what_was_planned_on_an_agent_that_leaves_runs_elsewhere() {
         assert!(ended[2..] == [5, 5], "{planner}: as many as they had time for: {ended:?}");
         assert!(ended[0].abs_diff(ended[1]) <= 2, "{planner}: the rest is shared out anew: {ended:?}");
     }
+}
+
+/// Four agents that have all been as fast as each other; then the last takes ten times as long, of which nobody has heard.
+fn farm_with_a_slow_agent(policy: &str) -> Farm {
+    let mut farm = Farm::new(policy, &[EXPECTED; 4]);
+    farm.submit(16);
+    farm.run();
+    farm.execution[3] = EXPECTED.saturating_mul(10);
+    farm.ended_on = vec![0; 4];
+    farm.submit(8);
+    farm
+}
+
+#[test]
+fn what_is_late_on_an_agent_that_has_become_slow_is_outrun_by_backups() {
+    let run = |policy: &str| {
+        let mut farm = farm_with_a_slow_agent(policy);
+        let begin = farm.now;
+        farm.run();
+        farm.ended();
+        (farm.ended_at.since(begin), farm.scheduler.backups())
+    };
+    let (alone, none) = run("foresight");
+    let (hedged, backups) = run("foresight(hedge=2)");
+    assert_eq!((none.ordered, none.used), (0, 0));
+    assert!(backups.ordered >= 2 && backups.used >= 2, "{backups:?}");
+    // Two tasks behind each other take twenty times a kernel; with backups the second is late for two, and takes one more.
+    assert!(hedged.saturating_mul(3) < alone, "{hedged} with backups, {alone} without");
+}
+
+#[test]
+fn a_backup_is_a_decision_that_can_be_explained() {
+    let mut farm = farm_with_a_slow_agent("foresight(hedge=2)");
+    farm.run();
+    let explained = (17..=24).filter_map(|command| farm.scheduler.explain(SESSION, CommandId(command)));
+    let decisions: Vec<_> = explained.filter_map(|explanation| explanation.decision).collect();
+    assert_eq!(decisions.len(), 8);
+    let backups = decisions.iter().filter(|decision| decision.reason.starts_with("backup: late"));
+    let places: Vec<&str> = backups.map(|decision| decision.chosen.as_str()).collect();
+    assert!(!places.is_empty() && places.iter().all(|place| !place.starts_with("agent-3")), "{places:?}");
+}
+
+#[test]
+fn what_ends_in_time_has_no_backup() {
+    let mut farm = Farm::new("foresight(hedge=1)", &[EXPECTED; 4]);
+    farm.submit(16);
+    farm.run();
+    farm.submit(32);
+    farm.run();
+    assert_eq!(farm.ended(), [12; 4]);
+    assert_eq!(farm.scheduler.backups().ordered, 0);
 }

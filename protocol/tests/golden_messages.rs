@@ -420,6 +420,7 @@ fn of_agents(lines: &mut Vec<String>) {
         Order::DeclareBuffer { .. } => Order::DeclareBuffer { buffer, size_bytes: 1 },
         Order::DropBuffer { .. } => Order::DropBuffer { buffer },
         Order::Run(_) => Order::Run(Box::new(task_order())),
+        Order::RunBackup(_) => Order::RunBackup(Box::new(task_order())),
         Order::Push { .. } => Order::Push { region: region(), to: AgentId(1) },
         Order::Notify { .. } => Order::Notify {
             task: TaskId(1),

@@ -23,5 +23,5 @@ pub use costs::{
 };
 pub use dag::{Dag, DependencyKind, TaskIndex};
 pub use policy::{CandidateEstimate, Change, Plan, Policy, PolicyLabel, PolicyRegistry, Rejection};
-pub use scheduler::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
+pub use scheduler::{Action, BackupCounts, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
 pub use view::{InputReplica, LegalityKey, TaskInput, TaskShape, View};

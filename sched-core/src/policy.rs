@@ -26,6 +26,12 @@ pub trait Policy: Send {
         false
     }
 
+    /// When it wants to be asked even if it has nothing to place, since tasks that are placed may turn out to be late; at once if that has
+    /// passed. Read after each step.
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Something changed; for policies that keep state of their own. Called after the change is in the
     /// view, except for `Change::Removed`, which comes before.
     fn observe(&mut self, _change: &Change<'_>, _view: &View<'_>) {}
@@ -83,6 +89,14 @@ pub(crate) struct Proposal {
     pub candidates: Vec<CandidateEstimate>,
     /// A task that is to start first on the same slot.
     pub behind: Option<TaskIndex>,
+    /// The task is placed already, and to run here as well.
+    pub is_backup: bool,
+}
+
+impl Proposal {
+    fn new(task: TaskIndex, slot: SlotId, reason: &'static str) -> Self {
+        Self { task, slot, reason, candidates: Vec::new(), behind: None, is_backup: false }
+    }
 }
 
 /// What a policy weighed for one slot; spans count from the time of the decision.
@@ -103,7 +117,7 @@ pub struct CandidateEstimate {
 impl Plan {
     /// Proposes to run a task on a slot, for a reason that people will read.
     pub fn place(&mut self, task: TaskIndex, slot: SlotId, reason: &'static str) {
-        self.proposals.push(Proposal { task, slot, reason, candidates: Vec::new(), behind: None });
+        self.proposals.push(Proposal::new(task, slot, reason));
     }
 
     /// Proposes to run a task on a slot, and that it must not start before another task that is placed on the same slot: a planned order on
@@ -115,7 +129,7 @@ impl Plan {
         reason: &'static str,
         behind: Option<TaskIndex>,
     ) {
-        self.proposals.push(Proposal { task, slot, reason, candidates: Vec::new(), behind });
+        self.proposals.push(Proposal { behind, ..Proposal::new(task, slot, reason) });
     }
 
     /// The same, with what was weighed, kept for `explain`.
@@ -126,7 +140,14 @@ impl Plan {
         reason: &'static str,
         candidates: Vec<CandidateEstimate>,
     ) {
-        self.proposals.push(Proposal { task, slot, reason, candidates, behind: None });
+        self.proposals.push(Proposal { candidates, ..Proposal::new(task, slot, reason) });
+    }
+
+    /// Proposes to run a kernel that is placed and has not ended on a slot of another agent as well: the attempt that ends first counts, the
+    /// other is cancelled (backup tasks: Dean and Ghemawat, OSDI 2004; hedged requests: Dean and Barroso, CACM 56(2), 2013). A kernel
+    /// that is run twice on the same contents must make equally good ones. `View::may_have_backup` says whether it would be taken.
+    pub fn hedge(&mut self, task: TaskIndex, slot: SlotId, reason: &'static str) {
+        self.proposals.push(Proposal { is_backup: true, ..Proposal::new(task, slot, reason) });
     }
 
     /// Asks to be called again at this time at the latest, for tasks that it holds back. A time that has passed is a mistake, which is
@@ -153,6 +174,19 @@ pub enum Rejection {
     IllegalDevice,
     /// Not of a task: tasks are held back until a time that has passed. The policy is asked again a little later.
     HeldUntilThePast,
+    /// An attempt of another task is under way there, or may be, that uses other contents of the same bytes; of a task that
+    /// ended elsewhere, also the contents that it made.
+    BytesInUse,
+    /// A backup is asked for of what is no kernel, or of a task that is not placed or waits for others.
+    NotUnderWay,
+    /// The task has another attempt already.
+    HasBackup,
+    /// A backup is asked for where the task is placed.
+    SameAgent,
+    /// A backup could not have its contents: they lie nowhere but where the task is about to overwrite them.
+    ContentsInUse,
+    /// As many backups as there may be are under way.
+    TooManyBackups,
 }
 
 impl Rejection {
@@ -167,6 +201,12 @@ impl Rejection {
             Self::AgentAbsent => "agent absent",
             Self::IllegalDevice => "device cannot run it",
             Self::HeldUntilThePast => "held until a time that has passed",
+            Self::BytesInUse => "bytes in use by another attempt",
+            Self::NotUnderWay => "no kernel under way",
+            Self::HasBackup => "backup under way",
+            Self::SameAgent => "backup on the same agent",
+            Self::ContentsInUse => "contents of a backup in use",
+            Self::TooManyBackups => "too many backups",
         }
     }
 }

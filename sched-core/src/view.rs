@@ -11,7 +11,9 @@ use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
 use crate::paths::Warmth;
 use crate::policy::CandidateEstimate;
-use crate::scheduler::state::{InputUse, Replica, ReplicaState, State, TaskState, TaskWork, VersionIndex};
+use crate::scheduler::state::{
+    InputUse, Replica, ReplicaState, State, TaskState, TaskWork, VersionIndex, shifted,
+};
 
 /// Where contents that a task reads lie, or will soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +170,45 @@ impl View<'_> {
     #[must_use]
     pub fn placed_on(&self, task: TaskIndex) -> Option<AgentId> {
         self.get(task)?.state.agent()
+    }
+
+    /// The slot that a task is ordered to.
+    #[must_use]
+    pub fn slot_of(&self, task: TaskIndex) -> Option<SlotId> {
+        match self.get(task)?.state {
+            TaskState::Dispatched { slot, .. } => slot,
+            TaskState::Blocked | TaskState::Floating | TaskState::Placeable | TaskState::Failed { .. } => {
+                None
+            }
+        }
+    }
+
+    /// When a task that is ordered to a slot was or is expected to end, as things stood when it was ordered and with how late its slot
+    /// has been since; that may have passed. `None` for what has no slot.
+    #[must_use]
+    pub fn due(&self, task: TaskIndex) -> Option<Timestamp> {
+        let slot = self.slot_of(task)?;
+        let record = self.get(task)?;
+        Some(shifted(record.expected_finish, self.state.slots[slot.index()].drift))
+    }
+
+    /// Whether a backup of a task is under way that may end first.
+    #[must_use]
+    pub fn has_backup(&self, task: TaskIndex) -> bool {
+        self.get(task).is_some() && self.state.backup_of(task).is_some()
+    }
+
+    /// Whether `Plan::hedge` would be taken for a task and a slot.
+    #[must_use]
+    pub fn may_have_backup(&self, task: TaskIndex, slot: SlotId) -> bool {
+        self.state.check_backup(self.policy, task, slot).is_ok()
+    }
+
+    /// Whether a task must not go to an agent for now, since an attempt under way there uses other contents of the same bytes, or
+    /// is one that was outrun of the task that makes what this one reads.
+    #[must_use]
+    pub fn is_kept_off(&self, task: TaskIndex, agent: AgentId) -> bool {
+        !self.state.spares.is_empty() && self.get(task).is_some() && self.state.is_in_use_at(task, agent)
     }
 
     /// What a task waits for that has not ended.

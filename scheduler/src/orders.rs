@@ -49,7 +49,7 @@ impl PendingOrders {
 fn estimated_bytes(order: &Order) -> u64 {
     match order {
         Order::Build { source, options, .. } => 64 + (source.len() + options.len()) as u64,
-        Order::Run(task) => task_bytes(task),
+        Order::Run(task) | Order::RunBackup(task) => task_bytes(task),
         Order::PeerJoined { name, address, .. } => 64 + (name.len() + address.len()) as u64,
         Order::DropProgram { .. }
         | Order::DeclareBuffer { .. }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Party};
 use crate::explanation::party_name;
-use crate::simulation::{Outcome, TaskDecision, TransferRun};
+use crate::simulation::{Outcome, OutrunRun, TaskDecision, TaskRun, TransferRun};
 
 /// The trace of a run.
 #[must_use]
@@ -105,7 +105,10 @@ impl Writer<'_> {
     }
 
     fn track(&self, task: usize) -> (usize, usize) {
-        let run = &self.outcome.tasks[task];
+        self.track_of(&self.outcome.tasks[task])
+    }
+
+    fn track_of(&self, run: &TaskRun) -> (usize, usize) {
         let (process, first) = self.track_of_slot[run.device];
         (process, first + run.slot)
     }
@@ -120,6 +123,15 @@ impl Writer<'_> {
                     "kind": task.kind, "placed_us": at(run.placed), "ordered_us": at(run.ordered),
                     "attempts": run.attempts,
                 },
+            }));
+        }
+        for OutrunRun { task, run } in &self.outcome.outrun {
+            let (process, track) = self.track_of(run);
+            let task = &self.graph.tasks[*task];
+            self.events.push(json!({
+                "ph": "X", "name": format!("{} (outrun)", task.name), "cat": task.kind, "pid": process,
+                "tid": track, "ts": at(run.start), "dur": lasting(run.finish.since(run.start)),
+                "args": { "kind": task.kind, "is_outrun": true },
             }));
         }
     }

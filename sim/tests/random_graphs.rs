@@ -48,6 +48,29 @@ fn failures_on_a_farm_that_loses_agents_leave_nothing_hanging() {
     run_seeds(400, |seed| Scenario::with_failures_and_losses(seed).run_with_losses());
 }
 
+#[test]
+fn random_graphs_with_backups_give_the_bytes_of_the_reference_model() {
+    run_seeds(400, |seed| Scenario::with_backups(seed, false, false).run_and_compare());
+}
+
+#[test]
+fn failures_beside_backups_reach_those_that_depend_on_them_and_no_others() {
+    run_seeds(400, |seed| Scenario::with_backups(seed, true, false).run_and_compare());
+}
+
+#[test]
+fn a_farm_with_backups_that_loses_agents_gives_right_bytes_or_a_clear_error() {
+    run_seeds(400, |seed| Scenario::with_backups(seed, false, true).run_with_losses());
+    run_seeds(400, |seed| Scenario::with_backups(seed, true, true).run_with_losses());
+}
+
+#[test]
+fn backups_are_made_and_used() {
+    let all = (0..100).map(|seed| Scenario::with_backups(seed, false, false).run_and_count_backups());
+    let (ordered, used) = all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert!(ordered >= 100 && used >= 30, "{ordered} backups, {used} of them ended first");
+}
+
 /// Seeds that once found a bug: an order lost behind a refused command, a wait let go by another task's failure, a
 /// notice lost with its agent, a slot's room lost with a task that was not to run after all.
 #[test]

@@ -288,7 +288,7 @@ impl Lent {
     fn room(&self, bytes: usize) -> Opened {
         struct Written(Vec<u8>, usize, Lent);
         // SAFETY: all is that of the vector, whose room is never beyond its capacity.
-        unsafe impl bytes::BufMut for Written {
+        unsafe impl BufMut for Written {
             fn remaining_mut(&self) -> usize {
                 self.1 - self.0.len()
             }

@@ -7,6 +7,7 @@ pub mod bounds;
 mod chains;
 mod client_contents;
 mod guesses;
+mod hedges;
 mod kinds;
 mod likely_links;
 mod local_search;

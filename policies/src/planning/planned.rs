@@ -14,6 +14,7 @@ use super::Planner;
 use super::batch::Batch;
 use super::client_contents::{in_order, settle};
 use super::guesses::Guesses;
+use super::hedges::Hedges;
 use super::pose::{Posed, has_place, is_at_client, problem_of};
 use super::problem::Problem;
 use super::reach::Reach;
@@ -118,6 +119,8 @@ pub(crate) struct Planned<P> {
     sent_by_clients: BTreeMap<AgentId, u64>,
     /// Placed tasks whose durations were guesses, and where they were placed.
     guessed: BTreeMap<TaskIndex, DeviceId>,
+    /// Watches what is placed, where backups are wanted.
+    hedges: Option<Hedges>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +153,26 @@ impl<P: Planner> Planned<P> {
             sent: BTreeMap::new(),
             sent_by_clients: BTreeMap::new(),
             guessed: BTreeMap::new(),
+            hedges: None,
         }
+    }
+
+    /// Runs on a second agent what is late by `factor` times what it was expected to take; never by default, and with 0.
+    pub fn hedging(mut self, factor: u64) -> Self {
+        self.hedges = (factor > 0).then(|| Hedges::new(factor));
+        self
+    }
+
+    /// Looks for late tasks among those that are placed.
+    fn hedge(&mut self, view: &View<'_>, plan: &mut Plan) {
+        let Some(hedges) = &mut self.hedges else { return };
+        let planned = &self.queue[self.placed.min(self.queue.len())..];
+        let idle_until = |slot: SlotId| {
+            let mut next =
+                planned.iter().filter(|entry| entry.slot == slot && view.placed_on(entry.task).is_none());
+            next.next().map_or(Timestamp::NEVER, |entry| entry.release)
+        };
+        hedges.look(view, idle_until, plan);
     }
 
     fn plan(&mut self, view: &View<'_>) {
@@ -294,7 +316,14 @@ impl<P: Planner> Policy for Planned<P> {
         self.label.clone()
     }
 
+    fn wake_at(&self) -> Option<Timestamp> {
+        self.hedges.as_ref()?.wake_at()
+    }
+
     fn observe(&mut self, change: &Change<'_>, view: &View<'_>) {
+        if let Some(hedges) = &mut self.hedges {
+            hedges.observe(change, view);
+        }
         match change {
             Change::Submitted { tasks } => {
                 self.open.extend_from_slice(tasks);
@@ -330,7 +359,9 @@ impl<P: Planner> Policy for Planned<P> {
     }
 
     fn place(&mut self, view: &View<'_>, plan: &mut Plan) {
-        let is_late_enough = view.now() >= self.replan_from;
+        // When it is asked only to look at what is placed, nothing has been learnt since it last was.
+        let is_to_look = self.wake_at().is_some_and(|at| at <= view.now());
+        let is_late_enough = !is_to_look && view.now() >= self.replan_from;
         self.is_plan_due |= self.homeless_at.is_some_and(|epoch| epoch != view.legality_epoch());
         self.is_plan_due |= self.placed < self.queue.len() && self.reach.has_changed(view, &self.open);
         if self.is_plan_due || (self.is_replan_wanted && is_late_enough && self.placed < self.queue.len()) {
@@ -343,6 +374,8 @@ impl<P: Planner> Policy for Planned<P> {
         {
             self.placed += 1;
         }
+        // Before more is proposed: what was the last time is placed by now.
+        self.hedge(view, plan);
         let mut proposed: BTreeMap<TaskIndex, AgentId> = BTreeMap::new();
         let mut proposed_on: BTreeMap<SlotId, u32> = BTreeMap::new();
         let mut is_stuck = BTreeSet::new();
@@ -370,6 +403,9 @@ impl<P: Planner> Policy for Planned<P> {
             self.note_placed(view, task, slot, &proposed);
             plan.place_behind(task, slot, self.reason, self.last_on_slot[slot.index()]);
             self.last_on_slot[slot.index()] = Some(task);
+            if let Some(hedges) = &mut self.hedges {
+                hedges.note_placed(task);
+            }
         }
     }
 }

@@ -225,7 +225,7 @@ fn executions_of(
     }
     execution.fill(Problem::ILLEGAL);
     let mut next = 0;
-    for device in view.legal_devices(task) {
+    for device in view.legal_devices(task).filter(|device| !view.is_kept_off(task, view.agent_of(*device))) {
         let guessed = guesses.and_then(|guesses| guesses.of(view, task, device));
         let expected = guessed.unwrap_or_else(|| view.execution(task, device).expected);
         let expected = expected.min(Span(u64::MAX - 1));

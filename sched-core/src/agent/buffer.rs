@@ -14,6 +14,13 @@ pub(super) struct LaneKey {
     pub slot: SlotIndex,
 }
 
+impl LaneKey {
+    /// A lane of the same device on which nothing comes later.
+    pub fn apart(self) -> Self {
+        Self { slot: SlotIndex(u16::MAX), ..self }
+    }
+}
+
 /// Contents on a device that an operation is still making: only what comes later on the same lane may
 /// count on them before it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,6 +95,8 @@ struct Held {
     has_room: bool,
     /// A read of which a stream has failed.
     is_by_host: bool,
+    /// Another agent has an attempt of it under way, or had when this one was ordered.
+    is_backup: bool,
     /// When it could have been enqueued.
     ready_at: Timestamp,
     /// What an operation before it on its lane, or a predecessor, failed with.
@@ -308,7 +310,8 @@ impl Agent {
                 self.buffers.declare(buffer, size_bytes);
             }
             Order::DropBuffer { buffer } => self.drop_buffer(buffer),
-            Order::Run(order) => self.hold(order),
+            Order::Run(order) => self.hold(order, false),
+            Order::RunBackup(order) => self.hold(order, true),
             Order::Push { region, to } => self.take_push(WaitingPush { region, to, is_by_host: false }),
             Order::Notify { task, dependent, to, carries_failure } => {
                 if let Some(held) = self.tasks.get_mut(&task) {
@@ -342,7 +345,7 @@ impl Agent {
     }
 
     /// Takes a task in and notes what it waits for.
-    fn hold(&mut self, mut order: Box<TaskOrder>) {
+    fn hold(&mut self, mut order: Box<TaskOrder>, is_backup: bool) {
         let task = order.task;
         let (mut waits, mut behind): (Vec<TaskId>, Vec<TaskId>) = Default::default();
         for wait in std::mem::take(&mut order.waits) {
@@ -379,6 +382,7 @@ impl Agent {
             state: HeldState::Waiting,
             has_room: false,
             is_by_host: false,
+            is_backup,
             ready_at: self.now,
             failure: None,
         });
@@ -534,6 +538,12 @@ impl Agent {
             (None, Err(error)) => TaskOutcome::Failed(error.into_command_error(self.device_name(device))),
         };
         if matches!(outcome, TaskOutcome::Failed(_)) {
+            for region in &order.outputs {
+                // The same contents may have come from another attempt of the task.
+                if let Some(buffer) = self.buffers.get_mut(&region.buffer) {
+                    buffer.forget_on_device(*region, device);
+                }
+            }
             self.disown(&order.outputs);
         }
         self.lane_has_room(device, slot);
@@ -597,14 +607,16 @@ impl Agent {
         let Some(held) = self.tasks.remove(&task) else {
             return;
         };
-        let Held { order, waiters, enqueued_behind, notifies, state, .. } = *held;
+        let Held { order, waiters, enqueued_behind, notifies, state, is_backup, .. } = *held;
         match &outcome {
             TaskOutcome::Done { execution, .. } => {
                 for waiter in waiters {
                     self.wait_is_over(waiter.task, task);
                 }
-                // The client of one that was abandoned has been told that it failed.
-                if state != HeldState::Abandoned && !matches!(order.work, Work::Read { .. }) {
+                // The client of one that was abandoned has been told that it failed, or that another attempt of it has ended;
+                // of a backup the scheduler tells it.
+                let is_told = state != HeldState::Abandoned && !is_backup;
+                if is_told && !matches!(order.work, Work::Read { .. }) {
                     self.actions.push(AgentAction::SendDone {
                         session: order.session,
                         command: order.command,

@@ -90,6 +90,11 @@ impl Agent {
     fn ends_unstarted(&mut self, task: TaskId) -> bool {
         let failure = self.tasks.get(&task).and_then(|held| held.failure.clone());
         let stand = self.outputs_stand(task);
+        if self.tasks[&task].is_backup && !matches!(stand, OutputsStand::Older) {
+            // The other attempt has made them; whether all of them are here already is not this one's to say.
+            self.retract(task);
+            return true;
+        }
         if (failure.is_some() || !matches!(stand, OutputsStand::Older)) && self.awaits_its_slot(task) {
             return true;
         }
@@ -496,10 +501,13 @@ impl Agent {
             self.pin(*key, lane.device);
         }
         self.give_up_room(task);
+        // What comes next on the lane must not count on a backup: when it fails, the task has not.
+        let is_backup = self.tasks.get(&task).is_some_and(|held| held.is_backup);
+        let made_on = if is_backup { lane.apart() } else { lane };
         for region in outputs {
             self.host_copy_is_stale(*region);
             let buffer = self.buffers.make(region.buffer);
-            buffer.cells.set(region.range, Cell::made_by(region.version, lane, operation));
+            buffer.cells.set(region.range, Cell::made_by(region.version, made_on, operation));
         }
         if let Some(held) = self.tasks.get_mut(&task) {
             held.state = HeldState::Enqueued;

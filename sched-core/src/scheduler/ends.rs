@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use isochrone_model::{
-    AgentId, Attempt, BufferKey, ByteRange, CommandError, LinkEnd, Order, Payload, Region, Report, Span,
-    TaskId, TaskOutcome,
+    AgentId, Attempt, BufferKey, ByteRange, CommandError, LinkEnd, Order, Payload, Region, Report, SlotId,
+    Span, TaskId, TaskOutcome, Timestamp,
 };
 
 use super::Scheduler;
@@ -38,6 +38,9 @@ impl Scheduler {
     }
 
     fn take_end(&mut self, agent: AgentId, task: TaskId, attempt: Attempt, outcome: TaskOutcome) {
+        if self.take_end_of_spare(agent, task, attempt, &outcome) {
+            return;
+        }
         let Some(index) = self.state.live(task) else {
             return;
         };
@@ -62,7 +65,15 @@ impl Scheduler {
                     self.mark_resident(output.version, output.range, agent);
                 }
                 self.finish_proven(index);
+                if self.state.task(index).is_backup {
+                    self.tell_end_of_backup(index, execution, None);
+                }
                 self.finish_task(index);
+            }
+            TaskOutcome::Failed(CommandError::Dependency { .. }) if record.is_retracting => {
+                // It was behind an attempt on its lane that failed there after its backup had ended well: of a task that had failed, the
+                // scheduler would have heard before, and have failed this one with it.
+                self.take_retraction(agent, task, attempt);
             }
             TaskOutcome::Failed(error) => {
                 self.reported_failure = Some(index);
@@ -124,7 +135,7 @@ impl Scheduler {
     }
 
     /// Takes a measured duration into the cost model and the slot's account.
-    fn learn(&mut self, task: TaskIndex, execution: Span) {
+    pub(super) fn learn(&mut self, task: TaskIndex, execution: Span) {
         let record = self.state.task(task);
         let TaskState::Dispatched { slot: Some(slot), .. } = record.state else {
             return;
@@ -157,6 +168,18 @@ impl Scheduler {
             let session = record.session;
             self.state.costs.note_upload_end(self.state.now, session, agent, size_bytes);
         }
+        self.take_off(agent, slot, expected, expected_finish, way_back);
+    }
+
+    /// Takes an attempt off the accounts of its agent and slot.
+    pub(super) fn take_off(
+        &mut self,
+        agent: AgentId,
+        slot: Option<SlotId>,
+        expected: Span,
+        expected_finish: Timestamp,
+        way_back: Span,
+    ) {
         self.state.agents[agent.index()].dispatched -= 1;
         if let Some(slot) = slot {
             let ended = self.state.now - way_back;
@@ -172,6 +195,7 @@ impl Scheduler {
 
     /// Removes a task that ended well.
     pub(super) fn finish_task(&mut self, task: TaskIndex) {
+        self.outrun_backup(task);
         let way_back = self
             .state
             .task(task)
@@ -286,7 +310,7 @@ impl Scheduler {
         }
     }
 
-    fn mark_resident(&mut self, version: VersionIndex, range: ByteRange, agent: AgentId) {
+    pub(super) fn mark_resident(&mut self, version: VersionIndex, range: ByteRange, agent: AgentId) {
         for replica in &mut self.state.versions[version].replicas {
             if replica.agent == agent && range.contains(replica.range) {
                 replica.state = ReplicaState::Resident;
@@ -368,6 +392,7 @@ impl Scheduler {
         }
         if !is_ordered {
             let error = error_of_push(reason);
+            self.give_up_backups(version, region.range, to);
             for task in self.tasks_awaiting(version, region.range, to) {
                 if self.state.tasks[task.index()].is_some() {
                     self.fail_task(task, error.clone());
@@ -410,6 +435,7 @@ impl Scheduler {
                 // When it is still to be made, those that wait for it are being given back.
                 continue;
             }
+            self.give_up_backups(version, replica.range, replica.agent);
             for task in self.tasks_awaiting(version, replica.range, replica.agent) {
                 if self.state.tasks[task.index()].is_some() {
                     self.fail_task(task, error.clone());

@@ -34,7 +34,7 @@ impl Scheduler {
         for next in placeable {
             if self.state.tasks[next.index()]
                 .as_ref()
-                .is_some_and(|record| record.state == TaskState::Blocked)
+                .is_some_and(|record| record.state == TaskState::Blocked && record.waiting == 0)
             {
                 self.predecessors_are_placed(next);
             }
@@ -56,6 +56,7 @@ impl Scheduler {
         // To its policy it is gone: it is not to wait for it, nor to place it.
         let policy = self.state.task(task).policy;
         self.observe(policy, &Change::Removed { task });
+        self.outrun_backup(task);
         let holder = self.cancel_at_agent(task);
         let cause = CommandError::of_dependent(self.state.task(task).command, error);
         for output in self.state.task(task).outputs.clone() {
@@ -74,8 +75,11 @@ impl Scheduler {
         self.fail_siblings(task, error, open);
         let was_settled = self.state.task(task).is_settled();
         self.keep_place(task, holder);
-        if !was_settled && self.state.task(task).is_settled() {
-            self.successors_gain(task, placeable);
+        match (was_settled, self.state.task(task).is_settled()) {
+            (false, true) => self.successors_gain(task, placeable),
+            // It was ordered, but one before it has been asked back since.
+            (true, false) => self.unsettle(&[task]),
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -111,7 +115,8 @@ impl Scheduler {
             self.is_placing_due = true;
         }
         if self.state.dag.predecessors(task).next().is_none() {
-            if self.reported_failure != Some(task) {
+            // The agent of what began as a backup does not know of all of them.
+            if self.reported_failure != Some(task) || self.state.task(task).is_backup {
                 self.release_dependents(task);
             }
             self.remove_task(task);

@@ -544,6 +544,7 @@ impl Scheduler {
             outputs,
             buffers: checked.buffers.into(),
             is_retracting: false,
+            is_backup: false,
             expected: isochrone_model::Span::ZERO,
             expected_finish: self.state.now,
             label: command.label.as_str().into(),

@@ -85,8 +85,10 @@ impl Scheduler {
             .filter(|(_, record)| record.as_ref().is_some_and(|record| record.state.holder() == Some(agent)))
             .map(|(index, _)| TaskIndex(index as u32))
             .collect();
-        let (failed, lost): (Vec<TaskIndex>, Vec<TaskIndex>) =
+        let (failed, mut lost): (Vec<TaskIndex>, Vec<TaskIndex>) =
             held.into_iter().partition(|task| !self.state.is_open(*task));
+        self.lose_spares(agent);
+        lost.retain(|task| !self.promote_backup(*task, agent));
         for task in &lost {
             self.unplace(*task);
         }
@@ -112,6 +114,7 @@ impl Scheduler {
 
     /// Undoes a task's dispatch.
     fn unplace(&mut self, task: TaskIndex) {
+        self.outrun_backup(task);
         let at = self.state.task(task).state.agent();
         self.unaccount(task, Span::ZERO);
         let outputs = self.state.task(task).outputs.clone();
@@ -125,6 +128,7 @@ impl Scheduler {
         let record = self.state.task_mut(task);
         record.state = TaskState::Blocked;
         record.is_retracting = false;
+        record.is_backup = false;
         record.attempt = record.attempt.next();
     }
 
@@ -133,6 +137,7 @@ impl Scheduler {
     pub(super) fn retract_dependents(&mut self, task: TaskIndex) {
         let mut open = vec![task];
         let mut failed = BTreeSet::new();
+        let mut asked_back = Vec::new();
         while let Some(task) = open.pop() {
             let waiting: Vec<TaskIndex> = self.state.dag.successors(task).map(|(next, _)| next).collect();
             for next in waiting {
@@ -143,6 +148,7 @@ impl Scheduler {
                     record.is_retracting = true;
                     let id = record.id;
                     self.order(agent, Order::Retract { task: id });
+                    asked_back.push(next);
                     open.push(next);
                 } else if let TaskState::Failed { .. } = record.state
                     && failed.insert(next)
@@ -151,10 +157,31 @@ impl Scheduler {
                 }
             }
         }
+        self.unsettle(&asked_back);
+    }
+
+    /// Tasks that are asked to be given back are settled no more: those behind them that are not ordered yet wait for the answer.
+    pub(super) fn unsettle(&mut self, tasks: &[TaskIndex]) {
+        if !tasks.is_empty() {
+            self.count_behind(tasks);
+            self.forget_unplaceable();
+        }
+    }
+
+    fn forget_unplaceable(&mut self) {
+        let tasks = &self.state.tasks;
+        for entry in &mut self.policies {
+            entry.placeable.retain(|task: TaskIndex| {
+                tasks[task.index()].as_ref().is_some_and(|record| record.state == TaskState::Placeable)
+            });
+        }
     }
 
     /// An agent gave a task back: it is placed again when its predecessors are.
     pub(super) fn take_retraction(&mut self, agent: AgentId, task: TaskId, attempt: Attempt) {
+        if self.take_return_of_spare(agent, task, attempt) {
+            return;
+        }
         let Some(index) = self.state.live(task) else { return };
         let record = self.state.task(index);
         if record.state.holder() != Some(agent) || record.attempt != attempt {
@@ -215,12 +242,7 @@ impl Scheduler {
     /// Lets retracted tasks be placed again.
     pub(super) fn replace_retracted(&mut self, affected: &[TaskIndex]) {
         let blocked = self.count_behind(affected);
-        let tasks = &self.state.tasks;
-        for entry in &mut self.policies {
-            entry.placeable.retain(|task: TaskIndex| {
-                tasks[task.index()].as_ref().is_some_and(|record| record.state == TaskState::Placeable)
-            });
-        }
+        self.forget_unplaceable();
         for task in affected.iter().filter(|task| blocked.contains(task)) {
             let policy = self.state.task(*task).policy;
             self.observe(policy, &Change::Unplaced { task: *task });

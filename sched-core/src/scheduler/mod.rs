@@ -2,10 +2,11 @@
 //! orders launches and transfers.
 //!
 //! `ingest` makes tasks from commands that `check` found good, `place` orders them, `ends` takes them out
-//! again, `failures` with those that depend on them; `losses` gives back what a lost agent held, `programs`
-//! knows what builds where, `measurements` takes in what paths are like, `status` tells of it all. This machine never reads a clock and never sees a byte
-//! of a buffer beyond what travels inside a command.
+//! again, `failures` with those that depend on them; `losses` gives back what a lost agent held, `backups` runs a second
+//! time what is late, `programs` knows what builds where, `measurements` takes in what paths are like, `status` tells of it
+//! all. This machine never reads a clock and never sees a byte of a buffer beyond what travels inside a command.
 
+mod backups;
 mod check;
 pub(crate) mod ends;
 pub mod event;
@@ -34,6 +35,7 @@ pub use programs::program_digest;
 use state::{
     AgentRecord, BuildState, Counters, DeviceRecord, SessionRecord, SlotRecord, State, Table, TaskState,
 };
+pub use status::BackupCounts;
 
 use crate::costs::{CostModel, CostSnapshot};
 use crate::dag::{Dag, TaskIndex};
@@ -110,8 +112,22 @@ struct PolicyEntry {
     policy: Box<dyn Policy>,
     placeable: PlaceableTasks,
     hold_until: Option<Timestamp>,
+    /// When it was last asked.
+    asked_at: Option<Timestamp>,
     /// Sessions that use it.
     users: u32,
+}
+
+/// A policy that watches what is placed is asked again after this at the earliest, so that one that is never content cannot stop
+/// the clock.
+const WATCH_SPAN_MIN: Span = Span::from_micros(1);
+
+impl PolicyEntry {
+    /// When it wants to be asked even if it has nothing to place.
+    fn wakes_at(&self) -> Option<Timestamp> {
+        let at = self.policy.wake_at()?;
+        Some(self.asked_at.map_or(at, |asked_at| at.max(asked_at + WATCH_SPAN_MIN)))
+    }
 }
 
 /// The tasks that a policy may place, in the order in which they became placeable.
@@ -190,6 +206,7 @@ impl Scheduler {
                 costs: CostModel::new(config.costs.unwrap_or_default()),
                 decisions: VecDeque::new(),
                 counters: Counters::default(),
+                spares: Vec::new(),
             },
             policies: Vec::new(),
             registry,
@@ -287,6 +304,7 @@ impl Scheduler {
             policy,
             placeable: PlaceableTasks::default(),
             hold_until: None,
+            asked_at: None,
             users: 0,
         });
         Ok(self.policies.len() - 1)
@@ -507,8 +525,16 @@ impl Scheduler {
                 }
                 TaskState::Dispatched { agent, slot } => {
                     let is_excused = record.is_retracting;
+                    // Those asked back may yet be the first to end, and failed ones are where those before them are.
+                    let asked_back = state.dag.predecessors(task).filter(|(first, _)| {
+                        let first = state.task(*first);
+                        let may_be_unsettled =
+                            first.is_retracting || matches!(first.state, TaskState::Failed { .. });
+                        may_be_unsettled && !first.is_settled()
+                    });
+                    let asked_back = asked_back.count();
                     assert!(
-                        is_excused || unplaced == 0,
+                        is_excused || unplaced == asked_back,
                         "{} is dispatched only after its predecessors",
                         record.id
                     );
@@ -536,6 +562,7 @@ impl Scheduler {
             }
             assert!(state.sessions.contains_key(&record.session), "a task belongs to a session");
         }
+        self.check_spares(&mut dispatched, &mut on_slot);
         assert_eq!(live, state.dag.len(), "tasks and vertices are the same");
         assert_eq!(failed, self.places_kept, "the places of failed tasks are counted");
         for (index, agent) in state.agents.iter().enumerate() {

@@ -8,9 +8,9 @@ use isochrone_model::{
     TaskWait, Timestamp, Work,
 };
 
-use super::Scheduler;
 use super::event::Action;
 use super::state::{OutputUse, Replica, ReplicaState, TaskState, TaskWork, VersionIndex, shifted};
+use super::{PolicyEntry, Scheduler};
 use crate::dag::{DependencyKind, TaskIndex};
 use crate::few::Few;
 use crate::paths::Warmth;
@@ -170,7 +170,12 @@ impl Scheduler {
         });
         // Until it is asked again there is nothing to wake it for.
         entry.hold_until = None;
-        if entry.placeable.is_empty() || self.state.present_agents().next().is_none() {
+        let is_to_look = entry.wakes_at().is_some_and(|at| at <= self.state.now);
+        if !is_to_look && entry.placeable.is_empty() {
+            return false;
+        }
+        entry.asked_at = Some(self.state.now);
+        if self.state.present_agents().next().is_none() {
             return false;
         }
         let mut plan = Plan::default();
@@ -187,12 +192,21 @@ impl Scheduler {
         let mut has_moved = false;
         self.slots_to_weigh = self.state.limits.slots_weighed_per_plan_max;
         for proposal in plan.proposals {
-            match self.validate(policy, &proposal) {
+            let checked = if proposal.is_backup {
+                self.state.check_backup(policy, proposal.task, proposal.slot)
+            } else {
+                self.validate(policy, &proposal)
+            };
+            match checked {
                 Ok((agent, device)) => {
                     self.record_decision(policy, device, &proposal);
                     self.queue_behind(&proposal);
                     self.transfers_ordered.clear();
-                    self.dispatch(proposal.task, agent, Some(proposal.slot));
+                    if proposal.is_backup {
+                        self.start_backup(proposal.task, agent, proposal.slot);
+                    } else {
+                        self.dispatch(proposal.task, agent, Some(proposal.slot));
+                    }
                     self.record_transfers();
                     has_moved = true;
                 }
@@ -233,14 +247,9 @@ impl Scheduler {
         if record.state != TaskState::Placeable {
             return Err(Rejection::NotPlaceable);
         }
-        let slot = self.state.slots.get(proposal.slot.index()).ok_or(Rejection::UnknownSlot)?;
-        let device = slot.device;
-        let agent = self.state.devices[device.index()].agent;
-        if !self.state.agents[agent.index()].is_present {
-            return Err(Rejection::AgentAbsent);
-        }
-        if !self.state.is_legal(record, device) {
-            return Err(Rejection::IllegalDevice);
+        let (agent, device) = self.state.legal_place(record, proposal.slot)?;
+        if self.is_kept_off(proposal.task, agent) {
+            return Err(Rejection::BytesInUse);
         }
         Ok((agent, device))
     }
@@ -432,7 +441,8 @@ impl Scheduler {
     /// its session's tasks run, else the one with the least to do.
     fn home_of(&self, task: TaskIndex) -> Option<AgentId> {
         let record = self.state.task(task);
-        let present = |agent: &AgentId| self.state.agents[agent.index()].is_present;
+        let present =
+            |agent: &AgentId| self.state.agents[agent.index()].is_present && !self.is_kept_off(task, *agent);
         for input in &record.inputs {
             let replicas = &self.state.versions[input.version].replicas;
             let best = replicas
@@ -475,7 +485,7 @@ impl Scheduler {
         }
         let home = self.state.sessions.get(&record.session).and_then(|session| session.home);
         home.filter(present).or_else(|| {
-            self.state.present_agents().min_by_key(|agent| {
+            self.state.present_agents().filter(present).min_by_key(|agent| {
                 (
                     self.state.agents[agent.index()].dispatched,
                     self.state.agents[agent.index()].host_used_bytes,
@@ -531,7 +541,7 @@ impl Scheduler {
     }
 
     /// The floating tasks that a task waits for, be it behind failed ones.
-    fn floating_before(&self, task: TaskIndex) -> Vec<TaskIndex> {
+    pub(super) fn floating_before(&self, task: TaskIndex) -> Vec<TaskIndex> {
         let mut floating = Vec::new();
         let mut failed = Vec::new();
         let mut here = task;
@@ -595,7 +605,7 @@ impl Scheduler {
         }
     }
 
-    fn expected_execution(&self, task: TaskIndex, slot: SlotId) -> Span {
+    pub(super) fn expected_execution(&self, task: TaskIndex, slot: SlotId) -> Span {
         let policy = self.state.task(task).policy;
         let view = View { state: &self.state, policy, placeable: &[], known: 0 };
         view.execution(task, self.state.slots[slot.index()].device).expected
@@ -603,6 +613,28 @@ impl Scheduler {
 
     /// Notes where the task is and when it is expected to end.
     fn account_dispatch(&mut self, task: TaskIndex, agent: AgentId, slot: Option<SlotId>, expected: Span) {
+        let expected_finish = self.account(task, agent, slot, expected);
+        let session = self.state.task(task).session;
+        if slot.is_some()
+            && let Some(session) = self.state.sessions.get_mut(&session)
+        {
+            session.home = Some(agent);
+        }
+        let record = self.state.task_mut(task);
+        self.was_floating = (record.state == TaskState::Floating).then_some(task);
+        record.state = TaskState::Dispatched { agent, slot };
+        record.expected = expected;
+        record.expected_finish = expected_finish;
+    }
+
+    /// Puts an attempt on the accounts of its agent and slot; gives when it is expected to end, before the slot's drift.
+    pub(super) fn account(
+        &mut self,
+        task: TaskIndex,
+        agent: AgentId,
+        slot: Option<SlotId>,
+        expected: Span,
+    ) -> Timestamp {
         let inputs_ready = self.state.inputs_ready_at(task, agent, Warmth::AsItIs);
         let ready = inputs_ready.max(self.state.now + self.state.costs.control_one_way(agent));
         let start = slot.map_or(ready, |slot| ready.max(self.state.slot_free_at(slot)));
@@ -621,20 +653,10 @@ impl Scheduler {
         }
         self.state.agents[agent.index()].dispatched += 1;
         self.state.counters.dispatched += 1;
-        let session = self.state.task(task).session;
-        if slot.is_some()
-            && let Some(session) = self.state.sessions.get_mut(&session)
-        {
-            session.home = Some(agent);
-        }
-        let record = self.state.task_mut(task);
-        self.was_floating = (record.state == TaskState::Floating).then_some(task);
-        record.state = TaskState::Dispatched { agent, slot };
-        record.expected = expected;
-        record.expected_finish = raw_finish;
+        raw_finish
     }
 
-    fn declare_buffers(&mut self, task: TaskIndex, agent: AgentId) {
+    pub(super) fn declare_buffers(&mut self, task: TaskIndex, agent: AgentId) {
         for place in 0..self.state.task(task).buffers.len() {
             let buffer = self.state.task(task).buffers[place];
             let record = &mut self.state.buffers[buffer];
@@ -678,7 +700,7 @@ impl Scheduler {
         waits
     }
 
-    fn note_notice(&mut self, at: AgentId, predecessor: TaskId, dependent: TaskId) {
+    pub(super) fn note_notice(&mut self, at: AgentId, predecessor: TaskId, dependent: TaskId) {
         let notices = self.notices.entry(at).or_default();
         notices.ordered.push((predecessor, dependent));
         if notices.ordered.len() > 2 * notices.swept_at + 64 {
@@ -699,7 +721,12 @@ impl Scheduler {
         }
     }
 
-    fn task_order(&self, task: TaskIndex, slot: Option<SlotId>, waits: Vec<TaskWait>) -> TaskOrder {
+    pub(super) fn task_order(
+        &self,
+        task: TaskIndex,
+        slot: Option<SlotId>,
+        waits: Vec<TaskWait>,
+    ) -> TaskOrder {
         let record = self.state.task(task);
         let region = |version: VersionIndex, range: ByteRange| {
             let held = &self.state.versions[version];
@@ -747,10 +774,13 @@ impl Scheduler {
 
     /// When a policy wants to be asked again.
     pub(super) fn held_until(&self) -> Option<Timestamp> {
+        let has_tasks = !self.state.dag.is_empty();
+        let watched = self.policies.iter().filter(|_| has_tasks).filter_map(PolicyEntry::wakes_at);
         self.policies
             .iter()
             .filter(|entry| !entry.placeable.is_empty())
             .filter_map(|entry| entry.hold_until)
+            .chain(watched)
             .min()
     }
 }

@@ -10,6 +10,7 @@ use isochrone_model::{
     SessionId, SharedList, SlotId, SlotIndex, Span, TaskId, Timestamp, Version,
 };
 
+use super::backups::SpareAttempt;
 use super::id_table::IdTable;
 use crate::costs::{CostModel, KernelRow};
 use crate::dag::{Dag, TaskIndex};
@@ -50,11 +51,17 @@ pub(crate) struct State {
     pub costs: CostModel,
     pub decisions: VecDeque<DecisionRecord>,
     pub counters: Counters,
+    /// Attempts beside those in the records of their tasks; few.
+    pub spares: Vec<SpareAttempt>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
     pub dispatched: u64,
+    /// Of those, backups.
+    pub backups: u64,
+    /// Of those, the ones that ended first.
+    pub backups_used: u64,
     pub finished: u64,
     pub failed: u64,
     pub moved_bytes: u64,
@@ -259,6 +266,8 @@ pub(crate) struct TaskRecord {
     pub buffers: Box<[BufferIndex]>,
     /// Its agent was asked to give it back, since a predecessor must run again.
     pub is_retracting: bool,
+    /// What is under way was ordered as a backup: its agent does not tell the client of its end.
+    pub is_backup: bool,
     pub expected: Span,
     /// Before its slot's drift.
     pub expected_finish: Timestamp,
@@ -348,11 +357,13 @@ pub(crate) enum TaskState {
 }
 
 impl TaskRecord {
-    /// Whether successors may be placed. A failed task is where those before it are.
+    /// Whether successors may be placed. A failed task is where those before it are. One that is asked to be given back is nowhere: its agent may have
+    /// forgotten it when it is asked to say when it ends, and then says that it has.
     pub fn is_settled(&self) -> bool {
         match self.state {
             TaskState::Blocked | TaskState::Placeable => false,
-            TaskState::Floating | TaskState::Dispatched { .. } => true,
+            TaskState::Floating => true,
+            TaskState::Dispatched { .. } => !self.is_retracting,
             TaskState::Failed { .. } => self.waiting == 0,
         }
     }
@@ -525,7 +536,8 @@ impl State {
         if record.dispatched == 0 {
             return self.now;
         }
-        shifted(record.free_at, record.drift).max(self.now + self.queued_behind(slot))
+        let free_at = shifted(record.free_at, record.drift).max(self.now + self.queued_behind(slot));
+        if self.spares.is_empty() { free_at } else { free_at.max(self.now + self.lateness(slot)) }
     }
 
     /// What is queued on a slot behind its first task. How much of the queue is the first task's is not kept, and

@@ -11,6 +11,15 @@ use super::state::{TaskState, TaskWork};
 use crate::costs::CostSnapshot;
 use crate::policy::DecisionRecord;
 
+/// Backups of tasks that were late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackupCounts {
+    /// Ordered to agents.
+    pub ordered: u64,
+    /// Of those, the ones that ended before the first attempt was known to have.
+    pub used: u64,
+}
+
 impl Scheduler {
     /// Every device of every agent that is or was there.
     #[must_use]
@@ -75,7 +84,8 @@ impl Scheduler {
                 buffers: record.live_buffers,
             })
             .collect();
-        let dispatched: u64 = self.state.agents.iter().map(|agent| u64::from(agent.dispatched)).sum();
+        let attempts: u64 = self.state.agents.iter().map(|agent| u64::from(agent.dispatched)).sum();
+        let dispatched = attempts - self.state.spares.len() as u64;
         FarmStatus {
             version: String::new(),
             policy: self.default_policy.clone(),
@@ -109,6 +119,12 @@ impl Scheduler {
         self.state
             .costs
             .snapshot(|agent| self.state.agents.get(agent.index()).map(|record| record.facts.name.clone()))
+    }
+
+    /// How many backups there were, from the beginning on.
+    #[must_use]
+    pub fn backups(&self) -> BackupCounts {
+        BackupCounts { ordered: self.state.counters.backups, used: self.state.counters.backups_used }
     }
 
     /// Reports of this agent's present connection that have been taken in.
@@ -167,8 +183,15 @@ impl Scheduler {
             TaskState::Dispatched { agent, .. } => {
                 let waits = self.state.dag.predecessors(task).count();
                 let name = &self.state.agents[agent.index()].facts.name;
+                let beside = match self.state.backup_of(task) {
+                    Some(backup) => format!(
+                        "; a backup of it is ordered to {}",
+                        self.state.agents[backup.agent.index()].facts.name
+                    ),
+                    None => String::new(),
+                };
                 format!(
-                    "task{what} is ordered to {name} and waits there for {waits} predecessors and its contents"
+                    "task{what} is ordered to {name} and waits there for {waits} predecessors and its contents{beside}"
                 )
             }
         }

@@ -22,6 +22,8 @@ const ARRIVAL_LANE: f64 = 5.0;
 const KINDS_MAX: usize = 24;
 const KIND_COLUMNS: usize = 6;
 const TRANSFER: &str = "#8c8c8c";
+/// Work that came to nothing, since another attempt of the task ended first.
+const OUTRUN: &str = "#cccccc";
 
 /// The chart of a run.
 #[must_use]
@@ -180,23 +182,26 @@ impl<'a> Drawing<'a> {
     }
 
     fn draw_tasks(&self, svg: &mut Svg) {
-        for (task, run) in self.graph.tasks.iter().zip(&self.outcome.tasks) {
+        let runs = self.graph.tasks.iter().zip(&self.outcome.tasks).map(|(task, run)| (task, run, false));
+        let outrun = self.outcome.outrun.iter().map(|of| (&self.graph.tasks[of.task], &of.run, true));
+        for (task, run, is_outrun) in runs.chain(outrun) {
             let Some((_, y)) = self.lanes.slots.get(run.device).and_then(|slots| slots.get(run.slot)) else {
                 continue;
             };
             let (from, to) = (self.x(run.start), self.x(run.finish));
             let duration = run.finish.since(run.start);
             let started = span(run.start.since(Timestamp::ZERO));
-            let tooltip = format!("{} ({}): {} from {started}", task.name, task.kind, span(duration));
+            let kind = if is_outrun { "outrun by its other attempt" } else { &task.kind };
+            let tooltip = format!("{} ({kind}): {} from {started}", task.name, span(duration));
             // A hair of white keeps neighbours apart where there is room for it.
             let width = if to - from > 3.0 { to - from - 0.8 } else { (to - from).max(0.6) };
             let height = self.lanes.slot_height - 2.0;
-            let kind = self.kinds[task.kind.as_str()];
-            svg.rectangle((from, y + 1.0), (width, height), &colour(kind), &tooltip);
+            let fill = if is_outrun { OUTRUN.to_owned() } else { colour(self.kinds[task.kind.as_str()]) };
+            svg.rectangle((from, y + 1.0), (width, height), &fill, &tooltip);
             let letters = task.name.chars().count() as f64;
             let size = (height - 3.0).min(12.0);
             if size >= 8.0 && letters * size * 0.68 + 6.0 < width {
-                let ink = if is_dark(&colour(kind)) { "#ffffff" } else { INK };
+                let ink = if is_dark(&fill) { "#ffffff" } else { INK };
                 let at = (from + width / 2.0, y + 1.0 + height / 2.0 + size * 0.35);
                 svg.coloured_text(at, Anchor::Middle, size, ink, &task.name);
             }

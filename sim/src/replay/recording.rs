@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use isochrone_model::message::ClientRequest;
 use isochrone_model::order::{BuildOutcome, TaskOutcome};
 use isochrone_model::{
-    AgentFacts, AgentId, BytesPerSecond, CommandId, DeviceFacts, DeviceIndex, Lane, Limits, LinkEnd, Order,
-    PathSample, ProgramKey, Report, SessionId, Span, TaskId, TenantId, Timestamp, Work,
+    AgentFacts, AgentId, Attempt, BytesPerSecond, CommandId, DeviceFacts, DeviceIndex, Lane, Limits, LinkEnd,
+    Order, PathSample, ProgramKey, Report, SessionId, Span, TaskId, TenantId, Timestamp, Work,
 };
 use isochrone_sched_core::{Action, CostSnapshot, Event, Scheduler};
 
@@ -105,7 +105,8 @@ pub struct Recorder {
     /// By tenant, how many sessions are open, and which left last, and when.
     tenants: BTreeMap<TenantId, (u32, Option<(SessionId, Timestamp)>)>,
     tenant_of: BTreeMap<SessionId, TenantId>,
-    running: BTreeMap<TaskId, Running>,
+    /// By attempt: a task may have two under way.
+    running: BTreeMap<(TaskId, Attempt), Running>,
     programs: BTreeMap<ProgramKey, (String, Timestamp)>,
     launches: Vec<(SessionId, CommandId, LaunchKey, AgentId, DeviceIndex, Span)>,
     builds: Builds,
@@ -254,9 +255,9 @@ impl Recorder {
 
     fn report(&mut self, now: Timestamp, agent: AgentId, report: &Report) {
         match report {
-            Report::Finished { task, outcome, .. } => {
+            Report::Finished { task, attempt, outcome } => {
                 self.last_finish = now;
-                let running = self.running.remove(task);
+                let running = self.running.remove(&(*task, *attempt));
                 match outcome {
                     TaskOutcome::Done { execution, .. } => {
                         self.tasks += 1;
@@ -294,7 +295,7 @@ impl Recorder {
 
     fn order(&mut self, now: Timestamp, order: &Order) {
         match order {
-            Order::Run(order) => {
+            Order::Run(order) | Order::RunBackup(order) => {
                 let key = match (&order.work, order.lane) {
                     (Work::Kernel { program, kernel, range, .. }, Lane::Slot { device, .. }) => {
                         let program = self.programs.get(program).map(|(source, _)| source.clone());
@@ -312,7 +313,7 @@ impl Recorder {
                     ) => None,
                 };
                 let running = Running { session: order.session, command: order.command, key };
-                self.running.insert(order.task, running);
+                self.running.insert((order.task, order.attempt), running);
             }
             Order::Build { program, source, options } => {
                 self.programs.entry(*program).or_insert_with(|| (program_name(source, options), now));

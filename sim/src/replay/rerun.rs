@@ -276,7 +276,7 @@ impl<'a> Engine<'a> {
             }
             Message::Orders(agent, batch) => {
                 for order in &batch.orders {
-                    if let Order::Run(order) = order {
+                    if let Order::Run(order) | Order::RunBackup(order) = order {
                         self.ordered[agent].push((**order).clone());
                     }
                 }

@@ -1,5 +1,6 @@
 //! The run itself: messages, transfers and operations in the order of a virtual clock.
 
+mod attempts;
 mod finish;
 mod measure;
 mod submission;
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
-    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
+    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, ProgramKey, Region, Report, SessionId,
     SharedList, Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
@@ -19,11 +20,13 @@ use isochrone_sched_core::agent::{
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig, Timer};
 use isochrone_workload::task_graph::{GraphError, GraphRequests, TaskGraph, task_of_scalar};
 
+use attempts::Marks;
+
 use super::calendar::Calendar;
 use super::farm_facts::facts;
 use super::knowledge::{Knowledge, shown, stated};
 use super::measuring::Measuring;
-use super::outcome::{Outcome, TaskDecision, TaskRun, TransferRun};
+use super::outcome::{Outcome, TaskRun, TransferRun};
 use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
@@ -295,6 +298,8 @@ struct Engine<'a> {
     built: Vec<Option<SharedList<BuiltKernel>>>,
     outcome: Outcome,
     ended: usize,
+    /// By task, what the client knows, and whether an attempt has begun.
+    marks: Vec<Marks>,
     /// Commands that the client has sent, and how many of those it does not know to have ended.
     sent: usize,
     open: usize,
@@ -366,6 +371,7 @@ impl<'a> Engine<'a> {
             task_of_program,
             outcome: Outcome { tasks: vec![TaskRun::default(); run.graph.tasks.len()], ..Outcome::default() },
             ended: 0,
+            marks: vec![Marks::default(); run.graph.tasks.len()],
             sent: 0,
             open: 0,
             failed: None,
@@ -488,30 +494,6 @@ impl<'a> Engine<'a> {
     fn end_operation(&mut self, agent: usize, operation: OperationId, work: Span) {
         let done = OperationDone { operation, outcome: Ok(work) };
         self.step_agent(agent, AgentEvent::OperationDone(done));
-    }
-
-    fn note_orders(&mut self, batch: &OrderBatch) {
-        for order in &batch.orders {
-            if let Order::Run(order) = order
-                && let Some(place) = self.requests.task_of(order.command)
-            {
-                self.outcome.tasks[place].ordered = self.now;
-                self.outcome.tasks[place].attempts += 1;
-            }
-        }
-    }
-
-    /// What the scheduler decided, and when.
-    fn note_order(&mut self, order: &Order) {
-        let Order::Run(order) = order else { return };
-        let Some(place) = self.requests.task_of(order.command) else { return };
-        self.outcome.tasks[place].placed = self.now;
-        if self.run.kept.has(place)
-            && let Some(explanation) = self.scheduler.explain(SESSION, order.command)
-            && let Some(decision) = explanation.decision
-        {
-            self.outcome.decisions.push(TaskDecision { task: place, at: self.now, decision });
-        }
     }
 
     fn step_scheduler(&mut self, event: Event) {
@@ -680,11 +662,17 @@ impl<'a> Engine<'a> {
         };
         let (start, end) = self.sites[agent].schedule(self.now, operation, work);
         if let Some(task) = task {
-            let run = &mut self.outcome.tasks[task];
-            run.device = self.sites[agent].first_device + operation.device.index();
-            run.slot = operation.slot.index();
-            run.start = start;
-            run.finish = end;
+            let device = self.sites[agent].first_device + operation.device.index();
+            self.note_begun(
+                task,
+                TaskRun {
+                    device,
+                    slot: operation.slot.index(),
+                    start,
+                    finish: end,
+                    ..self.outcome.tasks[task]
+                },
+            );
         }
         if end <= self.now {
             self.push(end, Message::OperationEnds { agent, operation: operation.id, work });
@@ -774,7 +762,11 @@ impl<'a> Engine<'a> {
     }
 
     fn take_done(&mut self, command: CommandId) {
-        if self.requests.task_of(command).is_some() {
+        if let Some(task) = self.requests.task_of(command) {
+            if std::mem::replace(&mut self.marks[task].is_known_to_have_ended, true) {
+                // Both of its attempts have ended.
+                return;
+            }
             self.ended += 1;
             self.outcome.turnaround = self.now.since(Timestamp::ZERO);
         }

@@ -18,6 +18,6 @@ mod truth;
 pub use engine::{Simulation, SimulationError, Stopwatch};
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use measures::{Measures, Yardstick};
-pub use outcome::{DeviceRun, Outcome, TaskDecision, TaskRun, TransferRun};
+pub use outcome::{DeviceRun, Outcome, OutrunRun, TaskDecision, TaskRun, TransferRun};
 pub use problem::problem;
 pub(crate) use site::Site;

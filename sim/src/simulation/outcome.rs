@@ -16,6 +16,8 @@ pub struct Outcome {
     pub turnaround: Span,
     /// By task.
     pub tasks: Vec<TaskRun>,
+    /// Attempts beside those in `tasks`, in the order of the starts of the later ones: of tasks that had a backup, the attempt that ended later.
+    pub outrun: Vec<OutrunRun>,
     /// In order of start.
     pub transfers: Vec<TransferRun>,
     /// By device, in the cluster's order.
@@ -60,6 +62,15 @@ pub struct TaskRun {
     pub finish: Timestamp,
     /// How many times it was begun.
     pub attempts: u32,
+}
+
+/// An attempt of a task that another one outran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct OutrunRun {
+    /// The task, by its place in the graph.
+    pub task: usize,
+    /// Where and when; it went on to its end.
+    pub run: TaskRun,
 }
 
 /// Contents that moved.
@@ -131,6 +142,11 @@ impl Outcome {
         let mut take = |value: u64| hash.update(value.to_le_bytes());
         for task in &self.tasks {
             for value in [task.device as u64, task.slot as u64, task.ordered.0, task.start.0, task.finish.0] {
+                take(value);
+            }
+        }
+        for OutrunRun { task, run } in &self.outrun {
+            for value in [*task as u64, run.device as u64, run.slot as u64, run.start.0, run.finish.0] {
                 take(value);
             }
         }

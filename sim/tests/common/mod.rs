@@ -62,30 +62,38 @@ struct Mishaps {
     failures: bool,
     /// What tells this kind of scenario from the others with the same seed.
     salt: u64,
+    /// More agents and buffers, and slower devices: more tasks that may have a backup.
+    backups: bool,
 }
 
 impl Scenario {
     pub fn random(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: false, salt: 0 }, None)
+        Self::new(seed, Mishaps { failures: false, salt: 0, backups: false }, None)
     }
 
     pub fn with_losses(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: false, salt: 1 }, None)
+        Self::new(seed, Mishaps { failures: false, salt: 1, backups: false }, None)
     }
 
     /// The same as `with_losses` under a policy that is given.
     pub fn with_losses_under(seed: u64, policy: &'static str) -> Self {
-        Self::new(seed, Mishaps { failures: false, salt: 1 }, Some(policy))
+        Self::new(seed, Mishaps { failures: false, salt: 1, backups: false }, Some(policy))
     }
 
     /// Some kernels fail at run time, and the client cancels some commands.
     pub fn with_failures(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: true, salt: 0 }, None)
+        Self::new(seed, Mishaps { failures: true, salt: 0, backups: false }, None)
     }
 
     /// The same while agents are lost.
     pub fn with_failures_and_losses(seed: u64) -> Self {
-        Self::new(seed, Mishaps { failures: true, salt: 1 }, None)
+        Self::new(seed, Mishaps { failures: true, salt: 1, backups: false }, None)
+    }
+
+    /// Any of the above under a policy that asks for backups of what is under way, late or not.
+    pub fn with_backups(seed: u64, failures: bool, losses: bool) -> Self {
+        let policy = ["random(seed=5,hedge=20)", "random(seed=5,hedge=90)"][(seed % 2) as usize];
+        Self::new(seed, Mishaps { failures, salt: u64::from(losses), backups: true }, Some(policy))
     }
 
     pub fn policy(&self) -> &'static str {
@@ -98,13 +106,17 @@ impl Scenario {
         let drawn = policies[random.below(policies.len() as u64) as usize];
         let policy = policy.unwrap_or(drawn);
         let links = LinkTruth {
-            latency: Span::from_micros([10, 200, 5_000, 40_000][random.below(4) as usize]),
+            latency: Span::from_micros(
+                [10, 200, 5_000, 40_000][random.below(if mishaps.backups { 3 } else { 4 }) as usize],
+            ),
             jitter: Span::from_micros([0, 50, 3_000][random.below(3) as usize]),
             rate: BytesPerSecond([1_000_000, 100_000_000, 10_000_000_000][random.below(3) as usize]),
         };
         let limits = Limits {
             inline_bytes_max: [0, 16, 2_048][random.below(3) as usize],
             slot_depth_max: [1, 2, 256][random.below(3) as usize],
+            // Of its own, as below.
+            backups_per_hundred_slots_max: [25, 100, 400][Random::new(seed ^ 0xbac).below(3) as usize],
             ..Limits::default()
         };
         // Of its own, so that the rest of a scenario is the same with and without streams.
@@ -118,17 +130,18 @@ impl Scenario {
             is_checked: true,
         };
         let mut farm = Farm::new(options).unwrap();
-        let buffers = 1 + random.below(5);
+        let buffers = if mishaps.backups { 2 + random.below(14) } else { 1 + random.below(5) };
         let sizes: Vec<u64> = (0..buffers).map(|_| 1 + random.below(512)).collect();
         let largest = *sizes.iter().max().unwrap();
         // From memory for hardly more than what one launch needs to plenty: eviction must be exercised.
         let memory = [(2 * largest + 2) * 10 / 9 + 10, 3 * largest + 600, 1 << 20][random.below(3) as usize];
-        let agents = 1 + random.below(4);
+        let agents = if mishaps.backups { 2 + random.below(4) } else { 1 + random.below(4) };
         for _ in 0..agents {
             let devices = 1 + random.below(2);
             let devices = (0..devices)
                 .map(|device| {
-                    let speed = [1, 50, 1_000][random.below(3) as usize];
+                    let slowest_first = if mishaps.backups { [1, 1, 50] } else { [1, 50, 1_000] };
+                    let speed = slowest_first[random.below(3) as usize];
                     let slots = 1 + random.below(2) as u16;
                     Farm::device(&format!("device-{device}"), speed, memory.max(2 * largest + 20), slots)
                 })
@@ -150,7 +163,7 @@ impl Scenario {
     }
 
     fn draw_graph(&mut self, random: &mut Random, limits: &Limits, mishaps: Mishaps) {
-        let mut model = Model::new(&self.sizes);
+        let mut model = Model::new(&self.sizes, mishaps.backups);
         // Of its own, so that the graph is the same with and without failures.
         let mut failures = Random::new(self.seed ^ 0xfa11);
         let count = 1 + random.below(40);
@@ -158,7 +171,7 @@ impl Scenario {
             let id = CommandId(id);
             let (mut kind, payload, read) = model.draw(random, limits);
             let mut after = Vec::new();
-            if id.0 > 1 && random.one_in(4) {
+            if id.0 > 1 && random.one_in(if mishaps.backups { 12 } else { 4 }) {
                 after.extend((0..=random.below(2)).map(|_| CommandId(1 + random.below(id.0 - 1))));
             }
             let own =
@@ -242,13 +255,16 @@ impl Scenario {
         (end, steps, orders)
     }
 
+    /// How many backups were ordered, and how many of them ended first.
+    pub fn run_and_count_backups(mut self) -> (u64, u64) {
+        self.run_to_rest();
+        let status = self.farm.scheduler().backups();
+        (status.ordered, status.used)
+    }
+
     /// The same, and how often contents came straight from a device, and to one.
     pub fn run_and_count(mut self) -> (Timestamp, u64, u64, [u64; 2]) {
-        self.farm.run(STEPS_MAX);
-        self.submit();
-        assert!(self.farm.run(STEPS_MAX), "the farm comes to rest ({}, seed {})", self.policy, self.seed);
-        self.compare(false);
-        self.farm.assert_silence();
+        self.run_to_rest();
         let end = self.farm.now();
         self.farm.close_session(SESSION);
         assert!(self.farm.run(STEPS_MAX));
@@ -258,6 +274,14 @@ impl Scenario {
             assert_eq!(held, 0, "a closed session leaves nothing on agent {agent}");
         }
         (end, self.farm.steps(), self.farm.orders_sent(), self.farm.streamed())
+    }
+
+    fn run_to_rest(&mut self) {
+        self.farm.run(STEPS_MAX);
+        self.submit();
+        assert!(self.farm.run(STEPS_MAX), "the farm comes to rest ({}, seed {})", self.policy, self.seed);
+        self.compare(false);
+        self.farm.assert_silence();
     }
 
     /// Runs the graph while agents crash and come back: every command ends, and what a read brings is right.

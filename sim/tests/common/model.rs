@@ -28,6 +28,9 @@ pub struct Model {
     pub buffers: Vec<Vec<u8>>,
     fates_of_bytes: Vec<Vec<Fate>>,
     fates: BTreeMap<CommandId, Fate>,
+    /// Draw graphs in which many kernels may run at once: most write where nothing has written.
+    is_wide: bool,
+    is_written: Vec<bool>,
 }
 
 /// Parts of buffers.
@@ -42,8 +45,10 @@ fn scalar(value: u64) -> Argument {
 }
 
 impl Model {
-    pub fn new(sizes: &[u64]) -> Self {
+    pub fn new(sizes: &[u64], is_wide: bool) -> Self {
         Self {
+            is_wide,
+            is_written: vec![false; sizes.len()],
             buffers: sizes.iter().map(|size| vec![0; *size as usize]).collect(),
             fates_of_bytes: sizes.iter().map(|size| vec![Fate::Done; *size as usize]).collect(),
             fates: BTreeMap::new(),
@@ -138,7 +143,10 @@ impl Model {
     ) -> (CommandKind, Option<Bytes>, Option<Vec<u8>>) {
         let buffer = random.below(self.buffers.len() as u64) as usize;
         let (offset, size) = self.part(random, buffer);
-        match random.below(12) {
+        let drawn = random.below(12);
+        // Barriers and the like leave little to run at once.
+        let drawn = if self.is_wide && [3, 4, 5].contains(&drawn) && !random.one_in(4) { 8 } else { drawn };
+        match drawn {
             0 | 1 => {
                 let bytes: Bytes = (0..size).map(|_| random.below(256) as u8).collect();
                 self.slice(buffer, offset, size).copy_from_slice(&bytes);
@@ -208,7 +216,14 @@ impl Model {
         random: &mut Random,
         source: usize,
     ) -> (CommandKind, Option<Bytes>, Option<Vec<u8>>) {
-        let target = random.below(self.buffers.len() as u64) as usize;
+        let mut target = random.below(self.buffers.len() as u64) as usize;
+        if self.is_wide
+            && !random.one_in(4)
+            && let Some(fresh) = self.is_written.iter().position(|is_written| !is_written)
+        {
+            target = fresh;
+        }
+        self.is_written[target] = true;
         let (from, size) = self.part(random, source);
         let size = size.min(self.buffers[target].len() as u64);
         let to = random.below(self.buffers[target].len() as u64 - size + 1);

@@ -33,6 +33,9 @@ impl Engine<'_> {
             device.tasks += 1;
             device.busy += run.finish.since(run.start);
         }
+        for outrun in &self.outcome.outrun {
+            self.outcome.devices[outrun.run.device].busy += outrun.run.finish.since(outrun.run.start);
+        }
         let last = self.outcome.tasks.iter().map(|run| run.finish).max().unwrap_or_default();
         self.outcome.makespan = last.since(Timestamp::ZERO);
         self.outcome.rejections = self.scheduler.status().rejections.iter().map(|(_, count)| count).sum();
