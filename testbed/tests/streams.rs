@@ -45,7 +45,12 @@ fn processors() -> Option<Devices> {
 
 /// The same farm with a relay between its members, so that contents go over QUIC.
 fn over_quic(options: FarmOptions, members: usize) -> FarmOptions {
-    let link = LinkSpec::fixed(Span::ZERO, UNLIMITED);
+    over_links(options, members, UNLIMITED)
+}
+
+/// The same, at so many bytes a second between each two.
+fn over_links(options: FarmOptions, members: usize, rate: BytesPerSecond) -> FarmOptions {
+    let link = LinkSpec::fixed(Span::ZERO, rate);
     let paths = vec![Path { link, is_shared: false }];
     options.links(Topology::new(vec![Access::UNLIMITED; members + 2], paths, |_, _| 0), 1)
 }
@@ -140,7 +145,19 @@ async fn contents_of_all_sizes_cross_processors_over_local_memory_and_over_quic(
 /// A device that gives 20 MB a second: what streams from it or to it takes a second and more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_cancelled_or_loses_its_agent_in_the_middle_ends_and_the_session_goes_on() {
-    let mut bench = Bench::start(FarmOptions::in_process().agents(2, &modelled(20_000_000))).await;
+    let bench = Bench::start(FarmOptions::in_process().agents(2, &modelled(20_000_000))).await;
+    end_in_the_middle(bench).await;
+}
+
+/// Links of 20 MB a second between devices whose memory is the host's: what is sent and received where it lies takes as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_in_the_middle_on_processors_is_never_taken_for_whole() {
+    let Some(devices) = processors() else { return };
+    let options = FarmOptions::in_process().agents(2, &devices);
+    end_in_the_middle(Bench::start(over_links(options, 2, BytesPerSecond(20_000_000))).await).await;
+}
+
+async fn end_in_the_middle(mut bench: Bench) {
     let size = 20 * PIECE;
     let buffer = bench.session.buffer(size as u64);
     let launch = || bench.session.launch(&bench.program, "no_op").range([1]).read_write(&buffer).enqueue();

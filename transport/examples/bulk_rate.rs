@@ -16,7 +16,8 @@ const PIECE_BYTES: usize = 1 << 20;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn pair(may_be_local: bool) -> Result<(Connection, Connection), Failure> {
+/// Two ends of a connection, and the endpoints without which bulk would have none of its own.
+async fn pair(may_be_local: bool) -> Result<(Connection, Connection, [Endpoint; 2]), Failure> {
     let authority = Authority::create("rates")?;
     let mut options = TransportOptions::new();
     options.allowed_roles(&[Role::Client]).local_bulk(may_be_local);
@@ -28,7 +29,8 @@ async fn pair(may_be_local: bool) -> Result<(Connection, Connection), Failure> {
     let accepting = async { server.accept().await.ok_or("closed")?.establish().await.map_err(Failure::from) };
     let dialling = client.connect(server.local_address()?, Role::Scheduler, None);
     let (dialled, accepted) = tokio::join!(dialling, accepting);
-    Ok((dialled?, accepted?))
+    let (dialled, accepted) = (dialled?, accepted?);
+    Ok((dialled, accepted, [server, client]))
 }
 
 /// Moves contents once, into fresh memory.
@@ -82,7 +84,7 @@ async fn main() -> Result<(), Failure> {
         });
         report("memcpy into used memory", bytes, median(used.collect()));
         for (name, may_be_local) in [("QUIC", false), ("local sockets", true)] {
-            let (dialled, accepted) = pair(may_be_local).await?;
+            let (dialled, accepted, _endpoints) = pair(may_be_local).await?;
             let mut times = Vec::new();
             for _ in 0..REPEAT {
                 times.push(transfer(&dialled, &accepted, &contents).await?);
