@@ -12,6 +12,7 @@ use isochrone_model::order::BuildOutcome;
 use isochrone_model::units::{ByteRange, BytesPerSecond, Span};
 use isochrone_model::{BoundArgument, DeviceIndex, DeviceKind, NdRange};
 use isochrone_node_agent::Backend;
+use isochrone_node_agent::backend::Access;
 use isochrone_node_agent::virtual_devices::{VirtualBackend, VirtualDevice, VirtualOptions};
 use isochrone_sched_core::agent::{OperationError, OperationId, OperationKind};
 
@@ -50,6 +51,19 @@ fn launches_take_the_modelled_time() {
         assert_eq!(harness.run(launch(IDLE, 500, vec![])).unwrap(), Span::from_micros(508));
         harness.assert_silence();
     }
+}
+
+#[test]
+fn memory_that_is_modelled_is_not_lent() {
+    let mut harness = open(|_| {});
+    assert!(!harness.backend.shares_memory(DeviceIndex(0)), "what moves takes modelled time");
+    harness.run(allocate(1, 64)).unwrap();
+    for access in [Access::Read, Access::Overwrite] {
+        let id = harness.open(0, region(1, 0, 64), access);
+        let Err(error) = harness.opened(id) else { panic!("it was lent") };
+        assert!(error.to_string().contains("its own"), "{error}");
+    }
+    harness.assert_silence();
 }
 
 #[test]
