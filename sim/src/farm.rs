@@ -15,6 +15,7 @@ use isochrone_sched_core::agent::{
 };
 use isochrone_sched_core::{Action, Event, PolicyError, Scheduler, SchedulerConfig};
 
+use crate::flaky::Flaky;
 use crate::kernels;
 use crate::random::Random;
 use crate::site::Site;
@@ -32,6 +33,8 @@ pub struct FarmOptions {
     /// From how many bytes on contents go straight between devices and peers or clients; none do with `None`. A part
     /// of the streams breaks.
     pub streamed_bytes_min: Option<u64>,
+    /// Let a part of the backups fail on their devices, though the tasks would not.
+    pub are_backups_flaky: bool,
     /// The true paths.
     pub links: LinkTruth,
     /// Check every invariant after every step.
@@ -146,6 +149,7 @@ pub struct Farm {
     steps: u64,
     /// From devices, and to devices.
     streamed: [u64; 2],
+    flaky: Flaky,
 }
 
 impl Farm {
@@ -173,6 +177,7 @@ impl Farm {
             orders_sent: 0,
             steps: 0,
             streamed: [0; 2],
+            flaky: Flaky::default(),
         })
     }
 
@@ -426,6 +431,11 @@ impl Farm {
             }
             Message::Orders(agent, life, batch) => {
                 if self.lives[agent.index()] == life {
+                    if self.options.are_backups_flaky {
+                        for order in &batch.orders {
+                            self.flaky.note(agent, order, &mut self.random);
+                        }
+                    }
                     self.step_agent(agent, AgentEvent::Orders(batch));
                 }
             }
@@ -705,6 +715,7 @@ impl Farm {
     fn end_operation(&mut self, agent: AgentId, operation: &Operation, upload: Option<&Bytes>, work: Span) {
         let Some(site) = &mut self.sites[agent.index()] else { return };
         let outcome = site.perform(operation, upload);
+        let outcome = self.flaky.spoil(agent, operation.device, &operation.kind, site).and(outcome);
         if let (Ok(Some(bytes)), OperationKind::Download { region }) = (&outcome, &operation.kind) {
             site.store.insert(*region, bytes);
         }

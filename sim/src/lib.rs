@@ -9,6 +9,7 @@ pub mod adversary;
 pub mod cluster;
 pub mod explanation;
 pub mod farm;
+mod flaky;
 pub mod kernels;
 pub mod network;
 pub mod plot;

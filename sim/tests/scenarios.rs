@@ -36,6 +36,7 @@ impl Stage {
             limits,
             streamed_bytes_min: None,
             links,
+            are_backups_flaky: false,
             is_checked: true,
         };
         let mut farm = Farm::new(options).unwrap();

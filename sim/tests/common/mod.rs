@@ -127,6 +127,8 @@ impl Scenario {
             limits: limits.clone(),
             streamed_bytes_min,
             links,
+            // Where agents are lost, a backup may be the only attempt that is left.
+            are_backups_flaky: mishaps.backups && mishaps.failures && mishaps.salt == 0,
             is_checked: true,
         };
         let mut farm = Farm::new(options).unwrap();
