@@ -77,14 +77,14 @@ impl Measured {
 
 /// Measures farms of processes on this machine and writes the file.
 pub async fn calibrate(arguments: CalibrateArguments) -> anyhow::Result<()> {
-    let farm = start(FEW_AGENTS, arguments.emulated).await?;
-    let measured = measure(&farm).await;
-    farm.stop().await;
-    let mut measured = measured?;
     let farm = start(MANY_AGENTS, arguments.emulated).await?;
-    let dial = dial_alone(&farm).await;
+    let dial_many = dial_alone(&farm).await;
     farm.stop().await;
-    measured.dial_many = dial?;
+    let dial_many = dial_many?;
+    let farm = start(FEW_AGENTS, arguments.emulated).await?;
+    let measured = measure(&farm, dial_many).await;
+    farm.stop().await;
+    let measured = measured?;
     let text = text(&measured, arguments.emulated);
     std::fs::write(&arguments.file, &text)
         .with_context(|| format!("cannot write {}", arguments.file.display()))?;
@@ -104,7 +104,7 @@ async fn start(agents: usize, is_emulated: bool) -> anyhow::Result<Farm> {
     Ok(Farm::start(options).await?)
 }
 
-async fn measure(farm: &Farm) -> anyhow::Result<Measured> {
+async fn measure(farm: &Farm, dial_many: f64) -> anyhow::Result<Measured> {
     let mut connects = Vec::new();
     for _ in 0..HANDSHAKES {
         let begun = now();
@@ -131,7 +131,7 @@ async fn measure(farm: &Farm) -> anyhow::Result<Measured> {
         no_op: median(launches),
         connect: median(connects),
         dial_few,
-        dial_many: dial_few,
+        dial_many,
         small_hop,
         large_hop,
     })
