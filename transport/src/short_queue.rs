@@ -110,6 +110,8 @@ struct Told {
     smallest: Option<u64>,
     /// Bytes that were acknowledged while the sender left room in the window.
     spare_bytes: u64,
+    /// The most that was under way at one time.
+    under_way_bytes: u64,
 }
 
 impl Told {
@@ -118,6 +120,7 @@ impl Told {
         self.timed_bytes += other.timed_bytes;
         self.weighted += other.weighted;
         self.spare_bytes += other.spare_bytes;
+        self.under_way_bytes = self.under_way_bytes.max(other.under_way_bytes);
         self.smallest = match (self.smallest, other.smallest) {
             (Some(own), Some(other)) => Some(own.min(other)),
             (own, other) => own.or(other),
@@ -272,9 +275,10 @@ impl ShortQueue {
         self.latest_sent = self.latest_sent.max(Some(sent));
     }
 
-    /// The acknowledgement was taken in whole.
-    pub(crate) fn end_acks(&mut self, now: Timestamp) {
+    /// The acknowledgement was taken in whole; so much is still under way.
+    pub(crate) fn end_acks(&mut self, now: Timestamp, in_flight_bytes: u64) {
         let mut acked = std::mem::take(&mut self.acked);
+        acked.under_way_bytes = in_flight_bytes + acked.bytes;
         let Some(sent) = self.latest_sent.take() else { return };
         let round_trip = now.since(sent).0.max(1);
         self.smallest = self.smallest.min(round_trip);
@@ -410,6 +414,11 @@ impl ShortQueue {
                 self.sway = swayed(self.sway, fall);
             }
             self.set_window(self.window_bytes * 2);
+        } else if !is_queueing {
+            // Contents a little larger than the window leave most of a round with room, and would take a round trip more for ever. (Linux
+            // doubles what was under way, too.)
+            let used = round.under_way_bytes.min(self.window_bytes);
+            self.set_window(self.window_bytes.max(used * 2));
         }
     }
 
@@ -583,8 +592,8 @@ impl Controller for BulkController {
         self.controller.acked(self.at(sent), bytes, app_limited);
     }
 
-    fn on_end_acks(&mut self, now: Instant, _in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
-        self.controller.end_acks(self.at(now));
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.controller.end_acks(self.at(now), in_flight);
     }
 
     fn on_congestion_event(

@@ -23,8 +23,30 @@ impl Path {
         let sent = self.now;
         self.now = later(self.now, self.base + queueing);
         controller.acked(sent, controller.window(), !is_full);
-        controller.end_acks(self.now);
+        controller.end_acks(self.now, 0);
         queueing
+    }
+
+    /// Sends contents, window by window; gives how many it took. Most of the acknowledgements of the last one, and of one before that
+    /// hardly anything is left of, come while there is nothing more to send.
+    fn contents(&mut self, controller: &mut ShortQueue, bytes: u64) -> u32 {
+        let (mut left, mut windows) = (bytes, 0);
+        while left > 0 {
+            let window = controller.window().min(left);
+            left -= window;
+            windows += 1;
+            let sent = self.now;
+            self.now = later(self.now, self.base);
+            let busy = window.min(left);
+            for (bytes, is_limited, in_flight) in [(busy, false, window - busy), (window - busy, true, 0)] {
+                controller.acked(sent, bytes, is_limited);
+                if bytes > 0 {
+                    controller.end_acks(self.now, in_flight);
+                }
+            }
+        }
+        self.now = later(self.now, Duration::from_millis(100));
+        windows
     }
 }
 
@@ -141,9 +163,20 @@ fn a_window_that_is_not_used_does_not_grow() {
     let (mut path, mut controller) = path(10, 25_000_000);
     let before = controller.window();
     for _ in 0..10 {
-        path.round(&mut controller, false);
+        path.contents(&mut controller, before / 2);
     }
     assert_eq!(controller.window(), before);
+}
+
+#[test]
+fn contents_a_little_larger_than_the_window_soon_pass_at_once() {
+    let (mut path, mut controller) = path(40, 1_000_000_000);
+    let windows: Vec<u32> = (0..4).map(|_| path.contents(&mut controller, 300_000)).collect();
+    assert_eq!(windows, [3, 2, 1, 1]);
+    for _ in 0..20 {
+        path.contents(&mut controller, 300_000);
+    }
+    assert!(controller.window() <= 600_000, "{}: twice what was under way", controller.window());
 }
 
 #[test]
@@ -156,7 +189,7 @@ fn small_contents_and_late_acknowledgements_leave_the_window() {
         let sent = path.now;
         path.now = later(path.now, path.base + Duration::from_millis(late));
         controller.acked(sent, bytes, true);
-        controller.end_acks(path.now);
+        controller.end_acks(path.now, 0);
         path.now = later(path.now, Duration::from_millis(30));
     }
     assert_eq!(controller.window(), before);
