@@ -323,7 +323,7 @@ impl Quic {
         if let Some(sender) = sender
             && self.senders[sender as usize].stage == Stage::Idle
         {
-            self.senders[sender as usize].catch_up(now);
+            self.senders[sender as usize].catch_up(now, &self.options);
             self.begin_step(now, sender);
             // It may have nothing to send yet, so that no rate changes, and must be asked again all the same.
             self.sharing.touch_meter(self.senders[sender as usize].link);

@@ -195,10 +195,14 @@ impl Sender {
         self.tokens = 0;
     }
 
-    /// Nothing was sent since the last step ended. What comes back of what was sent before does not make the window grow: quinn
-    /// ignores acknowledgements while the application limits.
-    pub fn catch_up(&mut self, now: Timestamp) {
+    /// Nothing was sent since the last step ended. What comes back of what was sent before makes a window grow that grows by rounds; quinn's
+    /// own controller ignores it.
+    pub fn catch_up(&mut self, now: Timestamp, options: &QuicOptions) {
         let steps = now.since(self.step_began).0 / self.step().0;
+        let under_way: u64 = self.passed.iter().map(|step| step.burst + step.paced).sum();
+        if steps > 0 && self.window.grows_by_rounds() {
+            self.grow(now, under_way, under_way, self.datagram(now, options), options);
+        }
         for _ in 0..steps.min(STEPS as u64) {
             self.passed.rotate_left(1);
             self.passed[STEPS - 1] = Passed::default();
@@ -218,9 +222,10 @@ impl Sender {
         self.round_trip = round_trip + micros(options.acknowledgement_us);
         let datagram = self.datagram(now, options);
         let oldest = self.passed[0];
+        let under_way: u64 = self.passed.iter().map(|step| step.burst + step.paced).sum();
         // What comes back later in the step is known to a window that grows by rounds, since the first of it tells.
         let first = if self.window.grows_by_rounds() { oldest.burst + oldest.paced } else { oldest.burst };
-        self.grow(now, first, datagram, options);
+        self.grow(now, first, under_way, datagram, options);
         let in_flight: u64 = self.passed[1..].iter().map(|step| step.burst + step.paced).sum();
         let window = self.window_on_the_wire(now, options);
         let allowed = window.saturating_sub(in_flight + oldest.paced);
@@ -239,7 +244,7 @@ impl Sender {
             let pace = if oldest.paced > 0 { pacer.min(spread) } else { pacer };
             Plan { burst, pace: if room > 0 { pace } else { BytesPerSecond(0) }, most: burst + room, pacer }
         };
-        self.grow(now, oldest.burst + oldest.paced - first, datagram, options);
+        self.grow(now, oldest.burst + oldest.paced - first, under_way, datagram, options);
         self.stage = if self.plan.burst > 0 {
             Stage::Burst
         } else if self.plan.pace > BytesPerSecond(0) {
@@ -250,10 +255,18 @@ impl Sender {
         self.plan
     }
 
-    fn grow(&mut self, now: Timestamp, acknowledged: u64, datagram: u64, options: &QuicOptions) {
+    fn grow(
+        &mut self,
+        now: Timestamp,
+        acknowledged: u64,
+        under_way: u64,
+        datagram: u64,
+        options: &QuicOptions,
+    ) {
         if acknowledged > 0 {
             let acknowledged = options.off_the_wire(acknowledged, datagram);
-            self.window.grow(now, acknowledged, self.round_trip, datagram);
+            let under_way = options.off_the_wire(under_way, datagram);
+            self.window.grow(now, acknowledged, under_way, self.round_trip, datagram);
         }
     }
 
@@ -329,11 +342,11 @@ mod tests {
         assert_eq!(sender.begin_step(Timestamp::ZERO, &options).burst, 12_000);
         sender.end_step(12_000, true);
         let half = Timestamp(50_000_000);
-        sender.catch_up(half);
+        sender.catch_up(half, &options);
         assert_eq!(sender.begin_step(half, &options).burst, 0, "all is still under way");
         sender.end_step(0, true);
         let later = Timestamp(1_000_000_000);
-        sender.catch_up(later);
+        sender.catch_up(later, &options);
         assert_eq!(sender.begin_step(later, &options).burst, 12_000);
     }
 }

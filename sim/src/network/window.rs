@@ -1,7 +1,8 @@
 //! The congestion window of a sender, by what controls it: quinn's CUBIC, or the farm's own controller of bulk.
 //!
 //! **The farm's** (`transport/src/short_queue.rs`) doubles its window once a round trip until a queue of an eighth of that is seen, 4 ms at most, and
-//! then keeps the queue at a millisecond, so that no buffer overflows; the few datagrams that a path loses do not cut it. When others leave it room it
+//! then keeps the queue at a millisecond, so that no buffer overflows; the few datagrams that a path loses do not cut it. A window that is not filled
+//! grows to no more than twice what was under way. When others leave it room it
 //! grows by a quarter a round trip. A path whose round trips vary by a part v is filled to 1 - 0.6 v: a fit to what the controller reached over links
 //! in virtual time (`transport/src/virtual_path.rs`; v of 0, 0.04, 0.17 and about 0.45: 95, 94, 87 and 73 % of the rate with headers), and it grows
 //! by periods of 100 ms there. Left out: that it measures the empty path now and then with less than that carries.
@@ -100,8 +101,15 @@ impl Window {
         }
     }
 
-    /// So many bytes were acknowledged while the window was the limit.
-    pub fn grow(&mut self, now: Timestamp, acknowledged: u64, round_trip: Span, datagram: u64) {
+    /// So many bytes were acknowledged, of so many that were under way.
+    pub fn grow(
+        &mut self,
+        now: Timestamp,
+        acknowledged: u64,
+        under_way: u64,
+        round_trip: Span,
+        datagram: u64,
+    ) {
         match self {
             Self::ShortQueue(window) => {
                 if now >= window.round_ends {
@@ -110,7 +118,9 @@ impl Window {
                     let round = if takes_periods { round_trip.max(PERIOD) } else { round_trip };
                     window.round_ends = now + Span(round.0 / 8 * 7);
                     let more = if window.is_starting { window.bytes } else { window.bytes / 4 };
-                    window.bytes = window.bytes.saturating_add(more).min(window.bytes_max);
+                    // A window that is not filled does not grow beyond twice what is under way.
+                    let most = window.bytes_max.min(under_way.saturating_mul(2)).max(window.bytes);
+                    window.bytes = window.bytes.saturating_add(more).min(most);
                 }
             }
             Self::Cubic(window) => window.grow(now, acknowledged, round_trip, datagram),
@@ -168,7 +178,8 @@ mod tests {
         let mut window = Window::new(Controller::ShortQueue, 57_600, 1 << 30, 0.0);
         let mut sizes = Vec::new();
         for step in 4..16 {
-            window.grow(Timestamp(step * 10_000_000), 10_000, round_trip, 1_200);
+            let filled = window.bytes();
+            window.grow(Timestamp(step * 10_000_000), 10_000, filled, round_trip, 1_200);
             sizes.push(window.bytes() / 57_600);
         }
         assert_eq!(sizes, [2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8]);
@@ -178,8 +189,12 @@ mod tests {
         assert!(!window.level_off(Timestamp(0), 400_000, 800_000, round_trip), "nothing overflows");
         assert_eq!(window.bytes(), 410_000);
         assert!((window.held_max(round_trip, 1.0) - 1.025).abs() < 1e-9);
-        window.grow(Timestamp(100_000_000), 10_000, round_trip, 1_200);
+        window.grow(Timestamp(100_000_000), 10_000, 300_000, round_trip, 1_200);
         assert_eq!(window.bytes(), 512_500);
+        window.grow(Timestamp(200_000_000), 10_000, 300_000, round_trip, 1_200);
+        assert_eq!(window.bytes(), 600_000, "twice what is under way");
+        window.grow(Timestamp(300_000_000), 10_000, 10_000, round_trip, 1_200);
+        assert_eq!(window.bytes(), 600_000, "and never less than before");
         let mut varying = Window::new(Controller::ShortQueue, 57_600, 1 << 30, 0.5);
         varying.level_off(Timestamp(0), 400_000, 800_000, round_trip);
         assert_eq!(varying.bytes(), 287_000, "0.7 of it and a millisecond's");
