@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::ensure;
-use isochrone_benches::cpu::CpuTimes;
 use isochrone_client::{Buffer, Program, Session, SessionOptions};
 use isochrone_metrics::{Figure, Latencies, Summary};
 use isochrone_model::Span;
+use isochrone_testbed::cpu::CpuTimes;
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
 use crate::farm::modelled;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use isochrone_benches::cpu;
 use isochrone_benches::endpoint::{DATAGRAM_BYTES_MAX, STREAM_WINDOW_BYTES, endpoint};
 use isochrone_metrics::{Latencies, Rates, Summary};
+use isochrone_testbed::cpu;
 use quinn::{
     ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt,
 };

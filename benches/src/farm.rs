@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use bytes::Bytes;
-use isochrone_benches::{cpu, links};
+use isochrone_benches::links;
 use isochrone_client::{Program, Session, SessionOptions};
 use isochrone_metrics::{Latencies, Rates, Summary};
 use isochrone_model::Span;
 use isochrone_model::units::BytesPerSecond;
 use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
 use isochrone_sim::cluster::Cluster;
+use isochrone_testbed::cpu;
 use isochrone_testbed::{Devices, Farm, FarmOptions};
 
 use crate::echo::Stream;

@@ -1,4 +1,4 @@
-//! `isochrone calibrate`: what messages, transfers and handshakes cost on this machine, for the `quic` network model.
+//! `isochrone calibrate`: what messages, transfers, handshakes and tasks cost on this machine, for the `quic` network model.
 //!
 //! Must never hold what the model does with it.
 
@@ -11,6 +11,7 @@ use isochrone_metrics::RunManifest;
 use isochrone_model::{BytesPerSecond, Span};
 use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
 use isochrone_sim::cluster::{LinkSpec, Topology};
+use isochrone_testbed::cpu::CpuTimes;
 use isochrone_testbed::{Devices, Farm};
 
 use crate::arguments::CalibrateArguments;
@@ -34,6 +35,10 @@ const CHAINS: usize = 5;
 const SMALL_BYTES: u64 = 8 << 10;
 const LARGE_BYTES: u64 = 16 << 20;
 const LARGE_HOPS: u32 = 8;
+/// Chains of launches on one agent each, submitted whole: so many, of so many launches.
+const PROCESSED_CHAINS: usize = 100;
+const PROCESSED_LAUNCHES: usize = 10;
+const PROCESSED_TIMES: u32 = 10;
 /// Processes that a no-op launch goes between: client, scheduler, agent, client.
 const LAUNCH_MESSAGES: f64 = 3.0;
 
@@ -46,6 +51,9 @@ struct Measured {
     dial_many: f64,
     small_hop: f64,
     large_hop: f64,
+    /// What processors of the scheduler and of an agent take for a task; nothing where the system does not tell.
+    scheduler_task: f64,
+    agent_task: f64,
 }
 
 impl Measured {
@@ -123,6 +131,7 @@ async fn measure(farm: &Farm, dial_many: f64) -> anyhow::Result<Measured> {
         session.launch(&program, "no_op").range([1]).enqueue().await?;
         launches.push(begun.elapsed());
     }
+    let (scheduler_task, agent_task) = processing(farm, &client).await?;
     let small_hop = hop(&client, &session, &program, SMALL_BYTES, HOPS).await?;
     let large_hop = hop(&client, &session, &program, LARGE_BYTES, LARGE_HOPS).await?;
     session.close().await?;
@@ -134,6 +143,8 @@ async fn measure(farm: &Farm, dial_many: f64) -> anyhow::Result<Measured> {
         dial_many,
         small_hop,
         large_hop,
+        scheduler_task,
+        agent_task,
     })
 }
 
@@ -172,6 +183,33 @@ async fn dial(client: &Client, agents: usize) -> anyhow::Result<f64> {
     // The first session's client has not been connected with the agents before.
     times.remove(0);
     Ok(median(times))
+}
+
+/// What a task takes of the scheduler's processor and of an agent's, in microseconds: many that are submitted whole, on the agents where their
+/// contents are.
+async fn processing(farm: &Farm, client: &Client) -> anyhow::Result<(f64, f64)> {
+    let session = client.session(SessionOptions::new().policy("locality")).await?;
+    let program = session.program(SOURCE).build();
+    let buffers: Vec<_> = (0..PROCESSED_CHAINS).map(|_| session.buffer(8)).collect();
+    let mut before = CpuTimes::now(farm);
+    for time in 0..=PROCESSED_TIMES {
+        let mut graph = session.graph();
+        for buffer in &buffers {
+            for _ in 0..PROCESSED_LAUNCHES {
+                graph.launch(&program, "touch").range([1]).read_write(buffer).enqueue();
+            }
+        }
+        graph.submit()?.await?;
+        if time == 0 {
+            // The first allocates and builds.
+            before = CpuTimes::now(farm);
+        }
+    }
+    let used = CpuTimes::now(farm).since(&before);
+    session.close().await?;
+    let tasks = f64::from(PROCESSED_TIMES) * (PROCESSED_CHAINS * PROCESSED_LAUNCHES) as f64;
+    let each = |used: Duration| used.as_secs_f64() * 1e6 / tasks;
+    Ok((each(used.scheduler), each(used.agents)))
 }
 
 /// What it takes to go from one agent to the other with contents, as part of a chain that was submitted whole: a message
@@ -234,12 +272,14 @@ fn text(measured: &Measured, is_emulated: bool) -> String {
     }
     let _ = write!(
         text,
-        "\n[quic]\nmessage_us = {:.1}\ntransfer_us = {:.1}\nhandshake_us = {:.1}\nhandshake_turn_us = {:.1}\nrate_bytes_per_second = {:.0}\n\n\
+        "\n[quic]\nmessage_us = {:.1}\ntransfer_us = {:.1}\nhandshake_us = {:.1}\nhandshake_turn_us = {:.1}\nscheduler_task_us = {:.2}\nagent_task_us = {:.2}\nrate_bytes_per_second = {:.0}\n\n\
          [measured]\nno_op_launch_us = {:.1}\nhop_{SMALL_BYTES}_bytes_us = {:.1}\nhop_{LARGE_BYTES}_bytes_us = {:.1}\nconnect_us = {:.1}\ndial_{FEW_AGENTS}_agents_us = {:.1}\ndial_{MANY_AGENTS}_agents_us = {:.1}\n",
         measured.message(),
         measured.transfer(),
         measured.handshake(),
         measured.handshake_turn(),
+        measured.scheduler_task,
+        measured.agent_task,
         measured.rate(),
         measured.no_op,
         measured.small_hop,
@@ -264,6 +304,8 @@ mod tests {
             dial_many: 4_400.0,
             small_hop: 200.0,
             large_hop: 20_200.0,
+            scheduler_task: 7.0,
+            agent_task: 6.5,
         };
         assert!((measured.handshake_turn() - 500.0).abs() < 1e-9);
         assert!((measured.handshake() - 2_100.0).abs() < 1e-9);
@@ -275,6 +317,8 @@ mod tests {
         std::fs::write(&path, text(&measured, true)).unwrap();
         let label = format!("quic(calibration={})", path.display());
         let cluster = isochrone_sim::cluster::Cluster::from_label("uniform(agents=2)").unwrap();
-        isochrone_sim::network::network(&label, &cluster, 0).unwrap();
+        let network = isochrone_sim::network::network(&label, &cluster, 0).unwrap();
+        assert_eq!(network.processing().scheduler_task, Span::from_micros(7));
+        assert_eq!(network.processing().agent_task, Span(6_500));
     }
 }

@@ -233,6 +233,17 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// The task that it has an agent run, if it is one of those.
+    #[must_use]
+    pub fn task(&self) -> Option<&TaskOrder> {
+        match self {
+            Self::Run(task) | Self::RunBackup(task) => Some(task),
+            _ => None,
+        }
+    }
+}
+
 /// What a client presents to an agent to show that a session is its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionSecret(pub [u8; 16]);

@@ -13,6 +13,7 @@ mod flaky;
 pub mod kernels;
 pub mod network;
 pub mod plot;
+pub mod processing;
 pub mod replay;
 pub mod run_report;
 pub mod simulation;

@@ -10,6 +10,7 @@ mod certificates;
 mod clock;
 mod cluster_farm;
 mod counters;
+pub mod cpu;
 mod devices;
 mod error;
 mod farm;

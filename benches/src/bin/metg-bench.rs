@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use isochrone_benches::cpu::CpuTimes;
 use isochrone_benches::report;
 use isochrone_client::SessionOptions;
 use isochrone_metrics::{Alignment, RunManifest, Table};
@@ -18,6 +17,7 @@ use isochrone_model::DeviceKind;
 use isochrone_model::units::{BytesPerSecond, Span};
 use isochrone_node_agent::opencl::OpenClOptions;
 use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
+use isochrone_testbed::cpu::CpuTimes;
 use isochrone_testbed::{Devices, Farm, FarmOptions, run_task_graph};
 use isochrone_workload::task_graph::{TaskGraph, generate};
 use serde::Serialize;

@@ -8,6 +8,7 @@ use isochrone_model::{BytesPerSecond, Span, Timestamp};
 
 use super::{Network, TransferId};
 use crate::cluster::Party;
+use crate::processing::Processing;
 
 /// From `at` on, each way between two parties takes `extra` longer than the network itself says. A later change of the
 /// same two takes the place of an earlier one.
@@ -115,6 +116,10 @@ impl Network for Changing {
 
     fn is_uncontended(&self) -> bool {
         self.inner.is_uncontended()
+    }
+
+    fn processing(&self) -> Processing {
+        self.inner.processing()
     }
 
     fn is_steady(&self) -> bool {

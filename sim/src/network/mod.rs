@@ -39,6 +39,7 @@ pub use shared::Shared;
 pub use window::Controller;
 
 use crate::cluster::{Cluster, Party};
+use crate::processing::Processing;
 
 /// A transfer of a network; ids rise in the order of the starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +80,11 @@ pub trait Network: Send {
 
     /// Whether transfers never slow each other down.
     fn is_uncontended(&self) -> bool;
+
+    /// What handling a task takes of processors, for models that know.
+    fn processing(&self) -> Processing {
+        Processing::default()
+    }
 
     /// Whether a message between two parties always takes the same time.
     fn is_steady(&self) -> bool {

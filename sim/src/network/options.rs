@@ -153,6 +153,11 @@ pub struct QuicOptions {
     pub message_us: f64,
     /// The same for a transfer (its header, a stream of its own, the hand-over between tasks): 76, an estimate.
     pub transfer_us: f64,
+    /// What the scheduler's processor takes for each task that it orders, in microseconds: 0, as though it were without end;
+    /// `isochrone calibrate` measures it.
+    pub scheduler_task_us: f64,
+    /// The same of an agent for each task that it runs.
+    pub agent_task_us: f64,
     /// What the hosts' processors move at most, for each transfer, in bytes of datagrams a second; 0, the default, for no limit. On
     /// one machine, where links are emulated, this is what limits.
     pub rate_bytes_per_second: u64,
@@ -185,6 +190,8 @@ impl Default for QuicOptions {
             buffer: 1.0,
             message_us: 76.0,
             transfer_us: 76.0,
+            scheduler_task_us: 0.0,
+            agent_task_us: 0.0,
             rate_bytes_per_second: 0,
             idle_ms: 0,
             warm: Warm::Control,
@@ -211,6 +218,8 @@ const KNOWN: &[&str] = &[
     "buffer",
     "message_us",
     "transfer_us",
+    "scheduler_task_us",
+    "agent_task_us",
     "rate_bytes_per_second",
     "idle_ms",
     "warm",
@@ -257,6 +266,8 @@ impl QuicOptions {
         label.get("acknowledgement_us", &mut options.acknowledgement_us, micros, is_micros)?;
         label.get("message_us", &mut options.message_us, micros, is_micros)?;
         label.get("transfer_us", &mut options.transfer_us, micros, is_micros)?;
+        label.get("scheduler_task_us", &mut options.scheduler_task_us, micros, is_micros)?;
+        label.get("agent_task_us", &mut options.agent_task_us, micros, is_micros)?;
         let rate = "0, or a rate in bytes a second up to 2^50";
         label.get("rate_bytes_per_second", &mut options.rate_bytes_per_second, rate, |n| *n <= 1 << 50)?;
         label.get("idle_ms", &mut options.idle_ms, "a number of milliseconds", |n| *n <= 1 << 40)?;

@@ -36,6 +36,8 @@
 //! **Messages** take o' (`message_us`) + L, that of the time, + size / bandwidth, wait for handshakes, keep the order of their pair (a late one
 //! delays those behind it), and do not share links: they are small and go first.
 //!
+//! **Processors** take `scheduler_task_us` and `agent_task_us` a task, one after another (see [`Processing`]).
+//!
 //! What this leaves out: delay that queues add to round trips, tail
 //! losses found only by a timeout, persistent congestion, lost handshakes and messages (p delays no message), and the search for the datagram
 //! size datagram by datagram: a connection has the initial size for `discovery_round_trips`, then the final one.
@@ -53,6 +55,7 @@ use super::window::Window;
 use super::wiring::{Slots, Wiring};
 use super::{Network, TransferId};
 use crate::cluster::{Cluster, LatencySampler, LinkSpec, Party};
+use crate::processing::Processing;
 use crate::random::Random;
 
 const UNMADE: u32 = u32::MAX;
@@ -716,6 +719,13 @@ impl Network for Quic {
 
     fn is_uncontended(&self) -> bool {
         false
+    }
+
+    fn processing(&self) -> Processing {
+        Processing {
+            scheduler_task: micros(self.options.scheduler_task_us),
+            agent_task: micros(self.options.agent_task_us),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::durations::LaunchKey;
 use super::recording::{Input, RATE_SAMPLE_BYTES_MIN, Recording, When, program_name};
 use crate::cluster::Party;
 use crate::network::{Network, NetworkError, TransferId, network};
+use crate::processing::{Processing, Processor};
 use crate::simulation::Site;
 
 /// What a message takes on the wire beside what is counted for its parts, and what each part takes.
@@ -90,8 +91,19 @@ enum Message {
     Orders(usize, OrderBatch),
     ToAgent(usize, AgentEvent),
     ToClient(SessionId, ClientReply),
-    OperationEnds { agent: usize, operation: Operation, work: Span },
+    OperationEnds {
+        agent: usize,
+        operation: Operation,
+        work: Span,
+    },
+    /// Its agent's processor has come to it.
+    Taken(usize, Box<AgentEvent>),
+    /// The scheduler's processor is done with what it sends.
+    Leaves(Vec<Outgoing>),
 }
+
+/// What the scheduler sends: to whom, and of what size.
+struct Outgoing(Party, u64, Message);
 
 struct Queued {
     at: Timestamp,
@@ -154,6 +166,10 @@ struct Engine<'a> {
     is_idle: bool,
     changed_at: Timestamp,
     last_finish: Timestamp,
+    processing: Processing,
+    processor: Processor,
+    /// By agent.
+    processors: Vec<Processor>,
     outcome: Rerun,
 }
 
@@ -180,6 +196,7 @@ impl<'a> Engine<'a> {
             }));
         }
         let ordered = vec![Vec::new(); sites.len()];
+        let processing = network.processing();
         let clients = recording.scripts.iter().map(|(session, script)| {
             let inputs = script.inputs.iter().cloned().collect();
             (*session, Client { inputs, waits: None, payloads: BTreeMap::new() })
@@ -204,6 +221,9 @@ impl<'a> Engine<'a> {
             is_idle: true,
             changed_at: Timestamp::ZERO,
             last_finish: Timestamp::ZERO,
+            processing,
+            processor: Processor::default(),
+            processors: vec![Processor::default(); recording.agents.len()],
             outcome,
         };
         for (at, event) in &recording.facts {
@@ -231,8 +251,10 @@ impl<'a> Engine<'a> {
             match (deadline, next) {
                 (None, None) => break,
                 // Waiting events come first, so that a burst is placed as one batch.
-                (Some((at, timer)), next) if next.is_none_or(|next| next > at.max(self.now)) => {
-                    self.now = self.now.max(at);
+                (Some((at, timer)), next)
+                    if next.is_none_or(|next| next > self.processor.free_at(at.max(self.now))) =>
+                {
+                    self.now = self.processor.free_at(at.max(self.now));
                     self.step_scheduler(Event::Timer(timer));
                 }
                 (_, Some(next)) if queued == Some(next) => {
@@ -267,8 +289,20 @@ impl<'a> Engine<'a> {
 
     fn deliver(&mut self, message: Message) {
         match message {
-            Message::Input(session) => self.input(session),
+            Message::Input(session) => {
+                let at = self.processor.free_at(self.now);
+                if at > self.now {
+                    self.push(at, Message::Input(session));
+                } else {
+                    self.input(session);
+                }
+            }
             Message::ToScheduler(event, from) => {
+                let at = self.processor.free_at(self.now);
+                if at > self.now {
+                    self.push(at, Message::ToScheduler(event, from));
+                    return;
+                }
                 if let (Event::Reports { reports, .. }, Some(agent)) = (&event, from) {
                     self.sites[agent].reports_taken += reports.len() as u64;
                 }
@@ -276,18 +310,37 @@ impl<'a> Engine<'a> {
             }
             Message::Orders(agent, batch) => {
                 for order in &batch.orders {
-                    if let Order::Run(order) | Order::RunBackup(order) = order {
-                        self.ordered[agent].push((**order).clone());
+                    if let Some(task) = order.task() {
+                        self.ordered[agent].push(task.clone());
                     }
                 }
-                self.step_agent(agent, AgentEvent::Orders(batch));
+                let tasks = batch.orders.iter().filter_map(Order::task).count();
+                self.take(agent, AgentEvent::Orders(batch), self.processing.of_orders(tasks));
             }
-            Message::ToAgent(agent, event) => self.step_agent(agent, event),
+            Message::ToAgent(agent, event) => self.take(agent, event, Span::ZERO),
+            Message::Taken(agent, event) => self.step_agent(agent, *event),
+            Message::Leaves(outgoing) => self.send_all(outgoing),
             Message::ToClient(session, reply) => self.take_reply(session, &reply),
             Message::OperationEnds { agent, operation, work } => {
                 let done = OperationDone { operation: operation.id, outcome: Ok(work) };
-                self.step_agent(agent, AgentEvent::OperationDone(done));
+                self.take(agent, AgentEvent::OperationDone(done), self.processing.of_end());
             }
+        }
+    }
+
+    /// An agent's processor takes an event, after those that came before.
+    fn take(&mut self, agent: usize, event: AgentEvent, span: Span) {
+        let at = self.processors[agent].take(self.now, span);
+        if at > self.now {
+            self.push(at, Message::Taken(agent, Box::new(event)));
+        } else {
+            self.step_agent(agent, event);
+        }
+    }
+
+    fn send_all(&mut self, outgoing: Vec<Outgoing>) {
+        for Outgoing(to, size_bytes, message) in outgoing {
+            self.send(Party::Scheduler, to, size_bytes, message);
         }
     }
 
@@ -354,21 +407,18 @@ impl<'a> Engine<'a> {
         }
         let actions = self.scheduler.step(self.now, event);
         let mut batches: BTreeMap<AgentId, Vec<Order>> = BTreeMap::new();
+        let (mut outgoing, mut tasks) = (Vec::new(), 0);
         for action in actions {
             match action {
                 Action::Order { agent, order } => {
+                    tasks += usize::from(order.task().is_some());
                     if let Order::Build { program, source, options } = &order {
                         self.programs.insert(*program, program_name(source, options));
                     }
                     batches.entry(agent).or_default().push(order);
                 }
                 Action::Reply { session, reply } => {
-                    self.send(
-                        Party::Scheduler,
-                        Party::Client,
-                        MESSAGE_BYTES,
-                        Message::ToClient(session, reply),
-                    );
+                    outgoing.push(Outgoing(Party::Client, MESSAGE_BYTES, Message::ToClient(session, reply)));
                 }
                 Action::SessionEnded { session: _ } => {}
             }
@@ -377,7 +427,13 @@ impl<'a> Engine<'a> {
             let agent = agent.index();
             let size_bytes = MESSAGE_BYTES + PART_BYTES * orders.len() as u64;
             let batch = OrderBatch { reports_taken: self.sites[agent].reports_taken, orders };
-            self.send(Party::Scheduler, Party::Agent(agent), size_bytes, Message::Orders(agent, batch));
+            outgoing.push(Outgoing(Party::Agent(agent), size_bytes, Message::Orders(agent, batch)));
+        }
+        let leaves_at = self.processor.take(self.now, self.processing.of_placing(tasks));
+        if leaves_at > self.now {
+            self.push(leaves_at, Message::Leaves(outgoing));
+        } else {
+            self.send_all(outgoing);
         }
         if self.scheduler.is_idle() != self.is_idle {
             let changed_at = if self.is_idle { self.now } else { self.last_finish.max(self.changed_at) };
@@ -526,10 +582,10 @@ impl<'a> Engine<'a> {
                     let span = self.now.since(first_byte);
                     let from = AgentId::from_index(from);
                     self.tell_carried(to, from, region.range.len(), span);
-                    self.step_agent(to, AgentEvent::Arrived { region, from });
+                    self.take(to, AgentEvent::Arrived { region, from }, Span::ZERO);
                 }
                 Some(Cargo::Payload { to, task, size_bytes }) => {
-                    self.step_agent(to, AgentEvent::PayloadArrived { task, size_bytes });
+                    self.take(to, AgentEvent::PayloadArrived { task, size_bytes }, Span::ZERO);
                 }
                 Some(Cargo::Read) | None => {}
             }

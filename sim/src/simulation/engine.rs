@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use isochrone_model::message::{AgentToClient, ClientReply, OrderBatch};
 use isochrone_model::order::{BuildOutcome, BuiltKernel};
 use isochrone_model::{
-    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, ProgramKey, Region, Report, SessionId,
+    AgentId, BoundArgument, CommandId, DeviceIndex, Limits, Order, ProgramKey, Region, Report, SessionId,
     SharedList, Span, TaskId, Timestamp,
 };
 use isochrone_policies::PolicyInfo;
@@ -31,6 +31,7 @@ use super::site::{Ending, Site};
 use super::truth::Truth;
 use crate::cluster::{Cluster, InputPlace, Party};
 use crate::network::{Changing, LinkChange, Network, NetworkError, TransferId, network};
+use crate::processing::{Processing, Processor};
 use crate::random::Random;
 
 /// Reads the host's clock, for the time that decisions take; nothing in a run depends on it.
@@ -267,6 +268,18 @@ enum Message {
         device: usize,
         slot: usize,
     },
+    /// Its agent's processor has come to it.
+    Taken(usize, Box<AgentEvent>),
+    /// The scheduler's processor is done with what it has decided.
+    Decided(Box<Decided>),
+}
+
+/// What the scheduler sends once its processor is done.
+#[derive(Default)]
+struct Decided {
+    replies: Vec<ClientReply>,
+    /// Agents and their orders.
+    orders: Vec<(usize, OrderBatch)>,
 }
 
 /// What a transfer brings when it ends.
@@ -315,6 +328,12 @@ struct Engine<'a> {
     agent_actions: Vec<AgentAction>,
     done: Vec<(TransferId, Timestamp)>,
     decision_time: Span,
+    processing: Processing,
+    processor: Processor,
+    /// By agent.
+    processors: Vec<Processor>,
+    /// Replies of this turn, while the scheduler's processor is at it.
+    replies: Vec<ClientReply>,
 }
 
 impl<'a> Engine<'a> {
@@ -354,6 +373,7 @@ impl<'a> Engine<'a> {
             stated(&shown.durations, &requests, run.cluster, network.as_ref(), run.knowledge, &mut random);
         let measuring = (run.knowledge == Knowledge::Blind)
             .then(|| Measuring::new(SESSION, run.cluster.agents.len(), network.as_ref()));
+        let processing = network.processing();
         let mut engine = Self {
             run,
             now: Timestamp::ZERO,
@@ -383,6 +403,10 @@ impl<'a> Engine<'a> {
             agent_actions: Vec::new(),
             done: Vec::new(),
             decision_time: Span::ZERO,
+            processing,
+            processor: Processor::default(),
+            processors: vec![Processor::default(); run.cluster.agents.len()],
+            replies: Vec::new(),
         };
         for (agent, facts) in facts(run.cluster).into_iter().enumerate() {
             engine.tell_scheduler(Event::AgentJoined { agent: AgentId::from_index(agent), facts });
@@ -407,7 +431,7 @@ impl<'a> Engine<'a> {
             } else if self.end_turn() {
                 // Where words take no time, they have come.
             } else if let Some((at, timer)) = self.scheduler.deadline()
-                && at <= self.now
+                && self.processor.free_at(at) <= self.now
             {
                 self.step_scheduler(Event::Timer(timer));
                 // What is placed at one time goes out at one time.
@@ -417,7 +441,7 @@ impl<'a> Engine<'a> {
                     self.step_scheduler(Event::Timer(Timer::Place));
                 }
             } else {
-                let deadline = self.scheduler.deadline().map(|(at, _)| at);
+                let deadline = self.scheduler.deadline().map(|(at, _)| self.processor.free_at(at));
                 let times = [deadline, self.queue.next(), self.network.next_event()];
                 let Some(next) = times.into_iter().flatten().min() else { break };
                 let round = self.measuring.as_ref().and_then(Measuring::next_round);
@@ -454,6 +478,11 @@ impl<'a> Engine<'a> {
 
     fn deliver(&mut self, message: Message) {
         match message {
+            message @ (Message::ToScheduler(_) | Message::Submission(_) | Message::Reports(..))
+                if self.processor.free_at(self.now) > self.now =>
+            {
+                self.push(self.processor.free_at(self.now), message);
+            }
             Message::ToScheduler(event) => self.step_scheduler(*event),
             Message::SetUp => self.take_setup(),
             Message::Submission(count) => self.take_submission(count),
@@ -463,12 +492,15 @@ impl<'a> Engine<'a> {
             }
             Message::Orders(agent, batch) => {
                 self.note_orders(&batch);
-                self.step_agent(agent, AgentEvent::Orders(batch));
+                let tasks = batch.orders.iter().filter_map(Order::task).count();
+                self.take(agent, AgentEvent::Orders(batch), self.processing.of_orders(tasks));
             }
-            Message::ToAgent(agent, event) => self.step_agent(agent, *event),
+            Message::ToAgent(agent, event) => self.take(agent, *event, Span::ZERO),
             Message::Notice { agent, task, dependent } => {
-                self.step_agent(agent, AgentEvent::Notice { task, dependent });
+                self.take(agent, AgentEvent::Notice { task, dependent }, Span::ZERO);
             }
+            Message::Taken(agent, event) => self.step_agent(agent, *event),
+            Message::Decided(decided) => self.send_decided(*decided),
             Message::ToClient(reply) => self.take_reply(*reply),
             Message::Done(command) => self.take_done(command),
             Message::OperationEnds { agent, operation, work } => self.end_operation(agent, operation, work),
@@ -493,7 +525,17 @@ impl<'a> Engine<'a> {
 
     fn end_operation(&mut self, agent: usize, operation: OperationId, work: Span) {
         let done = OperationDone { operation, outcome: Ok(work) };
-        self.step_agent(agent, AgentEvent::OperationDone(done));
+        self.take(agent, AgentEvent::OperationDone(done), self.processing.of_end());
+    }
+
+    /// An agent's processor takes an event, after those that came before.
+    fn take(&mut self, agent: usize, event: AgentEvent, span: Span) {
+        let at = self.processors[agent].take(self.now, span);
+        if at > self.now {
+            self.push(at, Message::Taken(agent, Box::new(event)));
+        } else {
+            self.step_agent(agent, event);
+        }
     }
 
     fn step_scheduler(&mut self, event: Event) {
@@ -511,6 +553,8 @@ impl<'a> Engine<'a> {
             match action {
                 Action::Order { agent, order } => {
                     self.note_order(&order);
+                    let tasks = usize::from(order.task().is_some());
+                    self.processor.take(self.now, self.processing.of_placing(tasks));
                     let batch = &mut self.orders[agent.index()];
                     if batch.orders.is_empty() {
                         // As live: the count at the first order.
@@ -521,8 +565,11 @@ impl<'a> Engine<'a> {
                     batch.orders.push(order);
                 }
                 Action::Reply { session: _, reply } => {
-                    let message = Message::ToClient(Box::new(reply));
-                    self.send(Party::Scheduler, Party::Client, MESSAGE_BYTES, message);
+                    if self.processing.scheduler_task > Span::ZERO {
+                        self.replies.push(reply);
+                    } else {
+                        self.reply(reply);
+                    }
                 }
                 Action::SessionEnded { session: _ } => {}
             }
@@ -532,7 +579,7 @@ impl<'a> Engine<'a> {
 
     /// Sends what was reported and ordered since the last time; whether there was anything.
     fn end_turn(&mut self) -> bool {
-        if self.reporting.is_empty() && self.ordering.is_empty() {
+        if self.reporting.is_empty() && self.ordering.is_empty() && self.replies.is_empty() {
             return false;
         }
         for agent in std::mem::take(&mut self.reporting) {
@@ -543,12 +590,33 @@ impl<'a> Engine<'a> {
         }
         let mut ordering = std::mem::take(&mut self.ordering);
         ordering.sort_unstable();
+        let mut orders = Vec::with_capacity(ordering.len());
         for agent in ordering {
-            let batch = std::mem::replace(&mut self.orders[agent], no_orders());
+            orders.push((agent, std::mem::replace(&mut self.orders[agent], no_orders())));
+        }
+        let decided = Decided { replies: std::mem::take(&mut self.replies), orders };
+        let at = self.processor.free_at(self.now);
+        if at > self.now {
+            self.push(at, Message::Decided(Box::new(decided)));
+        } else {
+            self.send_decided(decided);
+        }
+        true
+    }
+
+    fn send_decided(&mut self, decided: Decided) {
+        for reply in decided.replies {
+            self.reply(reply);
+        }
+        for (agent, batch) in decided.orders {
             let size_bytes = MESSAGE_BYTES + PART_BYTES * batch.orders.len() as u64;
             self.send(Party::Scheduler, Party::Agent(agent), size_bytes, Message::Orders(agent, batch));
         }
-        true
+    }
+
+    fn reply(&mut self, reply: ClientReply) {
+        let message = Message::ToClient(Box::new(reply));
+        self.send(Party::Scheduler, Party::Client, MESSAGE_BYTES, message);
     }
 
     fn step_agent(&mut self, agent: usize, event: AgentEvent) {
@@ -724,10 +792,10 @@ impl<'a> Engine<'a> {
             match cargo {
                 Cargo::Replica { from, to, region } => {
                     let event = AgentEvent::Arrived { region, from: AgentId::from_index(from) };
-                    self.step_agent(to, event);
+                    self.take(to, event, Span::ZERO);
                 }
                 Cargo::Payload { to, task, size_bytes } => {
-                    self.step_agent(to, AgentEvent::PayloadArrived { task, size_bytes });
+                    self.take(to, AgentEvent::PayloadArrived { task, size_bytes }, Span::ZERO);
                 }
                 Cargo::Read => {}
             }

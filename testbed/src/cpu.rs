@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use isochrone_testbed::{Farm, Member};
+use crate::{Farm, Member};
 
 /// Processor time by process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
