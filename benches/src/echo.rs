@@ -34,8 +34,6 @@ const DOWNLOAD: u8 = 2;
 pub struct Bare {
     /// A message to another process and back.
     pub pair: Summary,
-    /// A message through a second process to a third, and back.
-    pub chain: Summary,
     pub upload: Stream,
     pub download: Stream,
     pub huge_upload: Stream,
@@ -174,28 +172,64 @@ impl Process {
         let port = line.trim().parse().context("the other process ended")?;
         Ok(Self { child, port })
     }
+
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        drop(self.child.stdin.take());
+        self.child.wait().await?;
+        Ok(())
+    }
 }
 
-/// Measures everything between this process and others of `binary`.
+/// Messages through a second process to a third, and back: the hops of a launch.
+pub struct Chain {
+    sender: SendStream,
+    receiver: RecvStream,
+    _endpoint: Endpoint,
+    processes: [Process; 2],
+    _folder: tempfile::TempDir,
+}
+
+impl Chain {
+    pub async fn start(binary: &Path) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (far, near) = (folder.path().join("far.der"), folder.path().join("near.der"));
+        let last = Process::start(binary, &far, None).await?;
+        let between = Process::start(binary, &near, Some((&last, &far))).await?;
+        let (endpoint, connection) = dial(between.port, &near).await?;
+        let (mut sender, receiver) = connection.open_bi().await?;
+        sender.write_all(&[ECHO]).await?;
+        Ok(Self { sender, receiver, _endpoint: endpoint, processes: [between, last], _folder: folder })
+    }
+
+    /// One message there and back.
+    pub async fn echo(&mut self) -> anyhow::Result<()> {
+        let mut message = [1; MESSAGE_BYTES];
+        self.sender.write_all(&message).await?;
+        Ok(self.receiver.read_exact(&mut message).await?)
+    }
+
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            process.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Measures everything between this process and another of `binary`.
 pub async fn measure(binary: &Path, effort: Effort) -> anyhow::Result<Bare> {
     let folder = tempfile::tempdir()?;
-    let (far, near) = (folder.path().join("far.der"), folder.path().join("near.der"));
+    let far = folder.path().join("far.der");
     let mut last = Process::start(binary, &far, None).await?;
-    let mut between = Process::start(binary, &near, Some((&last, &far))).await?;
     let (_pair_endpoint, pair) = dial(last.port, &far).await?;
-    let (_chain_endpoint, chain) = dial(between.port, &near).await?;
     let bare = Bare {
         pair: latency(&echo(&pair, effort).await?),
-        chain: latency(&echo(&chain, effort).await?),
         upload: upload(&pair, LARGE_BYTES, effort.repeat).await?,
         download: download(&pair, LARGE_BYTES, effort.repeat).await?,
         huge_upload: upload(&pair, HUGE_BYTES, effort.huge_repeat()).await?,
         huge_download: download(&pair, HUGE_BYTES, effort.huge_repeat()).await?,
     };
-    for process in [&mut between, &mut last] {
-        drop(process.child.stdin.take());
-        process.child.wait().await?;
-    }
+    last.stop().await?;
     Ok(bare)
 }
 

@@ -6,20 +6,21 @@ use std::time::Instant;
 use anyhow::ensure;
 use bytes::Bytes;
 use isochrone_benches::links;
-use isochrone_client::{Program, Session, SessionOptions};
+use isochrone_client::{Buffer, Farm as Client, Program, Session, SessionOptions};
 use isochrone_metrics::{Latencies, Rates, Summary};
 use isochrone_model::Span;
 use isochrone_model::units::BytesPerSecond;
 use isochrone_node_agent::virtual_devices::{VirtualDevice, VirtualOptions};
 use isochrone_sim::cluster::Cluster;
-use isochrone_testbed::cpu;
-use isochrone_testbed::{Devices, Farm, FarmOptions};
+use isochrone_testbed::{Devices, Farm, FarmOptions, cpu};
 
-use crate::echo::Stream;
+use crate::echo::{Chain, Stream};
 use crate::{BURST, Effort, HUGE_BYTES, LARGE_BYTES, NO_LOCAL_BULK, SOURCE, latency, span};
 
 /// What the farm does with small commands.
 pub struct Launches {
+    /// The floor under a launch's hops, measured by turns with the launches.
+    pub chain: Summary,
     pub no_op: Summary,
     /// On a modelled device that takes no time: what the farm alone adds to its hops.
     pub modelled_no_op: Summary,
@@ -37,34 +38,67 @@ pub struct Transfers {
     pub hop: [Stream; 2],
 }
 
-/// Measures small commands on one agent.
-pub async fn launches(binary: &Path, effort: Effort) -> anyhow::Result<Launches> {
-    let options = FarmOptions::processes(binary).agents(1, &Devices::default());
-    let farm = Farm::start(options).await?;
-    let client = farm.connect().await?;
-    let session = client.session(SessionOptions::new()).await?;
-    let program = session.program(SOURCE).build();
-    let no_op = no_op(&session, &program, effort).await?;
-    let (dependent, independent) = bursts(&session, &program, effort).await?;
-    let write_launch_read = write_launch_read(&session, &program, effort).await?;
-    let beside_bulk = beside_bulk(&session, &program, effort).await?;
-    session.close().await?;
-    client.close().await;
-    farm.stop().await;
-    let modelled_no_op = modelled_no_op(binary, effort).await?;
-    Ok(Launches { no_op, modelled_no_op, dependent, independent, write_launch_read, beside_bulk })
+/// How often what is compared takes turns: how fast a machine is changes from minute to minute.
+const TURNS: u32 = 20;
+
+/// A farm of one agent and a session on it.
+struct OneAgent {
+    farm: Farm,
+    client: Client,
+    session: Session,
+    program: Program,
 }
 
-async fn modelled_no_op(binary: &Path, effort: Effort) -> anyhow::Result<Summary> {
-    let farm = Farm::start(FarmOptions::processes(binary).agents(1, &modelled())).await?;
-    let client = farm.connect().await?;
-    let session = client.session(SessionOptions::new()).await?;
-    let program = session.program(SOURCE).build();
-    let summary = no_op(&session, &program, effort).await?;
-    session.close().await?;
-    client.close().await;
-    farm.stop().await;
-    Ok(summary)
+impl OneAgent {
+    async fn start(binary: &Path, devices: &Devices) -> anyhow::Result<Self> {
+        let farm = Farm::start(FarmOptions::processes(binary).agents(1, devices)).await?;
+        let client = farm.connect().await?;
+        let session = client.session(SessionOptions::new()).await?;
+        let program = session.program(SOURCE).build();
+        Ok(Self { farm, client, session, program })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        self.session.close().await?;
+        self.client.close().await;
+        self.farm.stop().await;
+        Ok(())
+    }
+}
+
+/// Measures small commands on one agent; `this` is the binary that echoes.
+pub async fn launches(binary: &Path, this: &Path, effort: Effort) -> anyhow::Result<Launches> {
+    let mut chain = Chain::start(this).await?;
+    let real = OneAgent::start(binary, &Devices::default()).await?;
+    let modelled = OneAgent::start(binary, &modelled()).await?;
+    let (session, program) = (&real.session, &real.program);
+    let buffer = session.buffer(4);
+    let each = Effort { samples: effort.samples.div_ceil(TURNS), ..effort };
+    let [mut echoes, mut no_ops, mut modelled_no_ops, mut reads] = [(); 4].map(|()| Latencies::new());
+    for _ in 0..TURNS {
+        for place in 0..each.with_warm_up() {
+            let start = Instant::now();
+            chain.echo().await?;
+            each.record(place, start, &mut echoes);
+        }
+        no_op(session, program, each, &mut no_ops).await?;
+        write_launch_read(session, program, &buffer, each, &mut reads).await?;
+        no_op(&modelled.session, &modelled.program, each, &mut modelled_no_ops).await?;
+    }
+    chain.stop().await?;
+    modelled.stop().await?;
+    let (dependent, independent) = bursts(session, program, effort).await?;
+    let beside_bulk = beside_bulk(session, program, effort).await?;
+    real.stop().await?;
+    Ok(Launches {
+        chain: latency(&echoes),
+        no_op: latency(&no_ops),
+        modelled_no_op: latency(&modelled_no_ops),
+        dependent,
+        independent,
+        write_launch_read: latency(&reads),
+        beside_bulk,
+    })
 }
 
 /// A modelled device whose kernels take no time.
@@ -91,7 +125,8 @@ pub async fn beside_bulk_on_a_link(binary: &Path, samples: u32) -> anyhow::Resul
     let client = farm.connect().await?;
     let session = client.session(SessionOptions::new()).await?;
     let program = session.program(SOURCE).build();
-    let idle = no_op(&session, &program, Effort { samples, repeat: 1 }).await?;
+    let mut idle = Latencies::new();
+    no_op(&session, &program, Effort { samples, repeat: 1 }, &mut idle).await?;
     let buffer = session.buffer(HUGE_BYTES as u64);
     let start = Instant::now();
     let bulk = {
@@ -109,7 +144,7 @@ pub async fn beside_bulk_on_a_link(binary: &Path, samples: u32) -> anyhow::Resul
     session.close().await?;
     client.close().await;
     farm.stop().await;
-    Ok(BesideBulk { idle, busy: latency(&latencies), gib_took })
+    Ok(BesideBulk { idle: latency(&idle), busy: latency(&latencies), gib_took })
 }
 
 /// Agents keep bulk on QUIC when this process was told to.
@@ -147,17 +182,18 @@ pub async fn transfers(binary: &Path, effort: Effort) -> anyhow::Result<Transfer
     Ok(Transfers { write: [large_write, huge_write], read: [large_read, huge_read], hop })
 }
 
-async fn no_op(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<Summary> {
-    let mut latencies = Latencies::new();
-    let warm_up = effort.samples / 10;
-    for place in 0..effort.samples + warm_up {
+async fn no_op(
+    session: &Session,
+    program: &Program,
+    effort: Effort,
+    latencies: &mut Latencies,
+) -> anyhow::Result<()> {
+    for place in 0..effort.with_warm_up() {
         let start = Instant::now();
         session.launch(program, "no_op").range([1]).enqueue().await?;
-        if place >= warm_up {
-            latencies.record(span(start.elapsed()));
-        }
+        effort.record(place, start, latencies);
     }
-    Ok(latency(&latencies))
+    Ok(())
 }
 
 async fn bursts(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<(Summary, Summary)> {
@@ -186,22 +222,23 @@ async fn bursts(session: &Session, program: &Program, effort: Effort) -> anyhow:
     Ok((latency(&dependent), latency(&independent)))
 }
 
-async fn write_launch_read(session: &Session, program: &Program, effort: Effort) -> anyhow::Result<Summary> {
-    let mut latencies = Latencies::new();
-    let buffer = session.buffer(4);
-    let warm_up = effort.samples / 10;
-    for place in 0..effort.samples + warm_up {
+async fn write_launch_read(
+    session: &Session,
+    program: &Program,
+    buffer: &Buffer,
+    effort: Effort,
+    latencies: &mut Latencies,
+) -> anyhow::Result<()> {
+    for place in 0..effort.with_warm_up() {
         let value = (place % 200) as u8;
         let start = Instant::now();
-        session.write(&buffer, 0, [value; 4]).enqueue();
-        session.launch(program, "touch").range([1]).read_write(&buffer).enqueue();
-        let bytes = session.read(&buffer).enqueue().await?;
-        if place >= warm_up {
-            latencies.record(span(start.elapsed()));
-        }
+        session.write(buffer, 0, [value; 4]).enqueue();
+        session.launch(program, "touch").range([1]).read_write(buffer).enqueue();
+        let bytes = session.read(buffer).enqueue().await?;
+        effort.record(place, start, latencies);
         ensure!(*bytes == [value + 1, value, value, value], "right numbers: {bytes:?}");
     }
-    Ok(latency(&latencies))
+    Ok(())
 }
 
 /// No-op launches while the same two processes move one large write after the other.
@@ -215,11 +252,13 @@ async fn beside_bulk(session: &Session, program: &Program, effort: Effort) -> an
             async move { while session.write(&buffer, 0, contents.clone()).enqueue().await.is_ok() {} },
         )
     };
-    let summary = no_op(session, program, effort).await;
+    let mut latencies = Latencies::new();
+    let measured = no_op(session, program, effort, &mut latencies).await;
     ensure!(!bulk.is_finished(), "large writes went on");
     bulk.abort();
     session.finish().await?;
-    summary
+    measured?;
+    Ok(latency(&latencies))
 }
 
 async fn large(

@@ -80,6 +80,19 @@ impl Effort {
     pub const fn huge_repeat(self) -> u32 {
         self.repeat.div_ceil(5)
     }
+
+    /// Samples, and a tenth before them that does not count.
+    #[must_use]
+    pub const fn with_warm_up(self) -> u32 {
+        self.samples + self.samples / 10
+    }
+
+    /// Records what began then, unless it is one of those that do not count.
+    pub fn record(self, place: u32, start: Instant, latencies: &mut Latencies) {
+        if place >= self.samples / 10 {
+            latencies.record(span(start.elapsed()));
+        }
+    }
 }
 
 /// Bytes of a large transfer.
@@ -141,7 +154,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let mut figures = Vec::new();
     if wants(Part::Launches) {
         say("small commands on the farm");
-        figures.extend(launch_figures(&farm::launches(&binary, effort).await?, &direct, &bare));
+        figures.extend(launch_figures(&farm::launches(&binary, &this, effort).await?, &direct, &bare));
     }
     if arguments.only == Some(Part::Link) {
         say("small commands beside a GiB over an emulated link");
@@ -197,18 +210,18 @@ const STREAM: &str = "bare quinn stream, two processes";
 fn launch_figures(farm: &farm::Launches, direct: &direct::Direct, bare: &echo::Bare) -> Vec<Figure> {
     vec![
         Figure::new("no-op launch, submit to completion", farm.no_op)
-            .floor(CHAIN, bare.chain)
+            .floor(CHAIN, farm.chain)
             .floor("bare quinn, two processes and back, 64 B", bare.pair)
             .floor(DIRECTLY, direct.no_op),
         Figure::new("no-op launch on a modelled device, which takes no time", farm.modelled_no_op)
-            .floor(CHAIN, bare.chain),
+            .floor(CHAIN, farm.chain),
         Figure::new("no-op launch while large writes go to the same agent", farm.beside_bulk)
             .floor("the farm's no-op launch", farm.no_op),
         Figure::new("1,000 dependent launches, each", farm.dependent).floor(DIRECTLY, direct.dependent),
         Figure::new("1,000 independent no-op launches, each", farm.independent)
             .floor(DIRECTLY, direct.independent),
         Figure::new("write 4 B + launch + read 4 B", farm.write_launch_read)
-            .floor(CHAIN, bare.chain)
+            .floor(CHAIN, farm.chain)
             .floor("the farm's no-op launch", farm.no_op)
             .floor(DIRECTLY, direct.write_launch_read),
     ]
