@@ -4,6 +4,7 @@
 //! the defaults that the help states.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -439,6 +440,10 @@ pub struct SchedulerArguments {
     #[arg(long, value_name = "FILE", env = "ISOCHRONE_COSTS_FILE", hide_env_values = true)]
     pub costs_file: Option<PathBuf>,
 
+    /// Threads for messages: more serve more agents and clients at one time, fewer answer sooner [default: 2]
+    #[arg(long, value_name = "COUNT", env = "ISOCHRONE_SCHEDULER_THREADS", hide_env_values = true)]
+    pub network_threads: Option<NonZeroUsize>,
+
     /// Print one line of JSON when it listens
     #[arg(long)]
     pub json: bool,
@@ -521,6 +526,10 @@ pub struct AgentArguments {
     /// Measure durations by the host's clock instead of the device's: a little less exact, a little faster
     #[arg(long)]
     pub no_device_times: bool,
+
+    /// Threads for messages and contents: more move more at one time, fewer answer sooner [default: 2]
+    #[arg(long, value_name = "COUNT", env = "ISOCHRONE_AGENT_THREADS", hide_env_values = true)]
+    pub network_threads: Option<NonZeroUsize>,
 
     /// How long stopping waits for commands that still run, in seconds [default: 10]
     #[arg(long, value_name = "SECONDS")]

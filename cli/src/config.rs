@@ -4,6 +4,7 @@
 //! defaults. Paths in the file start at the file's folder. Must never hold a key that nothing reads.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -58,6 +59,8 @@ pub struct SchedulerSection {
     pub journal: Option<PathBuf>,
     /// Measured costs.
     pub costs_file: Option<PathBuf>,
+    /// Threads for messages.
+    pub network_threads: Option<NonZeroUsize>,
 }
 
 /// `[agent]`
@@ -93,6 +96,8 @@ pub struct AgentSection {
     pub device_times: Option<bool>,
     /// How long the end waits for devices, in seconds.
     pub close_seconds_max: Option<u32>,
+    /// Threads for messages and contents.
+    pub network_threads: Option<NonZeroUsize>,
 }
 
 /// `[up]`

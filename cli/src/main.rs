@@ -27,6 +27,7 @@ mod sim;
 mod up;
 mod values;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,8 +52,14 @@ fn perform(line: CommandLine) -> anyhow::Result<()> {
     let config = Config::load(line.config.as_deref(), line.no_config)?;
     match line.command {
         Command::Up(arguments) => live(up::up(arguments, config)),
-        Command::Scheduler(arguments) => serve(daemons::scheduler(arguments, config)),
-        Command::Agent(arguments) => serve(daemons::agent(arguments, config)),
+        Command::Scheduler(arguments) => {
+            let threads = arguments.network_threads.or(config.scheduler.network_threads);
+            serve(threads, daemons::scheduler(arguments, config))
+        }
+        Command::Agent(arguments) => {
+            let threads = arguments.network_threads.or(config.agent.network_threads);
+            serve(threads, daemons::agent(arguments, config))
+        }
         Command::Devices(arguments) => live(ask::devices(arguments, config)),
         Command::Status(arguments) => live(ask::status(arguments, config)),
         Command::Links(arguments) => live(links::links(arguments, config)),
@@ -73,10 +80,19 @@ fn live(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()>
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }
 
+/// Threads of a daemon's runtime unless told otherwise. Each message wakes whoever handles it, and every other idle thread that there is to
+/// look for more work, which takes longer than the work; two, so that messages go on while one thread plans for long.
+const NETWORK_THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
 /// As [`live`], on a thread of the runtime: a daemon's loop then wakes and is woken by the tasks that read and write
 /// without a hop between threads, which would cost each message 10 us and more on every process of its way.
-fn serve(command: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> anyhow::Result<()> {
-    live(async { tokio::spawn(command).await? })
+fn serve(
+    threads: Option<NonZeroUsize>,
+    command: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> anyhow::Result<()> {
+    let threads = threads.unwrap_or(NETWORK_THREADS).get();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(async { tokio::spawn(command).await? })
 }
 
 /// Logs to standard error: warnings for commands, a little more for daemons, more with `-v`;
