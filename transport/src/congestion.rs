@@ -22,9 +22,11 @@ use crate::short_queue::BulkController;
 /// A window that nothing fills; beyond 32 bits quinn does not pace either.
 const OPEN_WINDOW_BYTES: u64 = 1 << 40;
 
-/// An acknowledgement of so many datagrams is sent as soon as the last of them is there. One of fewer may have waited
-/// for up to 25 ms for another, and tells no round trip.
-const ACKED_AT_ONCE: u32 = 2;
+/// Packets of messages that a peer may leave without an acknowledgement, for 25 ms at most. QUIC's own is one, and an acknowledgement that
+/// goes alone costs both ends as much as a message; most travel with what goes the other way. What overtakes is told of at once as ever.
+pub(crate) const CONTROL_PACKETS_UNACKNOWLEDGED: u32 = 7;
+/// The same of bulk: QUIC's own.
+const BULK_PACKETS_UNACKNOWLEDGED: u32 = 1;
 
 /// Round trips that are kept until they are taken; older ones give way.
 const ROUND_TRIPS_MAX: usize = 16;
@@ -113,6 +115,10 @@ impl ControllerFactory for Congestion {
             is_closing: Arc::default(),
             is_ending: self.is_ending.clone(),
             log: Arc::default(),
+            acked_at_once: 1 + match self.purpose {
+                Purpose::Control => CONTROL_PACKETS_UNACKNOWLEDGED,
+                Purpose::Bulk => BULK_PACKETS_UNACKNOWLEDGED,
+            },
             acked: 0,
             last_sent: None,
             logged_at: None,
@@ -128,6 +134,9 @@ struct UntilClosed {
     is_ending: Arc<AtomicBool>,
     /// Shared by all clones, too.
     log: Arc<AckLog>,
+    /// An acknowledgement of so many datagrams is sent as soon as the last of them is there. One of fewer may have waited
+    /// for up to 25 ms for another, and tells no round trip.
+    acked_at_once: u32,
     /// Datagrams of the acknowledgement under way, and when the last of them was sent.
     acked: u32,
     last_sent: Option<Instant>,
@@ -141,7 +150,7 @@ impl UntilClosed {
         let Some(sent) = self.last_sent.take() else { return };
         let round_trip = now.saturating_duration_since(sent);
         let is_due = self.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= round_trip);
-        if acked >= ACKED_AT_ONCE && is_due {
+        if acked >= self.acked_at_once && is_due {
             self.logged_at = Some(now);
             self.log.push(round_trip);
         }
@@ -202,6 +211,7 @@ impl Controller for UntilClosed {
             is_closing: self.is_closing.clone(),
             is_ending: self.is_ending.clone(),
             log: self.log.clone(),
+            acked_at_once: self.acked_at_once,
             acked: 0,
             last_sent: None,
             logged_at: None,

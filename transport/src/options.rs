@@ -8,7 +8,7 @@ use std::time::Duration;
 use isochrone_protocol::{FRAME_LENGTH_BYTES, Limits};
 
 use crate::Role;
-use crate::congestion::Congestion;
+use crate::congestion::{CONTROL_PACKETS_UNACKNOWLEDGED, Congestion};
 use crate::rooms::Rooms;
 
 /// Keeps bulk on QUIC, for measuring and for those who want everything encrypted.
@@ -16,10 +16,6 @@ const NO_LOCAL_VARIABLE: &str = "ISOCHRONE_NO_LOCAL_BULK";
 
 /// Bulk streams that a peer may open beside the control stream: what has to go while there is no second connection.
 const CONTROL_BULK_STREAMS_MAX: u32 = 16;
-
-/// Packets of messages that a peer may leave without an acknowledgement, for 25 ms at most. QUIC's own is one, and an acknowledgement that
-/// goes alone costs both ends as much as a message; most travel with what goes the other way. What overtakes is told of at once as ever.
-const CONTROL_PACKETS_UNACKNOWLEDGED: u32 = 7;
 
 /// The smallest datagram that every path of QUIC carries, in bytes.
 const DATAGRAM_BYTES_FLOOR: u16 = 1200;

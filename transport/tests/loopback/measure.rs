@@ -163,6 +163,40 @@ async fn traffic_is_measured_without_probes() {
     assert!(measured.sent_packets > 100 && measured.congestion_window_bytes > 0, "{measured:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_that_waited_for_others_are_no_round_trips() {
+    let (dialled, accepted, _path, _ends) = pair(5).await;
+    let (_keep, mut pace) = pace(40, 0);
+    let (sender, _) = dialled.take_control();
+    let (_, mut receiver) = accepted.take_control();
+    let mut meter = dialled.meter();
+    let talking = async {
+        for number in 0..25 {
+            // In packets of their own, to a peer that has nothing to say, so that acknowledgements wait for up to 25 ms.
+            for _ in 0..3 {
+                sender.send(&Message::Number(number)).expect("queued");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(34)).await;
+        }
+    };
+    let hearing = async { while receiver.receive::<Message>().await.is_ok() {} };
+    let mut told = Vec::new();
+    let measuring = async {
+        loop {
+            told.extend(next(&mut meter, &mut pace).await.round_trips);
+        }
+    };
+    tokio::select! {
+        () = talking => {}
+        () = hearing => unreachable!("the connection is up"),
+        () = measuring => {}
+    }
+    // How busy the machine is may make single ones late.
+    let late = told.iter().filter(|round_trip| **round_trip > Duration::from_millis(28)).count();
+    assert!(told.len() >= 10 && late * 5 <= told.len(), "{late} of {}: {told:?}", told.len());
+}
+
 #[tokio::test]
 async fn a_meter_ends_with_its_connection_and_does_not_keep_it() {
     let farm = Farm::new();
