@@ -74,7 +74,7 @@ pub enum Command {
     Cert(CertArguments),
     /// Step a scheduler's journal again and compare every action
     Replay(ReplayArguments),
-    /// Measure what messages, transfers and handshakes cost on this machine, for simulations
+    /// Measure what messages, transfers, handshakes and tasks cost on this machine, for simulations
     Calibrate(CalibrateArguments),
     /// Simulate: run graphs on clusters in virtual time and compare policies
     Sim(SimArguments),

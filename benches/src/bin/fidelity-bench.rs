@@ -453,6 +453,41 @@ fn ranking(points: &[Point]) -> (usize, usize, Vec<String>) {
     (pairs, equal, wrong)
 }
 
+/// How well one live run tells of the others of its case: what no prediction of medians can be asked to do better. `None` without three
+/// runs each.
+fn among_live_runs(points: &[Point]) -> Option<String> {
+    let runs = points.iter().map(|point| point.live_all_ms.len()).min().filter(|runs| *runs >= 3)?;
+    let mut errors = Vec::new();
+    let (mut pairs, mut equal) = (0, 0);
+    for run in 0..runs {
+        let others = |point: &Point| {
+            let all = point.live_all_ms.iter().enumerate();
+            median(all.filter(|(place, _)| *place != run).map(|(_, live_ms)| *live_ms).collect())
+        };
+        let one = points.iter().map(|point| Point {
+            live_ms: others(point),
+            simulated_ms: point.live_all_ms[run],
+            ..point.clone()
+        });
+        let one: Vec<Point> = one.collect();
+        errors.extend(one.iter().map(|point| (point.simulated_ms - point.live_ms).abs() / point.live_ms));
+        let (of_run, equal_in_run, _) = ranking(&one);
+        pairs += of_run;
+        equal += equal_in_run;
+    }
+    let near = errors.iter().filter(|error| **error <= 0.15).count() * 100 / errors.len().max(1);
+    Some(format!(
+        "One live run, held against the median of the other {} of its case in the simulation's place: median {:.1} %, {near} % within 15 %; {} % of such pairs in the same order (simulation: {} %).\n\n",
+        runs - 1,
+        median(errors) * 100.0,
+        equal * 100 / pairs.max(1),
+        {
+            let (pairs, equal, _) = ranking(points);
+            equal * 100 / pairs.max(1)
+        }
+    ))
+}
+
 fn fidelity_body(points: &[Point]) -> String {
     let mut table = Table::new(&[
         ("cluster", Alignment::Left),
@@ -483,11 +518,13 @@ fn fidelity_body(points: &[Point]) -> String {
         "Makespans as the scheduler sees them, live (the median of the runs that count) and simulated (the median of those of several seeds). The simulator has the requests, kernel durations and builds of one run under the \
          reference policy, the links of the cluster file, and the network model above; nothing of the run that it predicts.\n\n\
          Error of {} makespans: median {:.1} % (target 5), worst {:.1} % (target 15). Of {pairs} pairs of policies that differ live by more \
-         than 5 % on one graph and cluster, {equal} are in the same order in simulation.\n\n{table}",
+         than 5 % on one graph and cluster, {equal} are in the same order in simulation.\n\n",
         points.len(),
         median(errors) * 100.0,
         worst * 100.0
     );
+    text.push_str(&among_live_runs(points).unwrap_or_default());
+    text.push_str(&table.to_string());
     if !wrong.is_empty() {
         text.push_str("\nIn another order:\n\n");
         text.extend(wrong.iter().take(40).map(|line| format!("- {line}\n")));
@@ -522,5 +559,16 @@ mod tests {
         let (pairs, equal, wrong) = ranking(&points);
         assert_eq!((pairs, equal), (2, 1), "{wrong:?}");
         assert!(wrong[0].starts_with("g on c: a 100.0 before c 120.0"), "{wrong:?}");
+    }
+
+    #[test]
+    fn live_runs_are_held_against_each_other() {
+        let runs =
+            |policy, live: [f64; 3]| Point { live_all_ms: live.to_vec(), ..point(policy, live[1], live[1]) };
+        let text =
+            among_live_runs(&[runs("a", [100.0, 100.0, 150.0]), runs("b", [200.0, 200.0, 200.0])]).unwrap();
+        // 100 beside 125 twice and 150 beside 100, and three times 200 beside itself.
+        assert!(text.contains("median 20.0 %, 50 % within 15 %; 100 % of such pairs"), "{text}");
+        assert_eq!(among_live_runs(&[point("a", 100.0, 90.0)]), None);
     }
 }
