@@ -568,7 +568,7 @@ mod tests {
         let text =
             among_live_runs(&[runs("a", [100.0, 100.0, 150.0]), runs("b", [200.0, 200.0, 200.0])]).unwrap();
         // 100 beside 125 twice and 150 beside 100, and three times 200 beside itself.
-        assert!(text.contains("median 20.0 %, 50 % within 15 %; 100 % of such pairs"), "{text}");
+        assert!(text.contains("median 10.0 %, 50 % within 15 %; 100 % of such pairs"), "{text}");
         assert_eq!(among_live_runs(&[point("a", 100.0, 90.0)]), None);
     }
 }
