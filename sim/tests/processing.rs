@@ -53,3 +53,17 @@ fn what_takes_nothing_changes_nothing() {
     let (plain, zero) = (run(false, "quic"), run(false, "quic(scheduler_task_us=0,agent_task_us=0)"));
     assert_eq!((plain.makespan, plain.steps), (zero.makespan, zero.steps));
 }
+
+#[test]
+fn what_comes_while_the_scheduler_is_busy_is_taken_in_its_turn() {
+    let label = "task-bench(pattern=stencil_1d,width=8,steps=60,work=20000)";
+    let graph = sources::graph(label, Path::new("."), &ReadOptions::default()).unwrap().graph;
+    let cluster = sources::cluster("uniform(agents=4,latency_us=100)", Path::new(".")).unwrap();
+    // Reports of four agents and pieces of the graph come faster than a scheduler takes them that needs 200 us a task.
+    let simulation = Simulation::new(&graph, &cluster, "eager(queue=2)").checked().commands_open_max(64);
+    let outcome = simulation.network("quic(scheduler_task_us=200,agent_task_us=30)").run().unwrap();
+    assert!(outcome.tasks.iter().all(|run| run.attempts == 1));
+    assert_eq!(outcome.rejections, 0);
+    let all = Span::from_micros(200 * graph.tasks.len() as u64);
+    assert!(outcome.makespan >= all, "{:?}: one task after another", outcome.makespan);
+}

@@ -102,6 +102,12 @@ enum Message {
     Leaves(Vec<Outgoing>),
 }
 
+impl Message {
+    fn is_for_the_scheduler(&self) -> bool {
+        matches!(self, Self::Input(_) | Self::ToScheduler(..))
+    }
+}
+
 /// What the scheduler sends: to whom, and of what size.
 struct Outgoing(Party, u64, Message);
 
@@ -260,7 +266,13 @@ impl<'a> Engine<'a> {
                 (_, Some(next)) if queued == Some(next) => {
                     if let Some(Reverse(queued)) = self.queue.pop() {
                         self.now = self.now.max(queued.at);
-                        self.deliver(queued.message);
+                        let at = self.processor.free_at(self.now);
+                        if at > self.now && queued.message.is_for_the_scheduler() {
+                            // In its place before what comes then.
+                            self.queue.push(Reverse(Queued { at, ..queued }));
+                        } else {
+                            self.deliver(queued.message);
+                        }
                     }
                 }
                 (_, Some(next)) => {
@@ -289,20 +301,8 @@ impl<'a> Engine<'a> {
 
     fn deliver(&mut self, message: Message) {
         match message {
-            Message::Input(session) => {
-                let at = self.processor.free_at(self.now);
-                if at > self.now {
-                    self.push(at, Message::Input(session));
-                } else {
-                    self.input(session);
-                }
-            }
+            Message::Input(session) => self.input(session),
             Message::ToScheduler(event, from) => {
-                let at = self.processor.free_at(self.now);
-                if at > self.now {
-                    self.push(at, Message::ToScheduler(event, from));
-                    return;
-                }
                 if let (Event::Reports { reports, .. }, Some(agent)) = (&event, from) {
                     self.sites[agent].reports_taken += reports.len() as u64;
                 }

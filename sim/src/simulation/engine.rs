@@ -332,6 +332,8 @@ struct Engine<'a> {
     processor: Processor,
     /// By agent.
     processors: Vec<Processor>,
+    /// What has come to the scheduler while its processor was at something else, in order.
+    held: VecDeque<Message>,
     /// Replies of this turn, while the scheduler's processor is at it.
     replies: Vec<ClientReply>,
 }
@@ -406,6 +408,7 @@ impl<'a> Engine<'a> {
             processing,
             processor: Processor::default(),
             processors: vec![Processor::default(); run.cluster.agents.len()],
+            held: VecDeque::new(),
             replies: Vec::new(),
         };
         for (agent, facts) in facts(run.cluster).into_iter().enumerate() {
@@ -424,7 +427,12 @@ impl<'a> Engine<'a> {
     fn run(&mut self) -> Result<(), SimulationError> {
         // A turn, as live: all that has come, then what is due of the scheduler's timers, then what is to be told.
         loop {
-            if let Some(message) = self.queue.take() {
+            if !self.held.is_empty()
+                && self.processor.free_at(self.now) <= self.now
+                && let Some(message) = self.held.pop_front()
+            {
+                self.deliver(message);
+            } else if let Some(message) = self.queue.take() {
                 self.deliver(message);
             } else if self.network.next_event().is_some_and(|at| at <= self.now) {
                 self.end_transfers();
@@ -442,7 +450,8 @@ impl<'a> Engine<'a> {
                 }
             } else {
                 let deadline = self.scheduler.deadline().map(|(at, _)| self.processor.free_at(at));
-                let times = [deadline, self.queue.next(), self.network.next_event()];
+                let held = (!self.held.is_empty()).then(|| self.processor.free_at(self.now));
+                let times = [deadline, held, self.queue.next(), self.network.next_event()];
                 let Some(next) = times.into_iter().flatten().min() else { break };
                 let round = self.measuring.as_ref().and_then(Measuring::next_round);
                 // What was measured is under way for longer than until the next round where paths are long: it must not keep
@@ -481,7 +490,7 @@ impl<'a> Engine<'a> {
             message @ (Message::ToScheduler(_) | Message::Submission(_) | Message::Reports(..))
                 if self.processor.free_at(self.now) > self.now =>
             {
-                self.push(self.processor.free_at(self.now), message);
+                self.held.push_back(message);
             }
             Message::ToScheduler(event) => self.step_scheduler(*event),
             Message::SetUp => self.take_setup(),
