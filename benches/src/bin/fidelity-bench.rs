@@ -453,8 +453,8 @@ fn ranking(points: &[Point]) -> (usize, usize, Vec<String>) {
     (pairs, equal, wrong)
 }
 
-/// How well one live run tells of the others of its case: what no prediction of medians can be asked to do better. `None` without three
-/// runs each.
+/// How well one live run tells of the others of its case, beside which a simulation is to be judged: a part of any error is that live runs do not
+/// repeat. `None` without three runs each.
 fn among_live_runs(points: &[Point]) -> Option<String> {
     let runs = points.iter().map(|point| point.live_all_ms.len()).min().filter(|runs| *runs >= 3)?;
     let mut errors = Vec::new();
@@ -476,15 +476,13 @@ fn among_live_runs(points: &[Point]) -> Option<String> {
         equal += equal_in_run;
     }
     let near = errors.iter().filter(|error| **error <= 0.15).count() * 100 / errors.len().max(1);
+    let (simulated_pairs, simulated_equal, _) = ranking(points);
     Some(format!(
         "One live run, held against the median of the other {} of its case in the simulation's place: median {:.1} %, {near} % within 15 %; {} % of such pairs in the same order (simulation: {} %).\n\n",
         runs - 1,
         median(errors) * 100.0,
         equal * 100 / pairs.max(1),
-        {
-            let (pairs, equal, _) = ranking(points);
-            equal * 100 / pairs.max(1)
-        }
+        simulated_equal * 100 / simulated_pairs.max(1)
     ))
 }
 
